@@ -1,0 +1,52 @@
+"""BGE-style embeddings into a vector database and back out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError
+from flagvec.m3_output import M3Output
+from flagvec.retrieval.documents import Document, Hit
+from flagvec.retrieval.fusion import Weighted
+
+if TYPE_CHECKING:
+    from flagvec.auto_model import FlagAutoModel
+    from flagvec.bge_m3 import BGEM3FlagModel
+    from flagvec.embedder import AbsEmbedder
+    from flagvec.flag_model import FlagModel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbsEmbedder",
+    "BGEM3FlagModel",
+    "CheckpointError",
+    "Document",
+    "FlagAutoModel",
+    "FlagModel",
+    "FlagvecError",
+    "Hit",
+    "M3Output",
+    "ModelNotFoundError",
+    "StoreError",
+    "Weighted",
+]
+
+# The model classes stand on torch, which takes seconds to import: they are loaded when first asked for.
+_MODEL_MODULES = {
+    "AbsEmbedder": "flagvec.embedder",
+    "BGEM3FlagModel": "flagvec.bge_m3",
+    "FlagAutoModel": "flagvec.auto_model",
+    "FlagModel": "flagvec.flag_model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODEL_MODULES:
+        raise AttributeError(f"module 'flagvec' has no attribute {name!r}")
+    return getattr(import_module(_MODEL_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What all stores share; no database in it."""
