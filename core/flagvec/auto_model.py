@@ -1,0 +1,92 @@
+"""`FlagAutoModel`: the right class, pooling and prompts for a model, from the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flagvec.bge_m3 import BGEM3FlagModel
+from flagvec.embedder import AbsEmbedder
+from flagvec.errors import ModelNotFoundError
+from flagvec.flag_model import FlagModel
+from flagvec.loading import has_heads
+from flagvec.models import CATALOGUE, ModelCard, find_model, nearest_model_names
+
+# FlagEmbedding's names for the classes that flagvec has.
+_CLASSES: dict[str, type[AbsEmbedder]] = {
+    "encoder-only-base": FlagModel,
+    "encoder-only-m3": BGEM3FlagModel,
+    "FlagModel": FlagModel,
+    "BGEM3FlagModel": BGEM3FlagModel,
+}
+
+
+class FlagAutoModel:
+    """Chooses the class that serves a model; made by `from_finetuned` only."""
+
+    def __init__(self) -> None:
+        raise TypeError("FlagAutoModel is not made directly; call FlagAutoModel.from_finetuned(model_name_or_path)")
+
+    @classmethod
+    def from_finetuned(
+        cls,
+        model_name_or_path: str | Path,
+        model_class: str | None = None,
+        pooling_method: str | None = None,
+        query_instruction_for_retrieval: str | None = None,
+        **kwargs: Any,
+    ) -> AbsEmbedder:
+        """Load a model with the class, pooling and prompts that its model card asks for.
+
+        Args:
+            model_name_or_path: A name of the catalogue, its Hub repository, or a directory. A directory is known by its
+                own name, or by its parent's where it is called ``checkpoint-...``, or by BGE-M3's two heads in it.
+            model_class: ``"encoder-only-base"`` for `FlagModel` or ``"encoder-only-m3"`` for `BGEM3FlagModel`; with it
+                any model can be loaded.
+            pooling_method: In place of the catalogue's; ``"cls"`` where that has none.
+            query_instruction_for_retrieval: In place of the catalogue's query prompt; ``""`` for none.
+            kwargs: The further arguments of the class.
+
+        Raises:
+            ModelNotFoundError: Not in the catalogue, and no ``model_class``; names the nearest known names.
+            ValueError: An unknown ``model_class``.
+        """
+        card = _find_card(str(model_name_or_path))
+        chosen = _choose_class(str(model_name_or_path), model_class, card)
+        if card is not None:
+            kwargs.setdefault("passage_instruction_for_retrieval", card.passage_prompt)
+            if query_instruction_for_retrieval is None:
+                query_instruction_for_retrieval = card.query_prompt
+        return chosen(
+            model_name_or_path,
+            pooling_method=pooling_method or (card.pooling if card else "cls"),
+            query_instruction_for_retrieval=query_instruction_for_retrieval,
+            **kwargs,
+        )
+
+
+def _find_card(name: str) -> ModelCard | None:
+    card = find_model(name)
+    path = Path(name)
+    if card is not None or not path.is_dir():
+        return card
+    path = path.resolve()
+    return find_model(path.parent.name if path.name.startswith("checkpoint-") else path.name)
+
+
+def _choose_class(name: str, model_class: str | None, card: ModelCard | None) -> type[AbsEmbedder]:
+    if model_class is None and card is not None:
+        return _CLASSES[card.model_class]
+    if model_class is None and has_heads(Path(name)):
+        return BGEM3FlagModel
+    if model_class is None:
+        nearest = nearest_model_names(name) or [entry.name for entry in CATALOGUE[:3]]
+        raise ModelNotFoundError(
+            f"{name!r} is not in the catalogue (nearest: {', '.join(nearest)}); pass model_class='encoder-only-base' "
+            "or 'encoder-only-m3', and the model's pooling_method"
+        )
+    # FlagEmbedding's EmbedderModelClass is an Enum of the same strings.
+    key = getattr(model_class, "value", model_class)
+    if key not in _CLASSES:
+        raise ValueError(f"model_class={model_class!r}: flagvec has 'encoder-only-base' and 'encoder-only-m3'")
+    return _CLASSES[key]

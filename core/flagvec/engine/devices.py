@@ -1,0 +1,84 @@
+"""Which device runs the model, and in which number format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+DeviceLike = str | int
+
+
+def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: DeviceLike | None) -> torch.device:
+    """Return the one device that the arguments `devices` and `device` name, or the best one for None.
+
+    Raises:
+        ValueError: Both are given and differ, more than one device, an unknown name, or a device that is not here.
+        TypeError: Neither a str, an int nor a list of these.
+    """
+    named = [*_as_list(devices, "devices"), *_as_list(device, "device")]
+    chosen = {_parse(one) for one in named}
+    if not chosen:
+        return _best_device()
+    if len(chosen) > 1:
+        raise ValueError(
+            f"flagvec runs a model on one device for now; devices={devices!r}, device={device!r} name "
+            f"{len(chosen)}: give one of them"
+        )
+    return _present(chosen.pop())
+
+
+def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.dtype:
+    """Return the number format for a model's weights on `device`.
+
+    ``use_bf16`` is taken at its word. ``use_fp16`` means the fastest half precision that the device does well:
+    float16 on CUDA, bfloat16 on a CPU with AMX or AVX512-BF16 instructions, and float32 elsewhere.
+    """
+    if use_bf16:
+        return torch.bfloat16
+    if use_fp16 and device.type == "cuda":
+        return torch.float16
+    if use_fp16 and device.type == "cpu" and _cpu_has_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _as_list(value: DeviceLike | Sequence[DeviceLike] | None, argument: str) -> list[DeviceLike]:
+    if value is None:
+        return []
+    names = [value] if isinstance(value, (str, int)) else list(value)
+    if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
+        raise TypeError(f"{argument} takes a str such as 'cuda:0', an int or a list of one; got {value!r}")
+    return names
+
+
+def _parse(name: DeviceLike) -> torch.device:
+    try:
+        device = torch.device("cuda", name) if isinstance(name, int) else torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"devices={name!r} is no device that torch knows: {error}") from error
+    return torch.device("cuda", 0) if device == torch.device("cuda") else device
+
+
+def _present(device: torch.device) -> torch.device:
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices; use devices='cpu'"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device '{device}' is not here: torch sees no MPS device; use devices='cpu'")
+    return device
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _cpu_has_bfloat16() -> bool:
+    # torch asks the CPU's feature flags for us; its names are private and may be missing on other platforms.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

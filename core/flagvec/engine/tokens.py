@@ -1,0 +1,75 @@
+"""Texts to token ids, and token ids to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+TokenIds = NDArray[np.int64]
+
+
+class TextTokenizer:
+    """Turns texts into token ids with special tokens, truncated, unpadded.
+
+    It works on its own copy of the Rust tokenizer, whose settings nobody changes, so that threads may share it:
+    the tokenizer that users hold changes its truncation at every call, which fails under threads ("Already
+    borrowed").
+
+    Args:
+        backend: A ``tokenizers.Tokenizer``.
+        truncation_side: Which end of a long text is cut off, ``"right"`` or ``"left"``.
+    """
+
+    def __init__(self, backend: Any, truncation_side: str = "right") -> None:
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._truncation_side = truncation_side
+        self._prefix, self._suffix = self._count_special_tokens()
+
+    def __call__(self, texts: Sequence[str], max_length: int) -> list[TokenIds]:
+        """Return for each text its token ids, (tokens,) int64, at most `max_length` of them."""
+        encodings = self._tokenizer.encode_batch_fast([_as_unicode(text) for text in texts])
+        return [self._truncate(np.array(encoding.ids, dtype=np.int64), max_length) for encoding in encodings]
+
+    def _count_special_tokens(self) -> tuple[int, int]:
+        mask = self._tokenizer.encode("a").special_tokens_mask
+        prefix = mask.index(0) if 0 in mask else len(mask)
+        suffix = mask[::-1].index(0) if 0 in mask else 0
+        return prefix, suffix
+
+    def _truncate(self, ids: TokenIds, max_length: int) -> TokenIds:
+        if len(ids) <= max_length:
+            return ids
+        kept = max_length - self._prefix - self._suffix
+        body = ids[self._prefix : len(ids) - self._suffix]
+        body = body[-kept:] if self._truncation_side == "left" else body[:kept]
+        return np.concatenate([ids[: self._prefix], body, ids[len(ids) - self._suffix :]])
+
+
+def batches_by_length(lengths: NDArray[np.int64], batch_size: int, token_budget: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of texts of similar length, longest first, each text once.
+
+    A batch has at most `batch_size` texts, and at most `token_budget` tokens when each of its texts is padded to
+    its longest; one text that is longer than the budget makes a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(int(lengths[order[start]]), 1)
+        size = min(batch_size, max(token_budget // longest, 1))
+        yield order[start : start + size]
+        start += size
+
+
+def _as_unicode(text: str) -> str:
+    """Return `text` as valid Unicode: surrogate pairs joined, lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

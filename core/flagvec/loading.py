@@ -1,0 +1,227 @@
+"""From a model's name or path to a checked checkpoint in memory; every refusal about a checkpoint is made here."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
+
+from flagvec.errors import CheckpointError, ModelNotFoundError
+from flagvec.models import find_model, nearest_model_names
+
+SPARSE_HEAD = "sparse_linear.pt"
+COLBERT_HEAD = "colbert_linear.pt"
+
+_WEIGHTS = ("*.safetensors",)
+_OLDER_WEIGHTS = ("pytorch_model*.bin",)
+_BESIDE_WEIGHTS = ("*.json", "*.txt", "*.model", "*.py", SPARSE_HEAD, COLBERT_HEAD)
+
+# What reading a damaged file raises, from json, safetensors, pickle, torch and transformers.
+_READ_ERRORS = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, EOFError,
+    SafetensorError, pickle.UnpicklingError,
+)  # fmt: skip
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How the Hugging Face Hub is asked; the names are those of ``huggingface_hub.snapshot_download``."""
+
+    cache_dir: str | Path | None = None
+    revision: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that can encode.
+
+    Args:
+        directory: Where its files lie.
+        backbone: The encoder, in evaluation mode, on the CPU, without a pooling layer.
+        tokenizer: Its fast transformers tokenizer.
+        max_length: The longest input it takes, in tokens, special ones included.
+    """
+
+    directory: Path
+    backbone: Any
+    tokenizer: Any
+    max_length: int
+
+    @property
+    def width(self) -> int:
+        """Length of a hidden state."""
+        return int(self.backbone.config.hidden_size)
+
+
+def find_checkpoint(name_or_path: str | Path, hub: HubOptions) -> Path:
+    """Return the directory of a checkpoint: a directory itself, or the Hub's snapshot of a known or full name.
+
+    Raises:
+        ModelNotFoundError: No such directory, catalogue name or repository; names the nearest known names.
+    """
+    name = str(name_or_path)
+    if Path(name).is_dir():
+        return Path(name)
+    card = find_model(name)
+    repository = card.repository if card else name
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+        raise ModelNotFoundError(
+            _not_found(name, "it is no directory, no name of the catalogue and no 'organisation/name'")
+        )
+    return _download(name, repository, hub)
+
+
+def has_heads(directory: Path) -> bool:
+    """Return whether a checkpoint has both of BGE-M3's heads beside its backbone."""
+    return (directory / SPARSE_HEAD).is_file() and (directory / COLBERT_HEAD).is_file()
+
+
+def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> Checkpoint:
+    """Load backbone and tokenizer from `directory`.
+
+    Raises:
+        CheckpointError: Files that are missing, damaged or do not fit together; remote code that is not trusted.
+    """
+    config = _reading(directory / "config.json", lambda: json.loads((directory / "config.json").read_bytes()))
+    _refuse_untrusted_code(directory, config, trust_remote_code)
+    backbone = _load_backbone(directory, dtype, trust_remote_code)
+    tokenizer = _load_tokenizer(directory, trust_remote_code)
+    vocabulary = backbone.config.vocab_size
+    if len(tokenizer) > vocabulary:
+        raise CheckpointError(
+            f"{directory}: the tokenizer has {len(tokenizer)} tokens but the model has embeddings for {vocabulary}; "
+            "they belong to different models"
+        )
+    return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
+
+
+def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: str = "") -> nn.Linear:
+    """Load a linear head, ``weight`` (rows, columns) and ``bias`` (rows,), as float32.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or its tensors have other names or shapes.
+    """
+    path = directory / file_name
+    if not path.is_file():
+        raise CheckpointError(
+            f"{directory} has no {file_name}, so this model cannot give that output; ask for return_dense only, or "
+            "take a BGE-M3 style checkpoint (flagvec never stands in random weights)"
+        )
+    state = _reading(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+    expected = {"weight": (rows, columns), "bias": (rows,)}
+    found = {key: tuple(value.shape) for key, value in state.items()} if isinstance(state, dict) else type(state)
+    if found != expected:
+        raise CheckpointError(f"{path} holds {found}, but this model needs {expected}{remedy}")
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise CheckpointError(f"{path} holds NaN or infinite weights")
+    head = nn.Linear(columns, rows)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def _download(name: str, repository: str, hub: HubOptions) -> Path:
+    def snapshot(*patterns: str) -> Path:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=hub.revision,
+                cache_dir=hub.cache_dir,
+                token=hub.token,
+                local_files_only=hub.local_files_only,
+                allow_patterns=list(patterns),
+                ignore_patterns=["*/*"],
+            )
+        )
+
+    try:
+        directory = snapshot(*_BESIDE_WEIGHTS, *_WEIGHTS)
+        if not any(directory.glob("*.safetensors")):
+            directory = snapshot(*_BESIDE_WEIGHTS, *_OLDER_WEIGHTS)
+    except LocalEntryNotFoundError as error:
+        raise ModelNotFoundError(
+            _not_found(
+                name, f"the Hub repository '{repository}' is not in the local cache, and the Hub was not reached"
+            )
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise ModelNotFoundError(_not_found(name, f"the Hub has no '{repository}' for you: {error}")) from error
+    return directory
+
+
+def _not_found(name: str, why: str) -> str:
+    nearest = nearest_model_names(name)
+    hint = (
+        f"; the nearest known names are {', '.join(nearest)}" if nearest else "; flagvec.models.CATALOGUE has the names"
+    )
+    return f"model {name!r} was not found: {why}{hint}"
+
+
+def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote_code: bool) -> None:
+    architecture = config.get("model_type")
+    if architecture in CONFIG_MAPPING or (trust_remote_code and "auto_map" in config):
+        return
+    if "auto_map" in config:
+        raise CheckpointError(
+            f"{directory}: the architecture {architecture!r} is not in transformers and comes as Python code with the "
+            "checkpoint; pass trust_remote_code=True if you trust its authors, or take a checkpoint converted to "
+            "transformers' own 'gte' architecture"
+        )
+    raise CheckpointError(f"{directory}: this version of transformers has no architecture {architecture!r}")
+
+
+def _load_backbone(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    model, report = _reading(
+        directory,
+        lambda: AutoModel.from_pretrained(
+            directory, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True, local_files_only=True
+        ),
+    )
+    # The pooling layer feeds BERT's classification; no embedding needs it.
+    model.pooler = None
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing or report["mismatched_keys"]:
+        named = ", ".join([*missing, *map(str, report["mismatched_keys"])][:3])
+        raise CheckpointError(
+            f"{directory}: {len(missing)} weights are missing and {len(report['mismatched_keys'])} have another shape "
+            f"than config.json says ({named}, ...); the checkpoint is incomplete"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _load_tokenizer(directory: Path, trust_remote_code: bool) -> Any:
+    tokenizer = _reading(
+        directory,
+        lambda: AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code, local_files_only=True),
+    )
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{directory} has no fast tokenizer (tokenizer.json), which flagvec needs")
+    return tokenizer
+
+
+def _longest_input(backbone: Any) -> int:
+    table = getattr(backbone.embeddings, "position_embeddings", None)
+    if not isinstance(table, nn.Embedding):
+        return int(backbone.config.max_position_embeddings)
+    # RoBERTa's family numbers positions from padding_idx + 1, and leaves the ones below unused.
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+
+
+def _reading(path: Path, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

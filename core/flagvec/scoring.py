@@ -1,0 +1,142 @@
+"""The scores of BGE-M3's three representations, in numpy.
+
+The formulas are those of the M3-Embedding paper (arXiv 2402.03216, section 3.2) as FlagEmbedding computes them:
+a dot product for dense vectors, the sum of weight products over shared tokens for lexical weights, and for ColBERT
+the mean over query tokens of the best dot product with a document token (MaxSim).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REPRESENTATIONS = ("dense", "sparse", "colbert")
+PAIR_MODES = ("colbert", "sparse", "dense", "sparse+dense", "colbert+sparse+dense")
+
+
+def dense_score(query: Any, document: Any) -> np.float64:
+    """Return the dot product of two (dimension,) vectors; for unit vectors it lies between -1 and 1."""
+    return np.float64(as_float32(query) @ as_float32(document))
+
+
+def lexical_score(query: Mapping[Any, float], document: Mapping[Any, float]) -> float:
+    """Return the sum over shared tokens of the product of their weights; 0.0 where none is shared.
+
+    Keys are token ids, as int or, after a round trip through JSON, as str.
+    """
+    document = with_integer_keys(document)
+    return float(sum(weight * document.get(token, 0.0) for token, weight in with_integer_keys(query).items()))
+
+
+def lexical_score_matrix(
+    queries: Sequence[Mapping[Any, float]], documents: Sequence[Mapping[Any, float]]
+) -> NDArray[np.float64]:
+    """Return `lexical_score` of every query with every document: (queries, documents) float64."""
+    postings: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for column, document in enumerate(documents):
+        for token, weight in with_integer_keys(document).items():
+            postings[token].append((column, weight))
+    scores = np.zeros((len(queries), len(documents)))
+    for row, query in enumerate(queries):
+        for token, weight in with_integer_keys(query).items():
+            for column, document_weight in postings.get(token, ()):
+                scores[row, column] += weight * document_weight
+    return scores
+
+
+def colbert_score(query: Any, document: Any) -> np.float64:
+    """Return the mean over query tokens of the best dot product with a document token (mean MaxSim).
+
+    Args:
+        query: (query tokens, dimension) array or tensor.
+        document: (document tokens, dimension) array or tensor.
+
+    Returns:
+        Between -1 and 1 for unit rows; 0.0 where either side has no rows. A float that, as upstream's, has
+        ``.item()``.
+
+    Raises:
+        ValueError: Not two matrices of one width.
+    """
+    query, document = as_float32(query), as_float32(document)
+    if query.ndim != 2 or document.ndim != 2 or query.shape[1] != document.shape[1]:
+        raise ValueError(
+            "colbert_score takes two matrices (tokens, dimension) of one dimension, "
+            f"not the shapes {query.shape} and {document.shape}"
+        )
+    if not len(query) or not len(document):
+        return np.float64(0.0)
+    return np.float64((query @ document.T).max(axis=1).mean(dtype=np.float64))
+
+
+def weighted_score(scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """Return the mean of `scores`, weighted: sum(weight * score) / sum(weight) over the names in `scores`.
+
+    FlagEmbedding's combined score; a representation that `scores` lacks takes no part in either sum.
+
+    Raises:
+        ValueError: The weights of the given scores add up to zero.
+    """
+    total = sum(weights[name] for name in scores)
+    if total <= 0:
+        raise ValueError(f"the weights of {', '.join(scores) or 'no representation'} add up to {total}")
+    return float(sum(weights[name] * score for name, score in scores.items()) / total)
+
+
+def output_scores(query: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores, by name, of the representations that two outputs of one text each both have."""
+    scores: dict[str, float] = {}
+    if "dense_vecs" in query and "dense_vecs" in document:
+        scores["dense"] = float(dense_score(query["dense_vecs"][0], document["dense_vecs"][0]))
+    if "lexical_weights" in query and "lexical_weights" in document:
+        scores["sparse"] = lexical_score(query["lexical_weights"][0], document["lexical_weights"][0])
+    if "colbert_vecs" in query and "colbert_vecs" in document:
+        scores["colbert"] = float(colbert_score(query["colbert_vecs"][0], document["colbert_vecs"][0]))
+    return scores
+
+
+def pair_scores(scores: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return one pair's scores under the names of `PAIR_MODES`, as FlagEmbedding's ``compute_score`` gives them.
+
+    ``sparse+dense`` is NaN where both weights are zero.
+    """
+    two = {name: scores[name] for name in ("sparse", "dense")}
+    has_two = weights["sparse"] + weights["dense"] > 0
+    return {
+        **scores,
+        "sparse+dense": weighted_score(two, weights) if has_two else float("nan"),
+        "colbert+sparse+dense": weighted_score(scores, weights),
+    }
+
+
+def representation_weights(weights: Sequence[float] | None, argument: str) -> dict[str, float]:
+    """Return three weights, in the order dense, sparse, colbert, by name; None is 1 for each, as upstream.
+
+    Raises:
+        ValueError: Not three finite numbers of zero or more, or all zero.
+    """
+    values = [1.0, 1.0, 1.0] if weights is None else [float(weight) for weight in weights]
+    if len(values) != 3 or not all(np.isfinite(values)) or min(values) < 0 or sum(values) == 0:
+        raise ValueError(
+            f"{argument} takes three finite weights of zero or more, not all zero, for dense, sparse and colbert; "
+            f"got {weights!r}"
+        )
+    return dict(zip(REPRESENTATIONS, values, strict=True))
+
+
+def as_float32(values: Any) -> NDArray[np.float32]:
+    """Return a float32 array of a numpy array, a nested list or a torch tensor on any device."""
+    if hasattr(values, "detach"):
+        values = values.detach().float().cpu().numpy()
+    return np.asarray(values, dtype=np.float32)
+
+
+def with_integer_keys(weights: Mapping[Any, float]) -> Mapping[int, float]:
+    """Return lexical weights with int keys, the same mapping where they already are."""
+    if all(type(token) is int for token in weights):
+        return weights
+    return {int(token): weight for token, weight in weights.items()}
