@@ -16,8 +16,7 @@ from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signat
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.reductions import strongest_weights, without_first_rows
-from flagvec.errors import CheckpointError
-from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head
+from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
 
 # The special tokens that upstream leaves out of the lexical weights.
@@ -294,7 +293,7 @@ class BGEM3FlagModel(AbsEmbedder):
         heads = {"lexical_weights": (SPARSE_HEAD, "sparse"), "colbert_vecs": (COLBERT_HEAD, "colbert")}
         for key, (file_name, representation) in heads.items():
             if asked[key] and representation not in self.representations:
-                raise CheckpointError(f"{self.checkpoint.directory} has no {file_name}, so it gives no {key}")
+                raise missing_head(self.checkpoint.directory, file_name)
         return [key for key, wanted in asked.items() if wanted]
 
     def _empty_output(self, size: int, keys: Sequence[str], device: str) -> M3Output:

@@ -117,10 +117,7 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: 
     """
     path = directory / file_name
     if not path.is_file():
-        raise CheckpointError(
-            f"{directory} has no {file_name}, so this model cannot give that output; ask for return_dense only, or "
-            "take a BGE-M3 style checkpoint (flagvec never stands in random weights)"
-        )
+        raise missing_head(directory, file_name)
     state = _reading(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
     expected = {"weight": (rows, columns), "bias": (rows,)}
     found = {key: tuple(value.shape) for key, value in state.items()} if isinstance(state, dict) else type(state)
@@ -131,6 +128,14 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: 
     head = nn.Linear(columns, rows)
     head.load_state_dict(state)
     return head.eval()
+
+
+def missing_head(directory: Path, file_name: str) -> CheckpointError:
+    """Return the error for an output that a checkpoint has no head for."""
+    return CheckpointError(
+        f"{directory} has no {file_name}, so this model cannot give that output; ask for return_dense only, or take a "
+        "BGE-M3 style checkpoint (flagvec never stands in random weights)"
+    )
 
 
 def _download(name: str, repository: str, hub: HubOptions) -> Path:
@@ -163,6 +168,8 @@ def _download(name: str, repository: str, hub: HubOptions) -> Path:
 
 
 def _not_found(name: str, why: str) -> str:
+    if find_model(name):
+        return f"model {name!r} was not found: {why}; go online once, or give cache_dir or the path of its directory"
     nearest = nearest_model_names(name)
     hint = (
         f"; the nearest known names are {', '.join(nearest)}" if nearest else "; flagvec.models.CATALOGUE has the names"

@@ -16,16 +16,14 @@ def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: Dev
         ValueError: Both are given and differ, more than one device, an unknown name, or a device that is not here.
         TypeError: Neither a str, an int nor a list of these.
     """
-    named = [*_as_list(devices, "devices"), *_as_list(device, "device")]
-    chosen = {_parse(one) for one in named}
-    if not chosen:
-        return _best_device()
+    chosen = {
+        _parse(_one(value, argument))
+        for argument, value in (("devices", devices), ("device", device))
+        if value is not None
+    }
     if len(chosen) > 1:
-        raise ValueError(
-            f"flagvec runs a model on one device for now; devices={devices!r}, device={device!r} name "
-            f"{len(chosen)}: give one of them"
-        )
-    return _present(chosen.pop())
+        raise ValueError(f"devices={devices!r} and device={device!r} differ; give one of them")
+    return _present(chosen.pop()) if chosen else _best_device()
 
 
 def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.dtype:
@@ -43,13 +41,15 @@ def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.
     return torch.float32
 
 
-def _as_list(value: DeviceLike | Sequence[DeviceLike] | None, argument: str) -> list[DeviceLike]:
-    if value is None:
-        return []
+def _one(value: DeviceLike | Sequence[DeviceLike], argument: str) -> DeviceLike:
     names = [value] if isinstance(value, (str, int)) else list(value)
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
         raise TypeError(f"{argument} takes a str such as 'cuda:0', an int or a list of one; got {value!r}")
-    return names
+    if len(names) != 1:
+        raise ValueError(
+            f"{argument}={value!r} names {len(names)} devices; flagvec runs a model on exactly one for now"
+        )
+    return names[0]
 
 
 def _parse(name: DeviceLike) -> torch.device:
