@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
+from flagvec.engine.hidden_states import first_position
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.models import find_model, nearest_model_names
 
@@ -223,8 +224,7 @@ def _longest_input(backbone: Any) -> int:
     table = getattr(backbone.embeddings, "position_embeddings", None)
     if not isinstance(table, nn.Embedding):
         return int(backbone.config.max_position_embeddings)
-    # RoBERTa's family numbers positions from padding_idx + 1, and leaves the ones below unused.
-    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    return table.num_embeddings - first_position(backbone)
 
 
 def _reading(path: Path, read: Callable[[], T]) -> T:

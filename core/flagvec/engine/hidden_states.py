@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
-# Padded tokens a forward pass: on CPU what stays in cache, on accelerators what fills the device.
+# Architectures whose attention looks at nothing but the text itself, with positions given from outside: these run
+# packed. Others (relative positions, sliding windows, remote code) run padded.
+_PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "gte"})
+
+# Tokens in one forward pass: on CPU what stays in cache, on accelerators what fills the device.
 _TOKEN_BUDGET = {"cpu": 4_096, "mps": 16_384}
 _TOKEN_BUDGET_ELSEWHERE = 65_536
 
@@ -38,36 +45,75 @@ class HiddenStateEncoder:
     """Runs a backbone on one device.
 
     Args:
-        backbone: A transformers encoder; called with ``input_ids`` and ``attention_mask``.
-        device: Where it runs; the backbone is moved there.
-        padding_id: The id that fills up shorter texts of a batch.
+        backbone: A transformers encoder in evaluation mode; it is moved to the device.
+        device: Where it runs.
+        padding_id: The id that fills up shorter texts where a batch has to be padded.
     """
 
-    def __init__(self, backbone: nn.Module, device: torch.device, padding_id: int) -> None:
-        self._backbone = backbone.to(device).eval()
+    def __init__(self, backbone: Any, device: torch.device, padding_id: int) -> None:
+        self._backbone = backbone.to(device)
         self._device = device
         self._padding_id = padding_id
         self._token_budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
+        self._is_packed = backbone.config.model_type in _PACKABLE and can_pack(device, backbone.dtype)
+        if self._is_packed:
+            backbone.set_attn_implementation(PACKED_ATTENTION)
+            self._first_position = first_position(backbone)
 
     @torch.inference_mode()
     def run(self, texts: Sequence[TokenIds], batch_size: int) -> Iterator[HiddenBatch]:
-        """Yield the hidden states of all `texts`, longest first, in batches of at most `batch_size` texts."""
-        lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
-        for positions in batches_by_length(lengths, batch_size, self._token_budget):
-            yield self._forward([texts[position] for position in positions], lengths[positions], positions)
+        """Yield the hidden states of all `texts`, longest first, in batches of at most `batch_size` texts.
 
-    def _forward(
-        self, texts: Sequence[TokenIds], lengths: NDArray[np.int64], positions: NDArray[np.intp]
-    ) -> HiddenBatch:
-        padded = np.full((len(texts), lengths.max()), self._padding_id, dtype=np.int64)
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        padded[mask] = np.concatenate(texts)
-        token_ids = torch.from_numpy(padded).to(self._device)
-        attended = torch.from_numpy(mask).to(self._device)
-        output = self._backbone(input_ids=token_ids, attention_mask=attended.long())
-        return HiddenBatch(
-            states=output.last_hidden_state[attended],
-            token_ids=token_ids[attended],
-            lengths=torch.from_numpy(lengths).to(self._device),
-            positions=positions,
+        A batch that does not fit into the device's memory is halved and run again, and so are the batches after it.
+
+        Raises:
+            torch.OutOfMemoryError: One text alone does not fit.
+        """
+        lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
+        pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
+        while pending:
+            positions = pending.popleft()
+            try:
+                batch = self._forward([texts[position] for position in positions], positions)
+            except torch.OutOfMemoryError:
+                if len(positions) == 1:
+                    raise
+                self._shrink(pending, positions)
+                continue
+            yield batch
+
+    def _shrink(self, pending: deque[NDArray[np.intp]], failed: NDArray[np.intp]) -> None:
+        torch.cuda.empty_cache()
+        self._token_budget = max(self._token_budget // 2, 1)
+        waiting = [failed, *pending]
+        pending.clear()
+        for positions in waiting:
+            middle = (len(positions) + 1) // 2
+            pending.extend(half for half in (positions[:middle], positions[middle:]) if len(half))
+
+    def _forward(self, texts: Sequence[TokenIds], positions: NDArray[np.intp]) -> HiddenBatch:
+        batch = PackedBatch.of(texts, self._device)
+        states = self._packed_states(batch) if self._is_packed else self._padded_states(batch)
+        return HiddenBatch(states, batch.token_ids, batch.starts.diff().long(), positions)
+
+    def _packed_states(self, batch: PackedBatch) -> Tensor:
+        output = self._backbone(
+            input_ids=batch.token_ids[None], position_ids=batch.positions(self._first_position)[None], packed=batch
         )
+        return output.last_hidden_state[0]  # type: ignore[no-any-return]  # transformers is not typed
+
+    def _padded_states(self, batch: PackedBatch) -> Tensor:
+        lengths = batch.starts.diff()
+        attended = torch.arange(int(lengths.max()), device=self._device) < lengths[:, None]
+        token_ids = torch.full(attended.shape, self._padding_id, device=self._device)
+        token_ids[attended] = batch.token_ids
+        output = self._backbone(input_ids=token_ids, attention_mask=attended.long())
+        return output.last_hidden_state[attended]  # type: ignore[no-any-return]  # transformers is not typed
+
+
+def first_position(backbone: Any) -> int:
+    """Return the position id of a text's first token: RoBERTa's family counts from padding_idx + 1, others from 0."""
+    table = getattr(backbone.embeddings, "position_embeddings", None)
+    if not isinstance(table, nn.Embedding) or table.padding_idx is None:
+        return 0
+    return table.padding_idx + 1

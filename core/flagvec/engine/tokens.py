@@ -51,17 +51,25 @@ class TextTokenizer:
         return np.concatenate([ids[: self._prefix], body, ids[len(ids) - self._suffix :]])
 
 
-def batches_by_length(lengths: NDArray[np.int64], batch_size: int, token_budget: int) -> Iterator[NDArray[np.intp]]:
+def batches_by_length(
+    lengths: NDArray[np.int64], batch_size: int, token_budget: int, padded: bool
+) -> Iterator[NDArray[np.intp]]:
     """Yield the positions of texts of similar length, longest first, each text once.
 
-    A batch has at most `batch_size` texts, and at most `token_budget` tokens when each of its texts is padded to
-    its longest; one text that is longer than the budget makes a batch of its own.
+    A batch has at most `batch_size` texts and at most `token_budget` tokens, counted as if each of its texts had the
+    length of its longest where `padded`; one text that is longer than the budget makes a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
     start = 0
     while start < len(order):
-        longest = max(int(lengths[order[start]]), 1)
-        size = min(batch_size, max(token_budget // longest, 1))
+        before = ends[start - 1] if start else 0
+        fitting = (
+            token_budget // max(lengths[order[start]], 1)
+            if padded
+            else ends.searchsorted(before + token_budget, "right") - start
+        )
+        size = min(batch_size, max(int(fitting), 1))
         yield order[start : start + size]
         start += size
 

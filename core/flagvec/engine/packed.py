@@ -1,0 +1,134 @@
+"""Texts packed end to end, and attention in which each of them sees itself only.
+
+Registered with transformers' attention interface as ``flagvec_packed``, so that transformers' own models run over a
+packed batch: the linear layers meet no padding, and attention finds each text by the lengths it is given.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # before torch 2.10
+    varlen_attn = None
+
+PACKED_ATTENTION = "flagvec_packed"
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Texts end to end.
+
+    Args:
+        token_ids: (tokens,) int64.
+        lengths: Tokens of each text.
+        starts: (texts + 1,) int32, where each text begins, and the end, on the device of `token_ids`.
+    """
+
+    token_ids: Tensor
+    lengths: list[int]
+    starts: Tensor
+
+    @classmethod
+    def of(cls, texts: Sequence[NDArray[np.int64]], device: torch.device) -> PackedBatch:
+        """Pack token ids of texts, each (tokens,)."""
+        lengths = [len(ids) for ids in texts]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return cls(_to_device(np.concatenate(texts), device), lengths, _to_device(starts, device))
+
+    def positions(self, first: int) -> Tensor:
+        """Return each token's position in its own text, (tokens,) int64, counted from `first`."""
+        starts = self.starts[:-1].long()
+        counts = self.starts.diff()
+        return torch.arange(first, first + len(self.token_ids), device=starts.device) - starts.repeat_interleave(counts)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    packed: PackedBatch | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each text of a packed batch; without one, as transformers' own ``sdpa`` does.
+
+    Args:
+        module: The attention module that asks.
+        query: (1, heads, tokens, head width), and `key` and `value` alike.
+        key: See `query`.
+        value: See `query`.
+        attention_mask: Of a padded batch; None for a packed one.
+        scaling: What the products are multiplied with; one over the root of the head width if None.
+        packed: The batch, handed down by the model's forward pass.
+        options: What transformers hands down besides.
+
+    Returns:
+        (1, tokens, heads, head width), and no attention weights.
+    """
+    if packed is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+    if query.is_cuda:
+        return _attend_with_kernel(query, key, value, packed, scaling), None
+    return _attend_by_length(query, key, value, packed, scaling), None
+
+
+def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether packed attention is the faster way on this device: always on CPU, with the kernel on CUDA."""
+    if device.type == "cuda":
+        return varlen_attn is not None and dtype in (torch.float16, torch.bfloat16)
+    return device.type == "cpu"
+
+
+def _attend_with_kernel(
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None
+) -> Tensor:
+    queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
+    longest = max(packed.lengths)
+    return varlen_attn(queries, keys, values, packed.starts, packed.starts, longest, longest, scale=scaling)[None]
+
+
+def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None) -> Tensor:
+    attended = query.new_empty((query.shape[2], query.shape[1], query.shape[3]))
+    for start, count, length in runs_of_equal_length(packed.lengths):
+        # (texts, heads, tokens, head width): texts of one length are a padded batch without padding.
+        queries, keys, values = (
+            states[0, :, start : start + count * length].unflatten(1, (count, length)).transpose(0, 1)
+            for states in (query, key, value)
+        )
+        rows = scaled_dot_product_attention(queries, keys, values, scale=scaling)
+        attended[start : start + count * length].unflatten(0, (count, length)).copy_(rows.transpose(1, 2))
+    return attended[None]
+
+
+def runs_of_equal_length(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (first token, texts, tokens a text) for each run of neighbouring texts of one length."""
+    start = 0
+    for length, run in itertools.groupby(lengths):
+        count = len(list(run))
+        yield start, count, length
+        start += count * length
+
+
+def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+AttentionInterface.register(PACKED_ATTENTION, attend)
+AttentionMaskInterface.register(PACKED_ATTENTION, sdpa_mask)
