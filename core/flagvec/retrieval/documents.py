@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from flagvec.engine.unicode import valid_unicode
+
+MAX_ID_BYTES = 512
+# Deeper metadata would be written by engines that then cannot read it back: qdrant-edge 0.9 accepts 200 levels and
+# never opens that store again.
+MAX_METADATA_DEPTH = 64
+
+_TEXT_IDS = uuid.UUID("6ee2ef35-0a4f-5d5b-8ef8-b2e6a2b2f6f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +23,9 @@ class Document:
     """A text to be indexed.
 
     Args:
-        id: Any non-empty string of at most 512 bytes of UTF-8; adding the same id again replaces the document.
+        id: Any string of 1 to 512 bytes of UTF-8; adding the same id again replaces the document.
         text: The text that is encoded and given back with a hit.
-        metadata: JSON-like values, given back unchanged.
+        metadata: Values as JSON has them, given back unchanged (a tuple as a list).
 
     Example:
         >>> Document("guide-1", "How to cook rice.", {"lang": "en"}).id
@@ -35,9 +46,13 @@ class Hit:
         score: What the hits are ordered by, higher is better; its scale depends on mode and fusion.
         text: The document's text.
         metadata: The document's metadata, as it was added.
-        scores: Each representation's own score in the model's scale, for those the search computed:
+        scores: Each representation's own score in the model's scale, for those the search used:
             ``dense`` the dot product of unit vectors (-1 to 1), ``sparse`` the dot product of lexical weights
             (0 and up), ``colbert`` the mean over query tokens of the best match (-1 to 1).
+
+    Example:
+        >>> Hit("guide-1", 0.83, "How to cook rice.", {"lang": "en"}, {"dense": 0.83}).scores["dense"]
+        0.83
     """
 
     id: str
@@ -45,3 +60,111 @@ class Hit:
     text: str
     metadata: Mapping[str, Any]
     scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def text_id(text: str) -> str:
+    """Return the id that a store gives a bare text: a UUID that depends on the text alone.
+
+    So a text that is added twice is stored once.
+
+    Example:
+        >>> text_id("How to cook rice.") == text_id("How to cook rice.")
+        True
+    """
+    return str(uuid.uuid5(_TEXT_IDS, valid_unicode(text)))
+
+
+def as_documents(documents: str | Document | Iterable[str | Document]) -> Iterable[Document]:
+    """Return what was given to ``add`` as checked documents, a bare text with the id of `text_id`.
+
+    A list or tuple is checked whole before this returns; any other iterable is checked as it is read.
+
+    Raises:
+        TypeError: Something else than a text or document, with its position; a text or id that is no ``str``;
+            metadata that is no mapping or holds what JSON cannot.
+        ValueError: An id that is empty, too long or not valid Unicode; metadata nested too deeply, or holding a number
+            that is not finite or a whole number of more than 64 bits.
+    """
+    if isinstance(documents, (str, Document)):
+        documents = [documents]
+    elif isinstance(documents, (bytes, Mapping)) or not isinstance(documents, Iterable):
+        raise TypeError(f"add takes a str, a Document or an iterable of these, not {type(documents).__name__}")
+    checked = _checked_documents(documents)
+    return list(checked) if isinstance(documents, Sequence) else checked
+
+
+def checked_ids(ids: str | Iterable[str]) -> list[str]:
+    """Return one id or many as a list of checked ids.
+
+    Raises:
+        TypeError: Something else than a ``str`` or an iterable of ``str``.
+        ValueError: An id that no document can have.
+    """
+    if isinstance(ids, (bytes, Mapping)) or not isinstance(ids, Iterable):
+        raise TypeError(f"ids takes a str or an iterable of str, not {type(ids).__name__}")
+    return [_checked_id(name) for name in ([ids] if isinstance(ids, str) else ids)]
+
+
+def _checked_documents(documents: Iterable[str | Document]) -> Iterator[Document]:
+    for position, item in enumerate(documents):
+        if isinstance(item, str):
+            yield Document(text_id(item), valid_unicode(item))
+        elif isinstance(item, Document):
+            yield _checked_document(item)
+        else:
+            raise TypeError(f"documents[{position}] is {type(item).__name__}, not a str or a Document")
+
+
+def _checked_document(document: Document) -> Document:
+    name = _checked_id(document.id)
+    if not isinstance(document.text, str):
+        raise TypeError(f"document {name!r}: text is {type(document.text).__name__}, not str")
+    if not isinstance(document.metadata, Mapping):
+        raise TypeError(f"document {name!r}: metadata is {type(document.metadata).__name__}, not a mapping")
+    metadata = _plain_json(document.metadata, f"document {name!r}: metadata", MAX_METADATA_DEPTH)
+    return Document(name, valid_unicode(document.text), metadata)
+
+
+def _checked_id(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a document id is a str, not {type(name).__name__}: {name!r:.80}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"the id {name!r:.80} is not valid Unicode: it holds a lone surrogate") from None
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise ValueError(f"the id {name!r:.80} has {size} bytes in UTF-8; an id has 1 to {MAX_ID_BYTES}")
+    return name
+
+
+def _plain_json(value: Any, where: str, levels: int) -> Any:
+    """Return a copy of `value` made of JSON's own types, `where` naming its place in errors."""
+    if levels < 0:
+        raise ValueError(f"{where[:80]}... is nested more than {MAX_METADATA_DEPTH} levels deep")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if value != valid_unicode(value):
+            raise ValueError(f"{where} is not valid Unicode: it holds a surrogate")
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{where} is {value}, over 64 bits: store it as a str")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value}, which JSON cannot hold: store None or a str")
+        return value
+    if isinstance(value, Mapping):
+        return {
+            _plain_key(key, where): _plain_json(item, f"{where}[{key!r}]", levels - 1) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain_json(item, f"{where}[{index}]", levels - 1) for index, item in enumerate(value)]
+    raise TypeError(f"{where} is {type(value).__name__}; metadata takes None, bool, int, float, str, list and dict")
+
+
+def _plain_key(key: Any, where: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{where} has the key {key!r:.80}; metadata keys are str")
+    return str(_plain_json(key, f"a key of {where}", 0))

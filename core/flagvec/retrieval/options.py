@@ -1,0 +1,124 @@
+"""What a search may ask for, checked before any work is done."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flagvec.retrieval.fusion import Weighted
+from flagvec.retrieval.schema import Schema
+
+Mode = Literal["dense", "sparse", "hybrid"]
+Fusion = Literal["rrf"] | Weighted
+Rerank = Literal["colbert"]
+
+DEFAULT_CANDIDATES = 100
+_LEGS = {"dense": ("dense",), "sparse": ("sparse",), "hybrid": ("dense", "sparse")}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """A search's options, made by `checked`.
+
+    Args:
+        limit: The most hits to return.
+        mode: Which representations find the candidates.
+        weights: The weights that order the candidates of a hybrid search; None for reciprocal rank fusion.
+        rerank: Whether the candidates are ordered by ColBERT instead.
+        candidates: How many documents each leg finds before they are fused or reranked.
+    """
+
+    limit: int
+    mode: Mode
+    weights: Weighted | None
+    rerank: bool
+    candidates: int
+
+    @classmethod
+    def checked(
+        cls,
+        schema: Schema,
+        *,
+        limit: int = 10,
+        mode: Mode | None = None,
+        fusion: Fusion = "rrf",
+        rerank: Rerank | None = None,
+        candidates: int | None = None,
+    ) -> SearchOptions:
+        """Return the options of ``HybridStore.search``, defaults filled in.
+
+        Raises:
+            TypeError: ``limit`` or ``candidates`` is no whole number.
+            ValueError: An option that is unknown, out of range, in conflict with another, or needs a representation
+                that the store does not hold; the message says what to use instead.
+        """
+        weights = fusion if isinstance(fusion, Weighted) else None
+        if mode is None:
+            mode = "hybrid" if schema.sparse or weights else "dense"
+        _check_choice("mode", mode, _LEGS)
+        if not weights:
+            _check_choice("fusion", fusion, ["rrf"], "a Weighted(dense=..., sparse=..., colbert=...)")
+        _check_choice("rerank", rerank, [None, "colbert"])
+        if weights and mode != "hybrid":
+            raise ValueError(f"fusion={weights} is for mode='hybrid'; mode={mode!r} has nothing to fuse: leave one out")
+        if weights and rerank:
+            raise ValueError(
+                "rerank='colbert' orders the hits by ColBERT alone, so weights have no effect: "
+                "leave rerank out and give ColBERT its weight in fusion, or leave fusion out"
+            )
+        limit = _whole_number("limit", limit, at_least=1)
+        if candidates is None:
+            candidates = max(limit, DEFAULT_CANDIDATES)
+        candidates = _whole_number("candidates", candidates, at_least=limit)
+        options = cls(limit, mode, weights, rerank is not None, candidates)
+        options._check_held(schema)
+        return options
+
+    @property
+    def legs(self) -> tuple[str, ...]:
+        """The representations that find candidates: those of the mode, less those with a weight of 0.
+
+        A search that weighs neither dense nor sparse lets both find the candidates.
+        """
+        legs = _LEGS[self.mode]
+        if self.weights is None:
+            return legs
+        return tuple(name for name in legs if name in self.weights.representations) or legs
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """All representations that the search uses, in the order dense, sparse, colbert."""
+        ordering = self.weights.representations if self.weights else ("colbert",) if self.rerank else ()
+        used = {*self.legs, *ordering}
+        return tuple(name for name in ("dense", "sparse", "colbert") if name in used)
+
+    def _check_held(self, schema: Schema) -> None:
+        weighted = self.weights.representations if self.weights else ()
+        for argument, needed, remedy in (
+            (f"mode={self.mode!r}", self.legs, "choose mode='dense'"),
+            (f"fusion={self.weights}", weighted, "give it a weight of 0"),
+            ("rerank='colbert'", ("colbert",) if self.rerank else (), "leave rerank out"),
+        ):
+            if missing := [name for name in needed if name not in schema.representations]:
+                held = " and ".join(schema.representations)
+                raise ValueError(
+                    f"{argument} needs {' and '.join(missing)}, but this store holds {held} only: "
+                    f"{remedy}, or use a store and a model that have it"
+                )
+
+
+def _whole_number(name: str, value: Any, at_least: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
+    if (number := operator.index(value)) < at_least:
+        reason = f" (limit={at_least})" if name == "candidates" else ""
+        raise ValueError(f"{name}={number}: at least {at_least}{reason}")
+    return number
+
+
+def _check_choice(name: str, value: Any, choices: Iterable[Any], further: str = "") -> None:
+    if value not in list(choices):
+        known = [repr(choice) for choice in choices] + ([further] if further else [])
+        raise ValueError(f"{name}={value!r}: choose {' or '.join(known)}")
