@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from flagvec.engine.unicode import valid_unicode
+
 TokenIds = NDArray[np.int64]
 
 
@@ -33,7 +35,7 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int) -> list[TokenIds]:
         """Return for each text its token ids, (tokens,) int64, at most `max_length` of them."""
-        encodings = self._tokenizer.encode_batch_fast([_as_unicode(text) for text in texts])
+        encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
         return [self._truncate(np.array(encoding.ids, dtype=np.int64), max_length) for encoding in encodings]
 
     def _count_special_tokens(self) -> tuple[int, int]:
@@ -72,12 +74,3 @@ def batches_by_length(
         size = min(batch_size, max(int(fitting), 1))
         yield order[start : start + size]
         start += size
-
-
-def _as_unicode(text: str) -> str:
-    """Return `text` as valid Unicode: surrogate pairs joined, lone surrogates replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flagvec.engine.unicode import valid_unicode
+
 MAX_ID_BYTES = 512
 # Deeper metadata would be written by engines that then cannot read it back: qdrant-edge 0.9 accepts 200 levels and
 # never opens that store again.
@@ -70,18 +72,6 @@ def text_id(text: str) -> str:
         True
     """
     return str(uuid.uuid5(_TEXT_IDS, valid_unicode(text)))
-
-
-def valid_unicode(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone surrogates as U+FFFD, as the tokenizer reads it.
-
-    No database takes a lone surrogate: UTF-8 has none.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def as_documents(documents: str | Document | Iterable[str | Document]) -> Iterable[Document]:

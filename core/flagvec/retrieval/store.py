@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class HybridStore(ABC):
     def __init__(self, model: AbsEmbedder, *, colbert: bool = True) -> None:
         self.model = model
         self.schema = Schema.of(model, colbert=colbert)
+        self._opening = threading.Lock()
         self._is_open = False
         self._is_closed = False
 
@@ -125,7 +127,8 @@ class HybridStore(ABC):
             candidates: How many documents each leg finds before fusion or rerank; 100, or `limit` if that is more.
 
         Returns:
-            The hits, best first, equal scores by id. A hit's score is the representation's own in a dense or sparse
+            The hits, best first, equal scores by id; of documents with equal vectors at the end of the list, the
+            database chooses which are in it. A hit's score is the representation's own in a dense or sparse
             search and after a rerank, and the fused one otherwise; its ``scores`` holds that of every representation
             that the search used. Sparse search leaves out documents without a token in common with the query, and
             rerank those without ColBERT vectors.
@@ -143,7 +146,7 @@ class HybridStore(ABC):
         )
         self._open()
         vectors = encode_query(self.model, query, options.representations, self._max_colbert_rows())
-        return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))
+        return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))[: options.limit]
 
     def get(self, ids: str | Iterable[str]) -> list[Document]:
         """Return the documents of these ids, in the order of the ids; an id that is not there is left out.
@@ -198,8 +201,12 @@ class HybridStore(ABC):
     def _open(self) -> None:
         """Check, once, that the store is there and fits."""
         self._refuse_closed()
-        if self._is_open:
-            return
+        with self._opening:
+            if not self._is_open:
+                self._check_and_connect()
+                self._is_open = True
+
+    def _check_and_connect(self) -> None:
         found = self._found_schema()
         if found is None:
             raise StoreError(f"{self._name()} does not exist: call create() first")
@@ -212,7 +219,6 @@ class HybridStore(ABC):
                 self.schema.model,
             )
         self._connect()
-        self._is_open = True
 
     def _refuse_closed(self) -> None:
         if self._is_closed:
@@ -251,8 +257,9 @@ class HybridStore(ABC):
 
     @abstractmethod
     def _search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        """Return the best ``options.limit`` hits, in any order, each with the scores of ``options.representations``.
+        """Return the best ``options.limit`` hits, each with the scores of ``options.representations``.
 
+        They may be in any order, and more than the limit, so that a store need not choose between equal scores.
         `query` holds just these; it may be empty in some of them, which then find nothing and score 0.
         """
 

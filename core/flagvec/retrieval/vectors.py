@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.m3_output import M3Output
+from flagvec.scoring import with_integer_keys
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -110,14 +111,16 @@ def _encode(
     return M3Output(output)
 
 
-def _checked_weights(weights: Mapping[Any, float], name: str) -> dict[int, float]:
+def _checked_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
+    weights = with_integer_keys(weights)
     values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has a lexical weight that is not finite: the model or its checkpoint is broken")
-    kept = {int(token): float(weight) for token, weight in weights.items() if weight >= SMALLEST_WEIGHT}
-    if kept and not (min(kept) >= 0 and max(kept) <= LARGEST_TOKEN_ID):
+    if (values < SMALLEST_WEIGHT).any():
+        weights = {token: weight for token, weight in weights.items() if weight >= SMALLEST_WEIGHT}
+    if weights and (min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID):
         raise ValueError(f"{name} has a lexical weight for a token id outside 0 to {LARGEST_TOKEN_ID}")
-    return kept
+    return weights
 
 
 def _checked_rows(rows: NDArray[Any], name: str, most: int | None) -> NDArray[np.float32]:

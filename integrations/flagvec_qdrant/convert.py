@@ -1,0 +1,146 @@
+"""flagvec's records and searches in Qdrant's terms: pure functions and values, the same for every Qdrant engine."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flagvec.retrieval.documents import Document
+from flagvec.retrieval.fusion import RRF_K
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.store import Record
+from flagvec.retrieval.vectors import TextVectors
+
+DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
+
+# A server refuses a multivector, in a point as in a query, of this many numbers and more (Qdrant's `validate_multi`).
+_MULTIVECTOR_SIZE = 1_048_576
+# Qdrant counts ranks from zero, 1 / (k + rank): one more in k makes that the one-based formula.
+_QDRANT_RRF_K = RRF_K + 1
+_POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11")
+# A float32 in JSON has up to 23 characters and a comma; a sparse one has an index of up to 10 and a comma beside it.
+_JSON_FLOAT_BYTES = 24
+_JSON_SPARSE_BYTES = 35
+_JSON_NAMES_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Points are ordered by the query's similarity in one named vector; those without it are left out."""
+
+    vector: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReciprocalRanks:
+    """Points are ordered by the sum over sources of 1 / (k + rank), ranks from zero."""
+
+    k: int = _QDRANT_RRF_K
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum:
+    """Points are ordered by the sum of factor * score over sources; a source that lacks a point gives it 0."""
+
+    factors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a search, as Qdrant nests them.
+
+    Args:
+        order: What the points are ordered by; None for any order.
+        limit: The most points that it passes on.
+        sources: The stages whose points it orders; all points of the store if there are none.
+        only: If not empty, the ids of the only points that take part. For an outermost stage.
+        payload: Whether points come with their payload. For an outermost stage.
+    """
+
+    order: Nearest | ReciprocalRanks | WeightedSum | None
+    limit: int
+    sources: tuple[Stage, ...] = ()
+    only: tuple[str, ...] = ()
+    payload: bool = False
+
+
+def point_id(document_id: str) -> str:
+    """Return the UUID under which Qdrant keeps a document, for Qdrant takes no other strings."""
+    return str(uuid.uuid5(_POINT_IDS, document_id))
+
+
+def to_payload(document: Document) -> dict[str, Any]:
+    """Return a document as a point's payload, from which `from_payload` makes it again."""
+    return {"id": document.id, "text": document.text, "metadata": dict(document.metadata)}
+
+
+def from_payload(payload: Mapping[str, Any]) -> Document:
+    """Return the document of a payload that `to_payload` made."""
+    return Document(payload["id"], payload["text"], payload["metadata"])
+
+
+def sorted_weights(weights: Mapping[int, float]) -> tuple[list[int], list[float]]:
+    """Return lexical weights as token ids, rising, and the weights in the same order."""
+    tokens = sorted(weights)
+    return tokens, [weights[token] for token in tokens]
+
+
+def max_colbert_rows(dimension: int) -> int:
+    """Return the most vectors of `dimension` numbers that a multivector may have: 1,023 at 1,024 dimensions."""
+    return (_MULTIVECTOR_SIZE - 1) // dimension
+
+
+def json_size(record: Record) -> int:
+    """Return a bound on the bytes that a record takes as JSON in a request."""
+    vectors = record.vectors
+    floats = sum(array.size for array in (vectors.dense, vectors.colbert) if array is not None)
+    weights = len(vectors.sparse or ())
+    payload = len(json.dumps(to_payload(record.document)))
+    return payload + _JSON_FLOAT_BYTES * floats + _JSON_SPARSE_BYTES * weights + _JSON_NAMES_BYTES
+
+
+def ranking(query: TextVectors, options: SearchOptions) -> Stage | None:
+    """Return the stage that finds and orders a search's hits; None if the query is empty in all that could find any.
+
+    - One leg: the nearest points in it.
+    - Reciprocal rank fusion: over each leg's candidates. Its ties are many and Qdrant breaks them at random, so all
+      candidates are kept, for the store to cut off where no tie is cut.
+    - Weighted fusion: each representation scores the union of all legs' candidates, so that a candidate which one leg
+      did not find has that leg's true score, and the sum of these orders them. ColBERT's part is divided by the number
+      of query vectors, for Qdrant gives the sum of the best matches where the model takes their mean.
+    - Rerank: ColBERT scores the union of all legs' candidates.
+    """
+    found_by = [name for name in options.legs if name in query.present]
+    if not found_by:
+        return None
+    if options.representations == (options.mode,):
+        return Stage(Nearest(options.mode), options.limit)
+    legs = tuple(Stage(Nearest(name), options.candidates) for name in found_by)
+    union = options.candidates * len(legs)
+    if options.rerank and COLBERT in query.present:
+        return Stage(Nearest(COLBERT), options.limit, legs)
+    if options.weights is None:
+        return Stage(ReciprocalRanks(), union, legs)
+    shares = {name: share for name, share in options.weights.shares().items() if name in query.present}
+    return Stage(
+        WeightedSum(tuple(share * score_scale(name, query) for name, share in shares.items())),
+        options.limit,
+        tuple(Stage(Nearest(name), union, legs) for name in shares),
+    )
+
+
+def details(ids: Sequence[str], representations: Sequence[str]) -> list[Stage]:
+    """Return the stages that give chosen points' payloads, and then their exact scores in each representation."""
+    chosen, count = tuple(ids), len(ids)
+    payloads = Stage(None, count, only=chosen, payload=True)
+    return [payloads, *(Stage(Nearest(name), count, only=chosen) for name in representations)]
+
+
+def score_scale(representation: str, query: TextVectors) -> float:
+    """Return what Qdrant's score in a representation is multiplied with to be the model's."""
+    if representation == COLBERT and query.colbert is not None and len(query.colbert):
+        return 1.0 / len(query.colbert)
+    return 1.0

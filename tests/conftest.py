@@ -1,0 +1,189 @@
+"""What all tests share: no network, two tiny models, and a Hub cache of random checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Set before huggingface_hub and torch are imported, which read them then. No test goes online; and these models are
+# so small that threads only wait for one another.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no files left behind.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=60)
+settings.load_profile("repeatable")
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests/data/golden"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The reference outputs; tests/data/golden/README.md says what they are."""
+
+    texts: list[str]
+    queries: list[str]
+    arrays: dict[str, Any]
+    values: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    inputs = json.loads((GOLDEN / "inputs.json").read_text(encoding="utf-8"))
+    with np.load(GOLDEN / "golden.npz") as stored:
+        arrays = dict(stored)
+    return Golden(inputs["texts"], inputs["queries"], arrays, json.loads((GOLDEN / "golden.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def tiny_bert_directory() -> Path:
+    return GOLDEN / "tiny-bert"
+
+
+@pytest.fixture(scope="session")
+def tiny_m3_directory() -> Path:
+    return GOLDEN / "tiny-m3"
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tiny_bert_directory: Path) -> Any:
+    """A `FlagModel` of 2 layers, in float32."""
+    from flagvec import FlagModel
+
+    return FlagModel(tiny_bert_directory, use_fp16=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_m3(tiny_m3_directory: Path) -> Any:
+    """A `BGEM3FlagModel` of 2 layers, in float32, that gives all three representations."""
+    from flagvec import BGEM3FlagModel
+
+    return BGEM3FlagModel(tiny_m3_directory, use_fp16=False, return_sparse=True, return_colbert_vecs=True)
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., str]:
+    """Run Python code in a process of its own and return what it printed; it must succeed."""
+
+    def run(code: str, *options: str, cwd: Path | None = None, **environment: str) -> str:
+        finished = subprocess.run(
+            [sys.executable, *options, "-c", code],
+            env={**os.environ, **environment},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def build_checkpoint() -> Callable[..., Path]:
+    """Write a random checkpoint of ``bert``, ``xlm-roberta`` or ``gte``, with BGE-M3's heads if asked for."""
+
+    def build(
+        directory: Path,
+        architecture: str,
+        heads: bool = False,
+        width: int = 32,
+        layers: int = 2,
+        max_length: int = 512,
+        seed: int = 0,
+    ) -> Path:
+        import torch
+
+        torch.manual_seed(seed)
+        _random_model(architecture, width, layers, max_length).save_pretrained(directory)
+        if heads:
+            torch.save(torch.nn.Linear(width, 1).state_dict(), directory / "sparse_linear.pt")
+            torch.save(torch.nn.Linear(width, width).state_dict(), directory / "colbert_linear.pt")
+        source = GOLDEN / ("tiny-bert" if architecture == "bert" else "tiny-m3")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(source / name, directory)
+        return directory
+
+    return build
+
+
+def _random_model(architecture: str, width: int, layers: int, max_length: int) -> Any:
+    import transformers
+
+    sizes = {
+        "vocab_size": 3000, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": 4,
+        "intermediate_size": 64, "initializer_range": 0.3, "max_position_embeddings": max_length,
+    }  # fmt: skip
+    if architecture == "bert":
+        return transformers.BertModel(transformers.BertConfig(**sizes))
+    if architecture == "gte":
+        if not hasattr(transformers, "GteModel"):
+            pytest.skip(f"transformers {transformers.__version__} has no GTE architecture")
+        return transformers.GteModel(transformers.GteConfig(**sizes))
+    sizes["max_position_embeddings"] += 2  # RoBERTa leaves the first two positions unused.
+    return transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**sizes, type_vocab_size=1, pad_token_id=1))
+
+
+@pytest.fixture(scope="session")
+def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callable[..., Path]) -> Path:
+    """A Hugging Face Hub cache with a random checkpoint of each architecture, at names of the catalogue.
+
+    bge-m3 and bge-small-en-v1.5 have the real models' width, which the documentation shows.
+    """
+    cache, source = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("checkpoints")
+    for seed, (repository, architecture, sizes) in enumerate(
+        [
+            ("BAAI/bge-small-en-v1.5", "bert", {"width": 384, "layers": 1}),
+            ("BAAI/bge-m3", "xlm-roberta", {"heads": True, "width": 1024, "layers": 1}),
+            ("intfloat/e5-small-v2", "bert", {}),
+            ("intfloat/multilingual-e5-base", "xlm-roberta", {}),
+            ("Alibaba-NLP/gte-multilingual-base", "gte", {}),
+        ]
+    ):
+        directory = build_checkpoint(source / str(seed), architecture, seed=seed, **sizes)
+        if repository == "BAAI/bge-m3":
+            _as_older_weights(directory)
+        lay_out_as_hub(cache, repository, directory)
+    return cache
+
+
+def _as_older_weights(directory: Path) -> None:
+    """Keep the weights as ``pytorch_model.bin``, the only ones in the real BAAI/bge-m3."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = directory / "model.safetensors"
+    torch.save(load_file(weights), directory / "pytorch_model.bin")
+    weights.unlink()
+
+
+def lay_out_as_hub(cache: Path, repository: str, directory: Path, reference: str = "main") -> None:
+    """Put the files of `directory` into a Hub cache as a download does: blobs, and a snapshot of links to them."""
+    root = cache / f"models--{repository.replace('/', '--')}"
+    commit = hashlib.sha1(f"{repository}@{reference}".encode()).hexdigest()
+    snapshot = root / "snapshots" / commit
+    for folder in (root / "blobs", root / "refs", snapshot):
+        folder.mkdir(parents=True, exist_ok=True)
+    (root / "refs" / reference).write_text(commit)
+    for file in directory.iterdir():
+        blob = hashlib.sha256(file.read_bytes()).hexdigest()
+        shutil.copy(file, root / "blobs" / blob)
+        (snapshot / file.name).symlink_to(Path("../../blobs") / blob)
+
+
+@pytest.fixture(scope="session")
+def add_to_hub() -> Callable[..., None]:
+    return lay_out_as_hub

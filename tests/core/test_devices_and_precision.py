@@ -1,0 +1,150 @@
+"""Which device runs a model, and in which number format."""
+
+import numpy as np
+import pytest
+import torch
+
+from flagvec import BGEM3FlagModel, FlagModel
+from flagvec.engine import devices
+from flagvec.engine.devices import choose_device, choose_dtype
+
+CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend that torch sees a number of CUDA devices, and MPS or not."""
+
+    def pretend(cuda=0, mps=False, cpu_bfloat16=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: cpu_bfloat16)
+
+    pretend()
+    return pretend
+
+
+@pytest.mark.parametrize("given", ["cpu", ["cpu"], ("cpu",)])
+@pytest.mark.parametrize("argument", ["devices", "device"])
+def test_a_device_can_be_a_str_or_a_list_of_one(tiny_bert_directory, argument, given):
+    model = FlagModel(tiny_bert_directory, **{argument: given})
+    assert model.target_devices == ["cpu"]
+    assert next(model.model.parameters()).device == CPU
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), (1, "cuda:1"), ([0], "cuda:0"), ("cpu", "cpu")]
+)
+def test_a_cuda_device_can_be_a_name_or_an_index(machine, given, chosen):
+    machine(cuda=2)
+    assert choose_device(given, None) == torch.device(chosen)
+
+
+@pytest.mark.parametrize(
+    ("seen", "best"), [({}, CPU), ({"mps": True}, MPS), ({"cuda": 2}, CUDA), ({"cuda": 1, "mps": True}, CUDA)]
+)
+def test_without_a_name_the_best_device_is_taken(machine, seen, best):
+    machine(**seen)
+    assert choose_device(None, None) == best
+
+
+def test_the_same_device_may_be_named_twice():
+    assert choose_device("cpu", "cpu") == CPU
+    assert choose_device(["cpu"], "cpu") == CPU
+
+
+def test_two_different_devices_are_refused(machine):
+    machine(cuda=1)
+    with pytest.raises(ValueError, match="devices='cpu' and device='cuda:0' differ; give one of them"):
+        choose_device("cpu", "cuda:0")
+
+
+@pytest.mark.parametrize(("given", "number"), [(["cuda:0", "cuda:1"], 2), ([0, 1, 2], 3), (["cpu", "cpu"], 2), ([], 0)])
+def test_a_list_of_other_than_one_device_is_refused(tiny_bert_directory, given, number):
+    with pytest.raises(ValueError, match=f"names {number} devices; flagvec runs a model on exactly one for now"):
+        FlagModel(tiny_bert_directory, devices=given)
+
+
+@pytest.mark.parametrize("given", ["cuda", "cuda:0", 0, [0], "cuda:5"])
+def test_a_cuda_device_that_is_not_here_is_refused(machine, tiny_bert_directory, given):
+    with pytest.raises(ValueError, match=r"device 'cuda:.' is not here: torch sees 0 CUDA devices; use devices='cpu'"):
+        FlagModel(tiny_bert_directory, devices=given)
+
+
+def test_an_mps_device_that_is_not_here_is_refused(machine):
+    with pytest.raises(ValueError, match="device 'mps' is not here"):
+        choose_device("mps", None)
+
+
+@pytest.mark.parametrize("given", ["gpu", "", "cpu,cuda", -1])
+def test_an_unknown_device_is_refused(given):
+    with pytest.raises(ValueError, match="is no device that torch knows"):
+        choose_device(given, None)
+
+
+@pytest.mark.parametrize("given", [True, [None], [["cpu"]], [1.5]])
+def test_another_type_is_refused_as_a_device(given):
+    with pytest.raises(TypeError, match="devices takes a str such as 'cuda:0', an int or a list of one"):
+        choose_device(given, None)
+
+
+@pytest.mark.parametrize("given", [1.5, CPU])
+@pytest.mark.xfail(strict=True, reason="reported: \"'float' object is not iterable\" does not name the argument")
+def test_what_is_no_list_is_refused_as_a_device(given):
+    with pytest.raises(TypeError, match="devices takes a str such as 'cuda:0', an int or a list of one"):
+        choose_device(given, None)
+
+
+@pytest.mark.xfail(strict=True, reason="reported: a device without memory is taken, and encoding then fails")
+def test_a_device_without_memory_is_refused():
+    with pytest.raises(ValueError, match="meta"):
+        choose_device("meta", None)
+
+
+@pytest.mark.parametrize(
+    ("device", "cpu_bfloat16", "use_fp16", "use_bf16", "expected"),
+    [
+        (CUDA, False, True, False, torch.float16),
+        (CUDA, False, False, False, torch.float32),
+        (CUDA, False, True, True, torch.bfloat16),
+        (CPU, True, True, False, torch.bfloat16),
+        (CPU, False, True, False, torch.float32),
+        (CPU, True, False, False, torch.float32),
+        (CPU, False, False, True, torch.bfloat16),
+        (MPS, False, True, False, torch.float32),
+        (MPS, False, False, True, torch.bfloat16),
+    ],
+)
+def test_half_precision_is_what_the_device_does_well(machine, device, cpu_bfloat16, use_fp16, use_bf16, expected):
+    machine(cpu_bfloat16=cpu_bfloat16)
+    assert choose_dtype(device, use_fp16, use_bf16) == expected
+
+
+def test_bfloat16_gives_float32_near_those_of_float32(tiny_m3_directory, tiny_m3, golden):
+    model = BGEM3FlagModel(tiny_m3_directory, use_bf16=True, return_sparse=True, return_colbert_vecs=True)
+    assert next(model.model.model.parameters()).dtype == torch.bfloat16
+    found, expected = model.encode(golden.texts), tiny_m3.encode(golden.texts)
+    assert found["dense_vecs"].dtype == np.float32
+    assert (found["dense_vecs"] * expected["dense_vecs"]).sum(axis=1).min() > 0.99
+    for vectors, others in zip(found["colbert_vecs"], expected["colbert_vecs"], strict=True):
+        assert vectors.dtype == np.float32
+        assert (vectors * others).sum(axis=1).min() > 0.98
+    for weights, others in zip(found["lexical_weights"], expected["lexical_weights"], strict=True):
+        assert all(weights.get(token, 0) == pytest.approx(others[token], abs=0.1) for token in others)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_bfloat16_vectors_are_unit_rows(tiny_bert_directory, golden, pooling):
+    vectors = FlagModel(tiny_bert_directory, pooling, use_bf16=True).encode(golden.texts)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_float32_is_kept_where_half_precision_is_not_wanted(tiny_bert):
+    assert {parameter.dtype for parameter in tiny_bert.model.parameters()} == {torch.float32}
+
+
+def test_a_loaded_model_is_frozen_and_in_evaluation_mode(tiny_m3):
+    assert not any(parameter.requires_grad for parameter in tiny_m3.model.parameters())
+    assert not any(module.training for module in tiny_m3.model.modules() if module is not tiny_m3.model)

@@ -1,0 +1,120 @@
+import json
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagvec import Document, Weighted
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.store import Record
+from flagvec.retrieval.vectors import TextVectors
+from flagvec_qdrant import convert
+from flagvec_qdrant.convert import Nearest, ReciprocalRanks, Stage, WeightedSum
+
+SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
+QUERY = TextVectors(np.eye(4, dtype=np.float32)[0], {3: 0.5}, np.eye(4, dtype=np.float32)[:2])
+DENSE, SPARSE = Stage(Nearest("dense"), 100), Stage(Nearest("sparse"), 100)
+
+weights = st.dictionaries(st.integers(0, 2**32 - 1), st.floats(2**-126, 1e4, width=32), max_size=50)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+def ranking(query=QUERY, **options):
+    return convert.ranking(query, SearchOptions.checked(SCHEMA, **options))
+
+
+@given(names)
+def test_every_id_has_one_uuid(name):
+    assert convert.point_id(name) == convert.point_id(name) == str(uuid.UUID(convert.point_id(name)))
+
+
+def test_the_uuid_of_an_id_stays_the_same_in_every_version():
+    assert convert.point_id("guide-1") == "cd20e6a4-bcc4-5b5f-8917-cc14d9adfe0f"
+
+
+@given(st.lists(names, unique=True))
+def test_different_ids_have_different_uuids(unique_names):
+    assert len({convert.point_id(name) for name in unique_names}) == len(unique_names)
+
+
+@given(names, st.text(), st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
+def test_a_document_comes_back_from_its_payload(name, text, metadata):
+    document = Document(name, text, metadata)
+    assert convert.from_payload(json.loads(json.dumps(convert.to_payload(document)))) == document
+
+
+@given(weights)
+def test_sparse_indices_rise_and_keep_their_values(lexical):
+    indices, values = convert.sorted_weights(lexical)
+    assert indices == sorted(lexical)
+    assert dict(zip(indices, values, strict=True)) == lexical
+
+
+@pytest.mark.parametrize(("dimension", "rows"), [(1024, 1023), (48, 21_845), (2, 524_287), (1_048_575, 1)])
+def test_a_multivector_has_fewer_than_1048576_numbers(dimension, rows):
+    assert convert.max_colbert_rows(dimension) == rows
+    assert rows * dimension < 1_048_576 <= (rows + 1) * dimension
+
+
+@given(weights, st.integers(0, 20), st.text(st.characters(exclude_categories=["Cs"])))
+def test_the_size_of_a_record_is_never_below_its_json(lexical, rows, text):
+    generator = np.random.default_rng(0)
+    vectors = TextVectors(
+        generator.normal(size=16).astype(np.float32), lexical, generator.normal(size=(rows, 16)).astype(np.float32)
+    )
+    record = Record(Document("id", text, {"key": text}), vectors)
+    indices, values = convert.sorted_weights(lexical)
+    point = {
+        "id": convert.point_id("id"),
+        "vector": {
+            "dense": vectors.dense.tolist(),
+            "sparse": {"indices": indices, "values": values},
+            "colbert": vectors.colbert.tolist(),
+        },
+        "payload": convert.to_payload(record.document),
+    }
+    assert len(json.dumps(point, ensure_ascii=False, separators=(",", ":")).encode()) <= convert.json_size(record)
+
+
+def test_one_leg_is_one_stage():
+    assert ranking(mode="dense", limit=5) == Stage(Nearest("dense"), 5)
+    assert ranking(mode="sparse", limit=5) == Stage(Nearest("sparse"), 5)
+
+
+def test_reciprocal_ranks_count_from_one_and_keep_all_candidates_for_breaking_ties():
+    assert ranking(limit=5) == Stage(ReciprocalRanks(61), 200, (DENSE, SPARSE))
+
+
+def test_rerank_scores_the_union_of_the_legs():
+    assert ranking(limit=5, rerank="colbert") == Stage(Nearest("colbert"), 5, (DENSE, SPARSE))
+
+
+def test_weighted_fusion_scores_the_union_in_every_representation():
+    stage = ranking(limit=5, fusion=Weighted(2, 1, 1))
+    # ColBERT's share is divided by the two query vectors.
+    assert stage.order == WeightedSum((0.5, 0.25, 0.125))
+    assert stage.limit == 5
+    assert stage.sources == tuple(Stage(Nearest(name), 200, (DENSE, SPARSE)) for name in ("dense", "sparse", "colbert"))
+
+
+def test_a_query_without_tokens_leaves_the_empty_legs_out():
+    bare = TextVectors(QUERY.dense, {}, np.empty((0, 4), np.float32))
+    assert ranking(bare, mode="sparse") is None
+    assert ranking(bare) == Stage(ReciprocalRanks(61), 100, (DENSE,))
+    # The weights of what is empty still count in the mean.
+    assert ranking(bare, fusion=Weighted()).order == WeightedSum((1 / 3,))
+
+
+def test_details_ask_for_payloads_once_and_for_each_score():
+    payloads, *scores = convert.details(["a", "b"], ["dense", "colbert"])
+    assert payloads == Stage(None, 2, only=("a", "b"), payload=True)
+    assert [(stage.order.vector, stage.limit, stage.only) for stage in scores] == [
+        ("dense", 2, ("a", "b")), ("colbert", 2, ("a", "b")),
+    ]  # fmt: skip
+
+
+def test_only_colberts_scores_are_scaled():
+    assert [convert.score_scale(name, QUERY) for name in ("dense", "sparse", "colbert")] == [1.0, 1.0, 0.5]

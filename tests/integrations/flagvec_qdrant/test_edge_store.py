@@ -1,0 +1,162 @@
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flagvec import Document, StoreError
+from flagvec_qdrant import QdrantEdgeStore
+
+# A process of its own that opens the store at argv[1] with a model that gives two-dimensional vectors.
+PREAMBLE = """
+import os, signal, sys
+import numpy as np
+from flagvec import Document, StoreError
+from flagvec_qdrant import QdrantEdgeStore
+
+class Model:
+    model_name_or_path, representations, dimension, colbert_dimension = "two", frozenset({"dense"}), 2, None
+    def encode_corpus(self, texts, convert_to_numpy=True):
+        angles = np.array([len(text) for text in texts], np.float32)
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    encode_queries = encode_corpus
+
+store = QdrantEdgeStore(Model(), sys.argv[1])
+"""
+
+
+def run(code, path):
+    return subprocess.run(
+        [sys.executable, "-c", PREAMBLE + code, str(path)], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def store(seeded, tmp_path):
+    with QdrantEdgeStore(seeded(), tmp_path / "index") as store:
+        store.create()
+        yield store
+
+
+def test_what_was_added_survives_the_death_of_its_process(tmp_path):
+    dying = run(
+        "store.create(); store.add([Document(str(n), 'x' * n) for n in range(1, 500)]); "
+        "store.delete(['7']); os.kill(os.getpid(), signal.SIGKILL)",
+        tmp_path,
+    )
+    assert dying.returncode == -9, dying.stderr
+    reading = run("print(store.count(), store.get('9')[0].text, store.search('x' * 20)[0].id)", tmp_path)
+    assert reading.stdout.split() == ["498", "x" * 9, "20"], reading.stderr
+
+
+def test_a_store_is_read_in_another_process_once_it_is_closed(tmp_path):
+    assert run("store.create(); store.add(['a', 'bb']); store.close()", tmp_path).returncode == 0
+    assert run("print(store.count())", tmp_path).stdout.strip() == "2"
+
+
+def test_a_second_process_is_refused_while_a_store_is_open(store):
+    second = run(
+        "store.schema = store.schema.__class__('seeded', 16, True, 16)\n"
+        "try: store.count()\nexcept StoreError as error: print(error)",
+        store.path,
+    )
+    assert "is open already, in this process or another: close it there first" in second.stdout, second.stderr
+
+
+def test_a_second_store_object_is_refused_while_the_first_is_open(store, seeded):
+    with pytest.raises(StoreError, match=r"is open already.* QdrantStore"):
+        QdrantEdgeStore(seeded(), store.path).count()
+
+
+def test_a_closed_store_is_opened_again(store, seeded):
+    store.add("one two")
+    store.close()
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert again.search("one")[0].text == "one two"
+
+
+def test_threads_share_a_store(store):
+    def work(number):
+        for turn in range(10):
+            store.add(Document(f"{number}-{turn}", f"shared word{number}"))
+            assert len(store.search(f"word{number}", mode="sparse", limit=20)) == turn + 1
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert store.count() == 40
+
+
+def test_threads_may_open_a_store_together(store, seeded):
+    store.add("one two")
+    store.close()
+    with QdrantEdgeStore(seeded(), store.path) as again, ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: again.count(), range(8))) == [1] * 8
+
+
+def test_a_directory_with_other_files_is_not_taken_for_a_store(seeded, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear reader")
+    with pytest.raises(StoreError, match="holds other files and no flagvec store: choose another path"):
+        QdrantEdgeStore(seeded(), tmp_path).create()
+    assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_file_is_not_taken_for_a_store(seeded, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear reader")
+    with pytest.raises(StoreError, match="no flagvec store"):
+        QdrantEdgeStore(seeded(), tmp_path / "letter.txt").create()
+
+
+def test_an_empty_directory_becomes_a_store(seeded, tmp_path):
+    with QdrantEdgeStore(seeded(), str(tmp_path)) as store:
+        store.create()
+        assert store.count() == 0
+
+
+def test_a_store_whose_creation_was_cut_short_is_created_again(seeded, tmp_path):
+    with QdrantEdgeStore(seeded(), tmp_path) as whole:
+        whole.create()
+    (tmp_path / "shard").rename(tmp_path / "shard.new")
+    with QdrantEdgeStore(seeded(), tmp_path) as store:
+        with pytest.raises(StoreError, match="does not exist"):
+            store.count()
+        store.create()
+        assert store.count() == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
+def test_a_damaged_description_is_refused_by_its_file(store, seeded, content):
+    store.close()
+    (store.path / "flagvec.json").write_text(content)
+    with pytest.raises(StoreError, match=r"flagvec\.json' is damaged"):
+        QdrantEdgeStore(seeded(), store.path).count()
+
+
+def test_a_layout_of_a_later_version_is_refused(store, seeded):
+    store.close()
+    description = store.path / "flagvec.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"layout": 2}))
+    with pytest.raises(StoreError, match="has layout 2, this version of flagvec reads 1: update flagvec"):
+        QdrantEdgeStore(seeded(), store.path).count()
+
+
+def test_damaged_data_are_refused_with_the_engines_words(store, seeded):
+    store.close()
+    (store.path / "shard" / "edge_config.json").write_text("{")
+    with pytest.raises(StoreError, match=r"the store at .* cannot be opened: "):
+        QdrantEdgeStore(seeded(), store.path).count()
+
+
+def test_the_description_says_which_model_made_the_store(store):
+    description = json.loads((store.path / "flagvec.json").read_text())
+    assert description["schema"] == {"model": "seeded", "dimension": 16, "sparse": True, "colbert_dimension": 16}
+
+
+def test_optimizing_changes_no_hit(store):
+    store.add(Document(str(number), f"word{number} shared") for number in range(500))
+    store.delete(str(number) for number in range(100))
+    before = [store.search(f"word{number}", rerank="colbert") for number in range(90, 110)]
+    store.optimize()
+    after = [store.search(f"word{number}", rerank="colbert") for number in range(90, 110)]
+    assert before == after
+    assert store.count() == 400
