@@ -1,0 +1,157 @@
+"""One contender of `encode.py`: a process that loads a model once and encodes when told to.
+
+Run as ``python contenders.py NAME CHECKPOINT POOLING PRECISION``; it reads one JSON request a line, ``{"texts": file,
+"max_length": tokens, "batch_size": texts or null}``, encodes, and answers ``{"seconds": ..., "tokens": ...}``. Each
+contender runs in the environment that it needs, and only one of them works at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Encode = Callable[[list[str], int, int | None], object]
+
+
+def flagvec(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return our own encoder, all three outputs."""
+    from flagvec import BGEM3FlagModel
+
+    model = BGEM3FlagModel(
+        checkpoint, pooling, use_fp16=False, use_bf16=precision == "bfloat16",
+        return_sparse=True, return_colbert_vecs=True,
+    )  # fmt: skip
+    return lambda texts, length, size: model.encode(texts, size, length)
+
+
+def flagvec_dense(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return our own encoder, dense vectors only."""
+    from flagvec import BGEM3FlagModel
+
+    model = BGEM3FlagModel(checkpoint, pooling, use_fp16=False, use_bf16=precision == "bfloat16")
+    return lambda texts, length, size: model.encode(texts, size, length)
+
+
+def flagembedding(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return FlagEmbedding, all three outputs; on a CPU it computes in float32 whatever it is told."""
+    from FlagEmbedding import BGEM3FlagModel
+
+    model = BGEM3FlagModel(
+        checkpoint, pooling_method=pooling, use_fp16=precision != "float32", devices="cpu",
+        return_sparse=True, return_colbert_vecs=True,
+    )  # fmt: skip
+    return lambda texts, length, size: model.encode(texts, batch_size=size or 256, max_length=length)
+
+
+def sentence_transformers(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return sentence-transformers, which gives dense vectors only."""
+    import torch
+    from sentence_transformers import SentenceTransformer, models
+
+    transformer = models.Transformer(checkpoint, model_args={"dtype": getattr(torch, precision)})
+    model = SentenceTransformer(
+        modules=[transformer, models.Pooling(transformer.get_word_embedding_dimension(), pooling)], device="cpu"
+    )
+
+    def encode(texts: list[str], length: int, size: int | None) -> object:
+        model.max_seq_length = length
+        return model.encode(texts, batch_size=size or 32, show_progress_bar=False)
+
+    return encode
+
+
+def openvino(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return OpenVINO on padded batches sorted by length, the three heads in numpy."""
+    import numpy as np
+    import openvino
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    backbone = AutoModel.from_pretrained(checkpoint, add_pooling_layer=False).eval()
+    example = {
+        "input_ids": torch.ones((2, 8), dtype=torch.long),
+        "attention_mask": torch.ones((2, 8), dtype=torch.long),
+    }
+    hint = "bf16" if precision == "bfloat16" else "f32"
+    compiled = openvino.Core().compile_model(
+        openvino.convert_model(backbone, example_input=example), "CPU", {"INFERENCE_PRECISION_HINT": hint}
+    )
+    heads = {
+        name: torch.load(Path(checkpoint) / f"{name}_linear.pt")["weight"].numpy() for name in ("sparse", "colbert")
+    }
+
+    def encode(texts: list[str], length: int, size: int | None) -> object:
+        order = np.argsort([-len(text) for text in texts])
+        results = []
+        for start in range(0, len(texts), size or 16):
+            chosen = [texts[position] for position in order[start : start + (size or 16)]]
+            inputs = tokenizer(chosen, padding=True, truncation=True, max_length=length, return_tensors="np")
+            states = compiled({"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]})[0]
+            results.append((states[:, 0], states @ heads["sparse"].T, states[:, 1:] @ heads["colbert"].T))
+        return results
+
+    return encode
+
+
+def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
+    """Return the bare matrix products of the encoder's linear layers over the same tokens, and nothing else."""
+    import torch
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    width, wide, dtype = config.hidden_size, config.intermediate_size, getattr(torch, precision)
+    shapes = ((3 * width, width), (width, width), (wide, width), (width, wide))
+    weights = [torch.randn(shape, dtype=dtype) for shape in shapes]
+    budget = 4_096
+    inputs = {columns: torch.randn(budget, columns, dtype=dtype) for columns in (width, wide)}
+    counted: dict[int, int] = {}
+
+    def encode(texts: list[str], length: int, size: int | None) -> object:
+        key = hash(tuple(texts)) ^ length
+        if key not in counted:
+            counted[key] = sum(map(len, tokenizer(texts, truncation=True, max_length=length)["input_ids"]))
+        started = time.perf_counter()
+        for _ in range(config.num_hidden_layers):
+            for start in range(0, counted[key], budget):
+                rows = min(budget, counted[key] - start)
+                for weight in weights:
+                    torch.nn.functional.linear(inputs[weight.shape[1]][:rows], weight)
+        return {"seconds": time.perf_counter() - started, "tokens": counted[key]}
+
+    return encode
+
+
+CONTENDERS = {
+    contender.__name__: contender
+    for contender in (flagvec, flagvec_dense, flagembedding, sentence_transformers, openvino, bound)
+}
+
+
+def main(name: str, checkpoint: str, pooling: str, precision: str) -> None:
+    """Answer requests until the input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    encode = CONTENDERS[name](checkpoint, pooling, precision)
+    print(json.dumps({"ready": name}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_answer(encode, json.loads(line))), file=answers, flush=True)
+
+
+def _answer(encode: Encode, request: dict[str, Any]) -> dict[str, Any]:
+    texts = json.loads(Path(request["texts"]).read_text(encoding="utf-8"))
+    started = time.perf_counter()
+    result = encode(texts, request["max_length"], request["batch_size"])
+    seconds = time.perf_counter() - started
+    # ru_maxrss is in kilobytes on Linux.
+    answer = {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000}
+    return answer | result if isinstance(result, dict) and "seconds" in result else answer
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

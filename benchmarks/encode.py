@@ -1,0 +1,255 @@
+"""`make bench`: encoding side by side with what people use today, as ratios from one alternating run.
+
+Contenders run in processes of their own, each in the environment it needs (`build/bench-environment` is made for the
+peers), load their model once, and then take turns over the same texts, one working at a time, so that what disturbs the
+machine disturbs all of them. Seconds are the median over the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from workloads import LONG_MIX_MAX_LENGTH, ROOT, SHORT_QUERY, bulk_texts, long_mix, m3_shape, mini_m3, texts_of_length
+
+BUILD = ROOT / "build"
+PEERS = BUILD / "bench-environment"
+PEER_PACKAGES = ("FlagEmbedding==1.4.2", "sentence-transformers", "openvino")
+SWEPT_BATCH_SIZES = (4, 8, 16, 32)
+PLOTTED_LENGTHS = (16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Texts to encode, and how long they may be in tokens."""
+
+    name: str
+    texts: Sequence[str]
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender as it is measured: the process that serves it and the batch size it is given."""
+
+    label: str
+    contender: str
+    precision: str
+    batch_size: int | None = None
+
+
+class Process:
+    """A running contender."""
+
+    def __init__(self, entry: Entry, checkpoint: Path, pooling: str) -> None:
+        python = PEERS / "bin/python" if entry.contender in _PEER_CONTENDERS else Path(sys.executable)
+        command = [
+            python,
+            Path(__file__).with_name("contenders.py"),
+            entry.contender,
+            checkpoint,
+            pooling,
+            entry.precision,
+        ]
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._read(entry.contender)
+
+    def encode(self, texts: Path, max_length: int, batch_size: int | None) -> dict[str, float]:
+        """Encode once and return ``seconds``, and ``peak_mb`` of memory so far."""
+        assert self._process.stdin is not None
+        request = {"texts": str(texts), "max_length": max_length, "batch_size": batch_size}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._read("contender")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self, name: str) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{name} ended: run contenders.py by hand to see why")
+        return json.loads(line)  # type: ignore[no-any-return]
+
+
+_PEER_CONTENDERS = frozenset({"flagembedding", "sentence_transformers", "openvino"})
+
+
+def main() -> None:
+    """Measure what the arguments ask for and print it."""
+    arguments = parse_arguments()
+    make_peer_environment()
+    console = Console(width=120)
+    console.print(describe_machine())
+    for name, checkpoint, pooling in (("BGE-M3's shape", m3_shape(BUILD), "cls"), ("mini-M3", mini_m3(BUILD), "mean")):
+        if arguments.model in (name, "both"):
+            measure_model(console, name, checkpoint, pooling, arguments)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("BGE-M3's shape", "mini-M3", "both"), default="both")
+    parser.add_argument("--texts", type=int, default=400, help="texts of the bulk workload")
+    parser.add_argument("--turns", type=int, default=3, help="how often each contender encodes each workload")
+    parser.add_argument("--half", default="bfloat16", choices=("bfloat16", "float32"), help="the fast precision")
+    parser.add_argument("--plot", type=Path, help="where to write a picture of throughput against length")
+    return parser.parse_args()
+
+
+def measure_model(console: Console, name: str, checkpoint: Path, pooling: str, arguments: argparse.Namespace) -> None:
+    """Measure all contenders on one model."""
+    half = arguments.half
+    entries = [
+        Entry("flagvec", "flagvec", half),
+        Entry("flagvec, dense only", "flagvec_dense", half),
+        Entry("flagvec float32", "flagvec", "float32"),
+        Entry("FlagEmbedding, default batch", "flagembedding", "float32"),
+        *(Entry(f"FlagEmbedding, batch {size}", "flagembedding", "float32", size) for size in SWEPT_BATCH_SIZES),
+        Entry("sentence-transformers, dense only", "sentence_transformers", half),
+        Entry("OpenVINO", "openvino", half),
+        Entry("bare products", "bound", half),
+        Entry("bare products float32", "bound", "float32"),
+    ]
+    workloads = [
+        Workload(f"{arguments.texts} texts", bulk_texts(arguments.texts), 512),
+        Workload("one short query", [SHORT_QUERY], 512),
+        Workload(
+            "48 texts up to 2,048 tokens", long_mix(48), min(LONG_MIX_MAX_LENGTH, 512 if pooling == "mean" else 2_048)
+        ),
+    ]
+    with running(entries, checkpoint, pooling) as processes:
+        for workload in workloads:
+            answers = take_turns(entries, processes, workload, arguments.turns)
+            console.print(as_table(f"{name}: {workload.name}", entries, answers))
+        if arguments.plot:
+            plot_lengths(arguments.plot, entries[0], entries[3], processes)
+
+
+@contextmanager
+def running(entries: Sequence[Entry], checkpoint: Path, pooling: str) -> Iterator[dict[tuple[str, str], Process]]:
+    """Start one process for each contender and precision; end them all afterwards."""
+    with ExitStack() as stack:
+        processes = {}
+        for entry in entries:
+            key = (entry.contender, entry.precision)
+            if key not in processes:
+                processes[key] = Process(entry, checkpoint, pooling)
+                stack.callback(processes[key].close)
+        yield processes
+
+
+def take_turns(
+    entries: Sequence[Entry], processes: dict[tuple[str, str], Process], workload: Workload, turns: int
+) -> list[dict[str, float]]:
+    """Let every entry encode the workload once to warm up and then `turns` times in turn; return the medians."""
+    texts = write_texts(workload.texts)
+    seconds: list[list[float]] = [[] for _ in entries]
+    last: list[dict[str, float]] = [{} for _ in entries]
+    for turn in range(turns + 1):
+        for position, entry in enumerate(entries):
+            process = processes[entry.contender, entry.precision]
+            last[position] = process.encode(texts, workload.max_length, entry.batch_size)
+            if turn:
+                seconds[position].append(last[position]["seconds"])
+    return [answer | {"seconds": statistics.median(times)} for answer, times in zip(last, seconds, strict=True)]
+
+
+def write_texts(texts: Sequence[str]) -> Path:
+    """Write texts where contenders can read them."""
+    path = BUILD / "bench-texts.json"
+    path.write_text(json.dumps(list(texts)), encoding="utf-8")
+    return path
+
+
+def as_table(title: str, entries: Sequence[Entry], answers: Sequence[dict[str, float]]) -> Table:
+    """Return a table of seconds, tokens a second, our ratio, the share of the bound, and peak memory."""
+    ours = answers[0]["seconds"]
+    tokens = next(answer["tokens"] for answer in answers if "tokens" in answer)
+    bounds = {
+        entry.precision: answer["seconds"]
+        for entry, answer in zip(entries, answers, strict=True)
+        if entry.contender == "bound"
+    }
+    table = Table(title=f"{title}, {tokens:,.0f} tokens", title_justify="left")
+    for column in ("contender", "seconds", "tokens/s", "flagvec is", "of the bound", "peak MB"):
+        table.add_column(column, justify="left" if column == "contender" else "right")
+    for entry, answer in zip(entries, answers, strict=True):
+        seconds = answer["seconds"]
+        table.add_row(
+            f"{entry.label} ({entry.precision})",
+            f"{seconds:.3f}",
+            f"{tokens / seconds:,.0f}",
+            f"{seconds / ours:.2f}x",
+            f"{bounds[entry.precision] / seconds:.0%}",
+            f"{answer['peak_mb']:,.0f}",
+        )
+    return table
+
+
+def plot_lengths(path: Path, ours: Entry, peer: Entry, processes: dict[tuple[str, str], Process]) -> None:
+    """Write a picture of tokens a second against the length of texts, for us and one peer."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for entry in (ours, peer):
+        rates = []
+        for words in PLOTTED_LENGTHS:
+            texts = write_texts(texts_of_length(words, max(4_096 // words, 4)))
+            process = processes[entry.contender, entry.precision]
+            seconds = min(process.encode(texts, 512, entry.batch_size)["seconds"] for _ in range(2))
+            rates.append(words * max(4_096 // words, 4) / seconds)
+        axes.plot(PLOTTED_LENGTHS, rates, marker="o", label=entry.label)
+    axes.set(xscale="log", xlabel="words a text", ylabel="words a second", xticks=PLOTTED_LENGTHS)
+    axes.set_xticklabels([str(words) for words in PLOTTED_LENGTHS])
+    axes.legend()
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def make_peer_environment() -> None:
+    """Make the environment of the contenders that are not us, unless it is there."""
+    if (PEERS / ".ready").exists():
+        return
+    venv.create(PEERS, with_pip=True)
+    install = [str(PEERS / "bin/python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*install, "torch", *PEER_PACKAGES], check=True)
+    (PEERS / ".ready").touch()
+
+
+def describe_machine() -> str:
+    """Return the CPU, its half-precision instructions, threads and versions."""
+    import torch
+    import transformers
+
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
+    model = next((line.split(":")[1].strip() for line in flags.splitlines() if line.startswith("model name")), "")
+    return (
+        f"{model or platform.processor()}, {' '.join(found[:1])}, {torch.get_num_threads()} threads; Python "
+        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()
