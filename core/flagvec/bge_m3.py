@@ -378,6 +378,8 @@ def _as_numpy(output: M3Output) -> M3Output:
 
 
 def _one_text(output: Mapping[str, Any], argument: str) -> M3Output:
+    if not isinstance(output, Mapping):
+        raise TypeError(f"{argument} takes the output of one text, not {type(output).__name__}")
     batch = M3Output({key: value for key, value in output.items() if value is not None}).as_batch()
     if batch.num_texts != 1:
         raise ValueError(f"{argument} holds {batch.num_texts} texts; score one at a time: {argument}[0]")

@@ -126,7 +126,7 @@ class AbsEmbedder(ABC):
         self._tokenize = TextTokenizer(
             self.tokenizer.backend_tokenizer, getattr(self.tokenizer, "truncation_side", "right")
         )
-        self._encoder = HiddenStateEncoder(self.checkpoint.backbone, device, self.tokenizer.pad_token_id)
+        self._encoder = HiddenStateEncoder(self.checkpoint.backbone, device, self.tokenizer.pad_token_id or 0)
 
     @property
     @abstractmethod
@@ -224,8 +224,9 @@ class AbsEmbedder(ABC):
         Raises:
             TypeError: An item is not a ``str``, with its position in the stream; earlier batches were yielded.
         """
-        if isinstance(sentences, str):
-            raise TypeError("encode_stream takes an iterable of texts, not one str; use encode_corpus for it")
+        if isinstance(sentences, (str, bytes, Mapping)) or not isinstance(sentences, Iterable):
+            given = "one str; use encode_corpus" if isinstance(sentences, str) else type(sentences).__name__
+            raise TypeError(f"sentences takes an iterable of texts, not {given}")
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         remaining = iter(sentences)
         start = 0
@@ -251,6 +252,7 @@ class AbsEmbedder(ABC):
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         longest = self.passage_max_length if max_length is None else self._checked_max_length("max_length", max_length)
         if instruction is not None:
+            checked_format("instruction_format", instruction_format)
             texts = [self.get_detailed_instruct(instruction_format, instruction, text) for text in texts]
         starts = range(0, len(texts), size)
         token_ids = [ids for start in starts for ids in self._tokenize(texts[start : start + size], longest)]
@@ -280,8 +282,11 @@ class AbsEmbedder(ABC):
 
     def _check_truncate_dim(self) -> None:
         width = self.checkpoint.width
-        if self.truncate_dim is not None and not 1 <= self.truncate_dim <= width:
-            raise ValueError(f"truncate_dim={self.truncate_dim!r}: this model's vectors have 1 to {width} dimensions")
+        given = self.truncate_dim
+        if given is None:
+            return
+        if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= width:
+            raise ValueError(f"truncate_dim={given!r}: this model's vectors have 1 to {width} dimensions")
 
 
 def _with_instruction(instruction: str | None, instruction_format: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
@@ -26,12 +24,6 @@ COLBERT_HEAD = "colbert_linear.pt"
 _WEIGHTS = ("*.safetensors",)
 _OLDER_WEIGHTS = ("pytorch_model*.bin",)
 _BESIDE_WEIGHTS = ("*.json", "*.txt", "*.model", "*.py", SPARSE_HEAD, COLBERT_HEAD)
-
-# What reading a damaged file raises, from json, safetensors, pickle, torch and transformers.
-_READ_ERRORS = (
-    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, EOFError,
-    SafetensorError, pickle.UnpicklingError,
-)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -75,7 +67,7 @@ def find_checkpoint(name_or_path: str | Path, hub: HubOptions) -> Path:
         ModelNotFoundError: No such directory, catalogue name or repository; names the nearest known names.
     """
     name = str(name_or_path)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name)
     card = find_model(name)
     repository = card.repository if card else name
@@ -97,7 +89,10 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     Raises:
         CheckpointError: Files that are missing, damaged or do not fit together; remote code that is not trusted.
     """
-    config = _reading(directory / "config.json", lambda: json.loads((directory / "config.json").read_bytes()))
+    path = directory / "config.json"
+    config = _reading(path, lambda: json.loads(path.read_bytes()))
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
+        raise CheckpointError(f"{path} names no model_type: it is no transformers checkpoint")
     _refuse_untrusted_code(directory, config, trust_remote_code)
     backbone = _load_backbone(directory, dtype, trust_remote_code)
     tokenizer = _load_tokenizer(directory, trust_remote_code)
@@ -121,7 +116,7 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: 
         raise missing_head(directory, file_name)
     state = _reading(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
     expected = {"weight": (rows, columns), "bias": (rows,)}
-    found = {key: tuple(value.shape) for key, value in state.items()} if isinstance(state, dict) else type(state)
+    found = _shapes(state)
     if found != expected:
         raise CheckpointError(f"{path} holds {found}, but this model needs {expected}{remedy}")
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
@@ -129,6 +124,12 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: 
     head = nn.Linear(columns, rows)
     head.load_state_dict(state)
     return head.eval()
+
+
+def _shapes(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return type(state)
+    return {key: tuple(value.shape) if isinstance(value, torch.Tensor) else value for key, value in state.items()}
 
 
 def missing_head(directory: Path, file_name: str) -> CheckpointError:
@@ -198,16 +199,36 @@ def _load_backbone(directory: Path, dtype: torch.dtype, trust_remote_code: bool)
             directory, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True, local_files_only=True
         ),
     )
+    if not hasattr(model, "embeddings"):
+        raise CheckpointError(f"{directory} holds a {type(model).__name__}, which is no BERT-like encoder")
     # The pooling layer feeds BERT's classification; no embedding needs it.
     model.pooler = None
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing or report["mismatched_keys"]:
-        named = ", ".join([*missing, *map(str, report["mismatched_keys"])][:3])
-        raise CheckpointError(
-            f"{directory}: {len(missing)} weights are missing and {len(report['mismatched_keys'])} have another shape "
-            f"than config.json says ({named}, ...); the checkpoint is incomplete"
-        )
+    _refuse_other_weights(directory, model, report)
     return model.eval().requires_grad_(False)
+
+
+def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]) -> None:
+    """Refuse weights that are missing, left over or not finite, where transformers would warn or say nothing."""
+    parts = {name for name, _ in model.named_children()}
+    problems = {
+        "missing": [key for key in report["missing_keys"] if not key.startswith("pooler.")],
+        "of another shape than config.json says": [str(key) for key in report["mismatched_keys"]],
+        # Heads for other tasks are left over in many checkpoints; parts of the encoder itself are not.
+        "left over": [
+            key
+            for key in report["unexpected_keys"]
+            if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
+            and not key.endswith("position_ids")
+            and "pooler." not in key
+        ],
+        "NaN or infinite": [
+            name for name, weight in model.named_parameters() if not weight.sum(dtype=torch.float32).isfinite()
+        ],
+    }
+    for problem, keys in problems.items():
+        if keys:
+            named = ", ".join(sorted(keys)[:3])
+            raise CheckpointError(f"{directory}: {len(keys)} weights are {problem} ({named}, ...)")
 
 
 def _load_tokenizer(directory: Path, trust_remote_code: bool) -> Any:
@@ -230,5 +251,7 @@ def _longest_input(backbone: Any) -> int:
 def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
-    except _READ_ERRORS as error:
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file makes json, safetensors, pickle, torch and transformers raise anything
         raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

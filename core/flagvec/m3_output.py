@@ -62,6 +62,10 @@ class M3Output(dict[str, Any]):
         """How many texts this holds (``len`` counts the representations, as for every dict)."""
         return len(next(iter(self.values()))) if self.is_batch and self else int(bool(self))
 
+    def copy(self) -> M3Output:
+        """Return a shallow copy."""
+        return M3Output(self)
+
     def as_batch(self) -> M3Output:
         """Return this if it is a batch, and else its text as a batch of one."""
         if self.is_batch:

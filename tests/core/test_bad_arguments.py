@@ -89,7 +89,6 @@ def test_a_truncation_the_vectors_cannot_have_is_refused(tiny_bert_directory, tr
 
 
 @pytest.mark.parametrize("truncate_dim", [2.5, True, "8"])
-@pytest.mark.xfail(strict=True, reason="reported: a truncate_dim that is no int is taken, or fails without its name")
 def test_a_truncation_that_is_no_whole_number_is_refused(tiny_bert_directory, truncate_dim):
     with pytest.raises(ValueError, match="this model's vectors have 1 to 48 dimensions"):
         FlagModel(tiny_bert_directory, truncate_dim=truncate_dim)
@@ -131,7 +130,6 @@ def test_a_repository_that_is_not_cached_says_that_the_hub_was_not_reached():
         FlagModel("someone/unheard-of")
 
 
-@pytest.mark.xfail(strict=True, reason="reported: '' is taken for the working directory")
 def test_an_empty_name_is_refused_as_a_name():
     with pytest.raises(ModelNotFoundError):
         FlagModel("")

@@ -99,7 +99,6 @@ def test_the_score_of_two_outputs_refuses_weights_that_are_not_three_of_zero_or_
 
 
 @pytest.mark.parametrize("other", ["a text", None, 5, [1]])
-@pytest.mark.xfail(strict=True, reason="reported: AttributeError where the docstring promises TypeError")
 def test_the_score_of_two_outputs_refuses_something_else_on_the_other_side(tiny_m3, query, other):
     with pytest.raises(TypeError, match="p_reps"):
         tiny_m3.compute_score(query, other)

@@ -1,5 +1,7 @@
 """The engine's parts on their own: tokens, batches and reductions."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -14,18 +16,29 @@ TEXT = "one two three four five six seven"
 lengths_of_texts = st.lists(st.integers(1, 600), max_size=60).map(lambda lengths: np.array(lengths, dtype=np.int64))
 
 
-@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000))
-def test_batches_hold_each_text_once_within_their_bounds(lengths, batch_size, budget):
-    batches = list(batches_by_length(lengths, batch_size, budget))
+@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000), padded=st.booleans())
+def test_batches_hold_each_text_once_within_their_bounds(lengths, batch_size, budget, padded):
+    batches = list(batches_by_length(lengths, batch_size, budget, padded))
     assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
     for batch in batches:
+        tokens = len(batch) * lengths[batch].max() if padded else lengths[batch].sum()
         assert 1 <= len(batch) <= batch_size
-        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
+        assert len(batch) == 1 or tokens <= budget
 
 
-@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000))
-def test_batches_go_from_the_longest_text_to_the_shortest(lengths, batch_size, budget):
-    ordered = [lengths[position] for batch in batches_by_length(lengths, batch_size, budget) for position in batch]
+@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000), padded=st.booleans())
+def test_batches_are_as_large_as_their_bounds_allow(lengths, batch_size, budget, padded):
+    batches = list(batches_by_length(lengths, batch_size, budget, padded))
+    for batch, following in itertools.pairwise(batches):
+        joined = [*batch, following[0]]
+        tokens = len(joined) * lengths[joined].max() if padded else lengths[joined].sum()
+        assert len(joined) > batch_size or tokens > budget
+
+
+@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000), padded=st.booleans())
+def test_batches_go_from_the_longest_text_to_the_shortest(lengths, batch_size, budget, padded):
+    batches = batches_by_length(lengths, batch_size, budget, padded)
+    ordered = [lengths[position] for batch in batches for position in batch]
     assert ordered == sorted(lengths, reverse=True)
 
 

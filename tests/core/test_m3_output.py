@@ -139,7 +139,6 @@ def test_a_copy_is_an_output_of_the_same_texts(output, copied):
     assert texts_in(again[1:]) == [1, 2, 3, 4]
 
 
-@pytest.mark.xfail(strict=True, reason="reported: dict.copy gives a plain dict, which does not index by text")
 def test_the_copy_method_gives_an_output(output):
     assert type(output.copy()) is M3Output
 

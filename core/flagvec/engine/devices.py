@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -42,14 +43,15 @@ def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.
 
 
 def _one(value: DeviceLike | Sequence[DeviceLike], argument: str) -> DeviceLike:
-    names = [value] if isinstance(value, (str, int)) else list(value)
+    names: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
         raise TypeError(f"{argument} takes a str such as 'cuda:0', an int or a list of one; got {value!r}")
     if len(names) != 1:
         raise ValueError(
             f"{argument}={value!r} names {len(names)} devices; flagvec runs a model on exactly one for now"
         )
-    return names[0]
+    name: DeviceLike = names[0]
+    return name
 
 
 def _parse(name: DeviceLike) -> torch.device:
@@ -61,6 +63,8 @@ def _parse(name: DeviceLike) -> torch.device:
 
 
 def _present(device: torch.device) -> torch.device:
+    if device.type == "meta":
+        raise ValueError("device 'meta' has no memory, so nothing can be encoded on it; use devices='cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices; use devices='cpu'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # before torch 2.10
-    varlen_attn = None
+_HAS_KERNEL = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
 PACKED_ATTENTION = "flagvec_packed"
 
@@ -91,28 +89,34 @@ def attend(
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether packed attention is the faster way on this device: always on CPU, with the kernel on CUDA."""
     if device.type == "cuda":
-        return varlen_attn is not None and dtype in (torch.float16, torch.bfloat16)
+        return _HAS_KERNEL and dtype in (torch.float16, torch.bfloat16)
     return device.type == "cpu"
 
 
 def _attend_with_kernel(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None
 ) -> Tensor:
-    queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
+    from torch.nn.attention.varlen import varlen_attn
+
+    # (tokens, heads, head width), as the kernel reads them.
+    query, key, value = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
     longest = max(packed.lengths)
-    return varlen_attn(queries, keys, values, packed.starts, packed.starts, longest, longest, scale=scaling)[None]
+    attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, scale=scaling)
+    assert isinstance(attended, Tensor), "a tuple comes only when asked for"
+    return attended[None]
 
 
 def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None) -> Tensor:
-    attended = query.new_empty((query.shape[2], query.shape[1], query.shape[3]))
+    _, heads, tokens, width = query.shape
+    attended = query.new_empty((tokens, heads, width))
     for start, count, length in runs_of_equal_length(packed.lengths):
-        # (texts, heads, tokens, head width): texts of one length are a padded batch without padding.
+        rows = slice(start, start + count * length)
+        # (texts, heads, tokens, head width): texts of one length make a batch that needs no padding.
         queries, keys, values = (
-            states[0, :, start : start + count * length].unflatten(1, (count, length)).transpose(0, 1)
-            for states in (query, key, value)
+            states[0, :, rows].view(heads, count, length, width).transpose(0, 1) for states in (query, key, value)
         )
-        rows = scaled_dot_product_attention(queries, keys, values, scale=scaling)
-        attended[start : start + count * length].unflatten(0, (count, length)).copy_(rows.transpose(1, 2))
+        result = scaled_dot_product_attention(queries, keys, values, scale=scaling)
+        attended[rows].view(count, length, heads, width).copy_(result.transpose(1, 2))
     return attended[None]
 
 

@@ -1,0 +1,138 @@
+"""Packed batches give what padded ones give, for every architecture, in any order and mix of lengths."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModel
+
+from flagvec.engine.hidden_states import HiddenStateEncoder, first_position
+from flagvec.engine.packed import PackedBatch, can_pack, runs_of_equal_length
+
+TOLERANCE = 1e-5
+CPU = torch.device("cpu")
+VOCABULARY = range(5, 1000)
+
+
+@pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte"])
+def checkpoint(request, tmp_path_factory, build_checkpoint):
+    return build_checkpoint(tmp_path_factory.mktemp("packed") / request.param, request.param, seed=5)
+
+
+@pytest.fixture(scope="module")
+def packed(checkpoint):
+    return HiddenStateEncoder(AutoModel.from_pretrained(checkpoint).eval().requires_grad_(False), CPU, padding_id=1)
+
+
+@pytest.fixture(scope="module")
+def padded(checkpoint):
+    encoder = HiddenStateEncoder(AutoModel.from_pretrained(checkpoint).eval().requires_grad_(False), CPU, padding_id=1)
+    encoder._backbone.set_attn_implementation("sdpa")
+    encoder._is_packed = False
+    return encoder
+
+
+def texts_of(lengths, seed=0):
+    random = np.random.default_rng(seed)
+    return [random.choice(VOCABULARY, length) for length in lengths]
+
+
+def states_by_text(encoder, texts, batch_size=256):
+    found = {}
+    for batch in encoder.run(texts, batch_size):
+        found.update(zip(batch.positions.tolist(), batch.states.split(batch.lengths.tolist()), strict=True))
+    return [found[position] for position in range(len(texts))]
+
+
+def assert_same_states(left, right):
+    for one, other in zip(left, right, strict=True):
+        torch.testing.assert_close(one, other, atol=TOLERANCE, rtol=0)
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=20), batch_size=st.integers(1, 20))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_mix_of_lengths_gives_what_padding_gives(packed, padded, lengths, batch_size):
+    texts = texts_of(lengths)
+    assert packed._is_packed
+    assert_same_states(states_by_text(packed, texts, batch_size), states_by_text(padded, texts))
+
+
+def test_a_text_gives_the_same_alone_and_among_others(packed):
+    texts = texts_of([40, 3, 17, 17, 60, 1, 17])
+    together = states_by_text(packed, texts)
+    assert_same_states(together, [states_by_text(packed, [text])[0] for text in texts])
+
+
+def test_the_order_of_texts_does_not_matter(packed):
+    texts = texts_of([9, 30, 9, 50, 2])
+    backwards = states_by_text(packed, texts[::-1])
+    assert_same_states(states_by_text(packed, texts), backwards[::-1])
+
+
+def test_a_packed_model_still_takes_padded_batches_from_its_users(packed, padded):
+    first, second = texts_of([12, 5])
+    token_ids = torch.full((2, 12), 1)
+    token_ids[0], token_ids[1, :5] = torch.from_numpy(first), torch.from_numpy(second)
+    mask = torch.arange(12) < torch.tensor([[12], [5]])
+    given_padded = packed._backbone(input_ids=token_ids, attention_mask=mask.long()).last_hidden_state
+    assert_same_states([given_padded[0], given_padded[1, :5]], states_by_text(padded, [first, second]))
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(packed, monkeypatch):
+    texts = texts_of([30, 20, 10, 40, 5, 6, 7, 8])
+    expected = states_by_text(packed, texts)
+    forward, failed = packed._forward, []
+
+    def forward_with_little_memory(batch, positions):
+        if sum(map(len, batch)) > 50:
+            failed.append(len(batch))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(batch, positions)
+
+    monkeypatch.setattr(packed, "_forward", forward_with_little_memory)
+    monkeypatch.setattr(packed, "_token_budget", packed._token_budget)
+    budget = packed._token_budget
+    assert_same_states(states_by_text(packed, texts), expected)
+    assert failed[0] == len(texts)
+    assert packed._token_budget < budget
+
+
+def test_one_text_that_does_not_fit_is_an_error(packed, monkeypatch):
+    def fail(batch, positions):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(packed, "_forward", fail)
+    monkeypatch.setattr(packed, "_token_budget", packed._token_budget)
+    with pytest.raises(torch.OutOfMemoryError):
+        states_by_text(packed, texts_of([4, 5, 6]))
+
+
+def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
+    def fail(batch, positions):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(packed, "_forward", fail)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        states_by_text(packed, texts_of([4, 5]))
+
+
+def test_positions_start_anew_with_each_text():
+    batch = PackedBatch.of(texts_of([3, 1, 2]), CPU)
+    assert batch.positions(2).tolist() == [2, 3, 4, 2, 2, 3]
+
+
+def test_roberta_counts_positions_from_behind_its_padding(checkpoint):
+    backbone = AutoModel.from_pretrained(checkpoint)
+    assert first_position(backbone) == (backbone.config.pad_token_id + 1 if "roberta" in str(checkpoint) else 0)
+
+
+def test_runs_are_neighbours_of_one_length():
+    assert list(runs_of_equal_length([5, 5, 3, 2, 2, 2])) == [(0, 2, 5), (10, 1, 3), (13, 3, 2)]
+
+
+def test_half_precision_is_packed_on_cuda_and_everything_on_cpu():
+    cuda = torch.device("cuda")
+    assert can_pack(cuda, torch.float16) and can_pack(CPU, torch.float32)
+    assert not can_pack(cuda, torch.float32)
+    assert not can_pack(torch.device("mps"), torch.float16)
