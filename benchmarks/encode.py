@@ -22,6 +22,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
 from workloads import LONG_MIX_MAX_LENGTH, ROOT, SHORT_QUERY, bulk_texts, long_mix, m3_shape, mini_m3, texts_of_length
 
 BUILD = ROOT / "build"

@@ -9,17 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from debian import Query, load_documents, load_queries
-from evaluation import DEPTH, mean_recall, mean_reciprocal_rank
-from mini_m3.build import build_mini_m3
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
+from debian import Query, load_documents, load_queries
+from evaluation import DEPTH, mean_recall, mean_reciprocal_rank
 from flagvec import BGEM3FlagModel, Hit, Weighted
 from flagvec_qdrant import QdrantEdgeStore
+from mini_m3.build import build_mini_m3
 
 BUILD = Path(__file__).parents[1] / "build"
 SHOWN_HITS = 3
@@ -67,6 +68,8 @@ def main() -> None:
         started = time.perf_counter()
         store.add(_progress(documents, "indexing", "documents"))
         seconds = time.perf_counter() - started
+        # A query is too short to be shared: on a busy machine two threads would mostly wait for one another.
+        torch.set_num_threads(1)
         by_text = {query.text: query for query in queries}
         for text in SHOWN_QUERIES:
             show_side_by_side(console, store, by_text[text])

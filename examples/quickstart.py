@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mini_m3.build import build_mini_m3
 from transformers.utils import logging as transformers_logging
 
 from flagvec import BGEM3FlagModel
 from flagvec_qdrant import QdrantEdgeStore
+from mini_m3.build import build_mini_m3
 
 TEXTS = ["Rice is cooked in twice as much water.", "Bread is baked in a hot oven."]
 

@@ -10,9 +10,8 @@ import pytest
 # As `python examples/demo.py` has it; the examples are no package.
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
-from mini_m3.build import build_mini_m3
-
 from flagvec import BGEM3FlagModel
+from mini_m3.build import build_mini_m3
 
 
 @pytest.fixture(scope="session")

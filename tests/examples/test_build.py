@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from mini_m3 import build
 from mini_m3.build import HEADS, build_mini_m3
 

@@ -1,5 +1,6 @@
-import demo
 import pytest
+
+import demo
 import quickstart
 from debian import load_documents, load_queries
 

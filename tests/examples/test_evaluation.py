@@ -1,4 +1,5 @@
 import pytest
+
 from evaluation import mean_recall, mean_reciprocal_rank, recall, reciprocal_rank
 
 RANKING = [f"d{number}" for number in range(1, 13)]

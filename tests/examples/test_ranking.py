@@ -1,9 +1,9 @@
 """Mini-M3 through the store on a part of the sample: every search keeps its place."""
 
-import demo
 import pytest
-from debian import load_documents, load_queries
 
+import demo
+from debian import load_documents, load_queries
 from flagvec_qdrant import QdrantEdgeStore
 
 DOCUMENTS = 600

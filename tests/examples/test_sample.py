@@ -1,6 +1,7 @@
 import importlib.util
 
 import pytest
+
 from debian import DATA, load_documents, load_queries
 from demo import SHOWN_QUERIES
 

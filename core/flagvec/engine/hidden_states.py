@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class HiddenStateEncoder:
         self._device = device
         self._padding_id = padding_id
         self._token_budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
-        self._is_packed = backbone.config.model_type in _PACKABLE and can_pack(device, backbone.dtype)
+        self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)
@@ -109,6 +110,12 @@ class HiddenStateEncoder:
         token_ids[attended] = batch.token_ids
         output = self._backbone(input_ids=token_ids, attention_mask=attended.long())
         return output.last_hidden_state[attended]  # type: ignore[no-any-return]  # transformers is not typed
+
+
+def _takes_packed(backbone: Any) -> bool:
+    # Before transformers 5, BERT's forward hands nothing down to attention.
+    options = inspect.signature(backbone.forward).parameters.values()
+    return backbone.config.model_type in _PACKABLE and any(option.kind is option.VAR_KEYWORD for option in options)
 
 
 def first_position(backbone: Any) -> int:
