@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
@@ -54,7 +55,7 @@ def assert_same_states(left, right):
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mix_of_lengths_gives_what_padding_gives(packed, padded, lengths, batch_size):
     texts = texts_of(lengths)
-    assert packed._is_packed
+    assert packed._is_packed or transformers.__version__.startswith("4."), "before 5, BERT runs padded"
     assert_same_states(states_by_text(packed, texts, batch_size), states_by_text(padded, texts))
 
 
