@@ -23,9 +23,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from workloads import LONG_MIX_MAX_LENGTH, ROOT, SHORT_QUERY, bulk_texts, long_mix, m3_shape, mini_m3, texts_of_length
+from workloads import (
+    BUILD,
+    LONG_MIX_MAX_LENGTH,
+    ROOT,
+    SHORT_QUERY,
+    bulk_texts,
+    long_mix,
+    m3_shape,
+    mini_m3,
+    texts_of_length,
+)
 
-BUILD = ROOT / "build"
 PEERS = BUILD / "bench-environment"
 PEER_PACKAGES = ("FlagEmbedding==1.4.2", "sentence-transformers", "openvino")
 SWEPT_BATCH_SIZES = (4, 8, 16, 32)

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
+BUILD = ROOT / "build"
+EXAMPLES = ROOT / "examples"
+sys.path.insert(0, str(EXAMPLES))
 
 from mini_m3.build import build_mini_m3  # noqa: E402  # examples/ is no package
 
-SAMPLE = ROOT / "examples" / "data" / "debian-sample.jsonl.gz"
+SAMPLE = EXAMPLES / "data" / "debian-sample.jsonl.gz"
 SHORT_QUERY = "library for reading and writing zip archives"
 LONG_MIX_MAX_LENGTH = 2_048
 

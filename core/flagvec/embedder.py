@@ -265,7 +265,7 @@ class AbsEmbedder(ABC):
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
         directory = find_checkpoint(self.model_name_or_path, hub)
         dtype = choose_dtype(device, self.use_fp16, self.use_bf16)
-        return load_checkpoint(directory, dtype, options.trust_remote_code)
+        return load_checkpoint(directory, dtype, options.trust_remote_code, hub)
 
     def _model_max_length(self, argument: str, value: int) -> int:
         # The default is one for all models; a smaller one takes what it can.

@@ -83,8 +83,8 @@ def has_heads(directory: Path) -> bool:
     return (directory / SPARSE_HEAD).is_file() and (directory / COLBERT_HEAD).is_file()
 
 
-def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> Checkpoint:
-    """Load backbone and tokenizer from `directory`.
+def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool, hub: HubOptions) -> Checkpoint:
+    """Load backbone and tokenizer from `directory`; code that comes with it may be fetched as `hub` says.
 
     Raises:
         CheckpointError: Files that are missing, damaged or do not fit together; remote code that is not trusted.
@@ -94,8 +94,14 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type: it is no transformers checkpoint")
     _refuse_untrusted_code(directory, config, trust_remote_code)
-    backbone = _load_backbone(directory, dtype, trust_remote_code)
-    tokenizer = _load_tokenizer(directory, trust_remote_code)
+    options = {
+        "trust_remote_code": trust_remote_code,
+        "cache_dir": hub.cache_dir,
+        "token": hub.token,
+        "local_files_only": hub.local_files_only or not trust_remote_code,
+    }
+    backbone = _load_backbone(directory, dtype, options)
+    tokenizer = _load_tokenizer(directory, options)
     vocabulary = backbone.config.vocab_size
     if len(tokenizer) > vocabulary:
         raise CheckpointError(
@@ -192,12 +198,10 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
     raise CheckpointError(f"{directory}: this version of transformers has no architecture {architecture!r}")
 
 
-def _load_backbone(directory: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     model, report = _reading(
         directory,
-        lambda: AutoModel.from_pretrained(
-            directory, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True, local_files_only=True
-        ),
+        lambda: AutoModel.from_pretrained(directory, dtype=dtype, output_loading_info=True, **options),
     )
     if not hasattr(model, "embeddings"):
         raise CheckpointError(f"{directory} holds a {type(model).__name__}, which is no BERT-like encoder")
@@ -231,10 +235,10 @@ def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]
             raise CheckpointError(f"{directory}: {len(keys)} weights are {problem} ({named}, ...)")
 
 
-def _load_tokenizer(directory: Path, trust_remote_code: bool) -> Any:
+def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
     tokenizer = _reading(
         directory,
-        lambda: AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code, local_files_only=True),
+        lambda: AutoTokenizer.from_pretrained(directory, **options),
     )
     if not tokenizer.is_fast:
         raise CheckpointError(f"{directory} has no fast tokenizer (tokenizer.json), which flagvec needs")

@@ -165,14 +165,41 @@ def test_remote_code_is_refused_and_never_runs(remote_code):
     assert not (remote_code / "ran").exists()
 
 
-def test_trusted_remote_code_encodes(remote_code, run_python):
+def encode_with_trusted_code(remote_code, run_python, options="", **environment):
     printed = run_python(
         "from flagvec import FlagModel\n"
-        "model = FlagModel('gte-base-en-v1.5', trust_remote_code=True, use_fp16=False)\n"
+        f"model = FlagModel('gte-base-en-v1.5', trust_remote_code=True, use_fp16=False, {options})\n"
         "print(model.encode(['machine learning', 'ML algorithms']).shape)",
         HF_HOME=str(remote_code / "home"),
-        HF_HUB_CACHE=str(remote_code / "hub"),
         HF_HUB_OFFLINE="1",
+        **environment,
     )
     assert printed.strip() == "(2, 32)"
     assert (remote_code / "ran").exists()
+
+
+def test_trusted_remote_code_encodes(remote_code, run_python):
+    encode_with_trusted_code(remote_code, run_python, HF_HUB_CACHE=str(remote_code / "hub"))
+
+
+def test_trusted_remote_code_is_found_in_the_cache_given(remote_code, run_python):
+    encode_with_trusted_code(remote_code, run_python, options=f"cache_dir={str(remote_code / 'hub')!r}")
+
+
+def test_trusted_remote_code_is_downloaded_unless_told_otherwise(remote_code, monkeypatch):
+    asked = []
+
+    def from_pretrained(directory, local_files_only, **options):
+        asked.append(local_files_only)
+        raise OSError("far enough")
+
+    monkeypatch.setattr(loading.AutoModel, "from_pretrained", from_pretrained)
+    for local_files_only in (False, True):
+        with pytest.raises(CheckpointError, match="far enough"):
+            FlagModel(
+                "gte-base-en-v1.5",
+                trust_remote_code=True,
+                cache_dir=remote_code / "hub",
+                local_files_only=local_files_only,
+            )
+    assert asked == [False, True]
