@@ -112,9 +112,9 @@ def main() -> None:
     make_peer_environment()
     console = Console(width=120)
     console.print(describe_machine())
-    for name, checkpoint, pooling in (("BGE-M3's shape", m3_shape(BUILD), "cls"), ("mini-M3", mini_m3(BUILD), "mean")):
+    for name, checkpoint, pooling in (("BGE-M3's shape", m3_shape, "cls"), ("mini-M3", mini_m3, "mean")):
         if arguments.model in (name, "both"):
-            measure_model(console, name, checkpoint, pooling, arguments)
+            measure_model(console, name, checkpoint(BUILD), pooling, arguments)
 
 
 def parse_arguments() -> argparse.Namespace:
