@@ -10,7 +10,7 @@ from flagvec.embedder import AbsEmbedder
 from flagvec.errors import ModelNotFoundError
 from flagvec.flag_model import FlagModel
 from flagvec.loading import has_heads
-from flagvec.models import CATALOGUE, ModelCard, find_model, nearest_model_names
+from flagvec.models import ModelCard, find_model, nearest_model_names
 
 # FlagEmbedding's names for the classes that flagvec has.
 _CLASSES: dict[str, type[AbsEmbedder]] = {
@@ -32,8 +32,10 @@ class FlagAutoModel:
         cls,
         model_name_or_path: str | Path,
         model_class: str | None = None,
+        *,
         pooling_method: str | None = None,
         query_instruction_for_retrieval: str | None = None,
+        query_instruction_format: str | None = None,
         **kwargs: Any,
     ) -> AbsEmbedder:
         """Load a model with the class, pooling and prompts that its model card asks for.
@@ -45,6 +47,7 @@ class FlagAutoModel:
                 any model can be loaded.
             pooling_method: In place of the catalogue's; ``"cls"`` where that has none.
             query_instruction_for_retrieval: In place of the catalogue's query prompt; ``""`` for none.
+            query_instruction_format: How it is joined to the query, with two ``{}``; ``"{}{}"`` if None.
             kwargs: The further arguments of the class.
 
         Raises:
@@ -61,6 +64,7 @@ class FlagAutoModel:
             model_name_or_path,
             pooling_method=pooling_method or (card.pooling if card else "cls"),
             query_instruction_for_retrieval=query_instruction_for_retrieval,
+            query_instruction_format=query_instruction_format or "{}{}",
             **kwargs,
         )
 
@@ -80,13 +84,14 @@ def _choose_class(name: str, model_class: str | None, card: ModelCard | None) ->
     if model_class is None and has_heads(Path(name)):
         return BGEM3FlagModel
     if model_class is None:
-        nearest = nearest_model_names(name) or [entry.name for entry in CATALOGUE[:3]]
+        nearest = ", ".join(nearest_model_names(name))
+        known = f"nearest: {nearest}" if nearest else "flagvec.models.CATALOGUE has the names"
         raise ModelNotFoundError(
-            f"{name!r} is not in the catalogue (nearest: {', '.join(nearest)}); pass model_class='encoder-only-base' "
-            "or 'encoder-only-m3', and the model's pooling_method"
+            f"{name!r} is not in the catalogue ({known}); pass model_class='encoder-only-base' or 'encoder-only-m3', and "
+            "the model's pooling_method"
         )
     # FlagEmbedding's EmbedderModelClass is an Enum of the same strings.
     key = getattr(model_class, "value", model_class)
-    if key not in _CLASSES:
+    if not isinstance(key, str) or key not in _CLASSES:
         raise ValueError(f"model_class={model_class!r}: flagvec has 'encoder-only-base' and 'encoder-only-m3'")
     return _CLASSES[key]

@@ -65,9 +65,9 @@ class BGEM3FlagModel(AbsEmbedder):
             is not there.
 
     Example:
-        >>> model = BGEM3FlagModel("bge-m3", return_sparse=True, return_colbert_vecs=True)  # doctest: +SKIP
-        >>> output = model.encode_corpus(["first text", "second text"])  # doctest: +SKIP
-        >>> output["dense_vecs"].shape, output["colbert_vecs"][0].shape  # doctest: +SKIP
+        >>> model = BGEM3FlagModel("bge-m3", return_sparse=True, return_colbert_vecs=True)
+        >>> output = model.encode_corpus(["first text", "second text"])
+        >>> output["dense_vecs"].shape, output["colbert_vecs"][0].shape
         ((2, 1024), (3, 1024))
     """
 

@@ -252,6 +252,8 @@ class AbsEmbedder(ABC):
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         longest = self.passage_max_length if max_length is None else self._checked_max_length("max_length", max_length)
         if instruction is not None:
+            if not isinstance(instruction, str):
+                raise TypeError(f"instruction takes a str, not {type(instruction).__name__}")
             checked_format("instruction_format", instruction_format)
             texts = [self.get_detailed_instruct(instruction_format, instruction, text) for text in texts]
         starts = range(0, len(texts), size)

@@ -41,8 +41,8 @@ class FlagModel(AbsEmbedder):
         CheckpointError: The checkpoint is damaged or incomplete, or its code is not trusted.
 
     Example:
-        >>> model = FlagModel("bge-small-en-v1.5", query_instruction_for_retrieval="search: ")  # doctest: +SKIP
-        >>> model.encode_corpus(["first text", "second text"]).shape  # doctest: +SKIP
+        >>> model = FlagModel("bge-small-en-v1.5", query_instruction_for_retrieval="search: ")
+        >>> model.encode_corpus(["first text", "second text"]).shape
         (2, 384)
     """
 

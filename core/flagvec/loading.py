@@ -201,7 +201,10 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
 def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     model, report = _reading(
         directory,
-        lambda: AutoModel.from_pretrained(directory, dtype=dtype, output_loading_info=True, **options),
+        # Sizes that differ are let through to be refused below, by name.
+        lambda: AutoModel.from_pretrained(
+            directory, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        ),
     )
     if not hasattr(model, "embeddings"):
         raise CheckpointError(f"{directory} holds a {type(model).__name__}, which is no BERT-like encoder")

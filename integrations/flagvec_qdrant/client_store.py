@@ -45,7 +45,7 @@ class QdrantStore(PointStore):
     Example:
         >>> from flagvec import BGEM3FlagModel
         >>> from qdrant_client import QdrantClient
-        >>> model = BGEM3FlagModel("bge-m3")  # doctest: +SKIP
+        >>> model = BGEM3FlagModel("bge-m3")
         >>> store = QdrantStore(model, QdrantClient(":memory:"), "recipes")
         >>> store.create()
         >>> ids = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])

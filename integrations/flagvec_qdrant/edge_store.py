@@ -46,7 +46,7 @@ class QdrantEdgeStore(PointStore):
 
     Example:
         >>> from flagvec import BGEM3FlagModel
-        >>> model = BGEM3FlagModel("bge-m3")  # doctest: +SKIP
+        >>> model = BGEM3FlagModel("bge-m3")
         >>> with QdrantEdgeStore(model, "recipes") as store:
         ...     store.create()
         ...     ids = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])

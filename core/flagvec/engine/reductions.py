@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +28,8 @@ class TokenWeights:
     def as_dicts(self) -> list[dict[int, float]]:
         """Return one ``{token id: weight}`` a text."""
         ids, weights = self.token_ids.tolist(), self.weights.tolist()
-        ends = np.cumsum(self.counts).tolist()
-        return [
-            dict(zip(ids[start:end], weights[start:end], strict=True))
-            for start, end in zip([0, *ends[:-1]], ends, strict=True)
-        ]
+        bounds = np.cumsum([0, *self.counts]).tolist()
+        return [dict(zip(ids[start:end], weights[start:end], strict=True)) for start, end in itertools.pairwise(bounds)]
 
 
 def first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
