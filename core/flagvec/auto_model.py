@@ -87,8 +87,8 @@ def _choose_class(name: str, model_class: str | None, card: ModelCard | None) ->
         nearest = ", ".join(nearest_model_names(name))
         known = f"nearest: {nearest}" if nearest else "flagvec.models.CATALOGUE has the names"
         raise ModelNotFoundError(
-            f"{name!r} is not in the catalogue ({known}); pass model_class='encoder-only-base' or 'encoder-only-m3', and "
-            "the model's pooling_method"
+            f"{name!r} is not in the catalogue ({known}); pass model_class='encoder-only-base' or 'encoder-only-m3', "
+            "and the model's pooling_method"
         )
     # FlagEmbedding's EmbedderModelClass is an Enum of the same strings.
     key = getattr(model_class, "value", model_class)
