@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack
+from flagvec.engine.prepacked import can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
 # Architectures whose attention looks at nothing but the text itself, with positions given from outside: these run
@@ -57,6 +58,8 @@ class HiddenStateEncoder:
         self._padding_id = padding_id
         self._token_budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype)
+        if can_prepack(device, backbone.dtype):
+            prepack_linear_layers(backbone)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)

@@ -1,0 +1,41 @@
+"""Linear layers for CPUs with their weights in the order that oneDNN multiplies in."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import Tensor, nn
+
+
+class PrepackedLinear(nn.Module):
+    """A linear layer whose weights were put once into oneDNN's own order, which every product would do anew."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
+        self._bias = None if linear.bias is None else linear.bias.detach()
+        self.eval()
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return (..., outputs) of (..., inputs)."""
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(states, self._weight, self._bias, "none", [], "")
+        return product
+
+
+def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has fast products for `dtype` here: float32 on x86, bfloat16 with AVX512 or AMX."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if dtype is torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype is torch.float32 and platform.machine() in ("x86_64", "AMD64")
+
+
+def prepack_linear_layers(model: nn.Module) -> None:
+    """Put a `PrepackedLinear` in the place of every linear layer in `model`."""
+    for name, child in model.named_children():
+        if type(child) is nn.Linear:
+            setattr(model, name, PrepackedLinear(child))
+        else:
+            prepack_linear_layers(child)
