@@ -11,17 +11,26 @@ if TYPE_CHECKING:
 
 __all__ = ["QdrantEdgeStore", "QdrantStore"]
 
-# Each store needs its own extra, so each is imported when it is first asked for.
-_STORE_MODULES = {
-    "QdrantEdgeStore": "flagvec_qdrant.edge_store",
-    "QdrantStore": "flagvec_qdrant.client_store",
+# Each store needs its own extra, so each is imported when it is first asked for: its module, and the package and extra
+# that this stands on.
+_STORES = {
+    "QdrantEdgeStore": ("flagvec_qdrant.edge_store", "qdrant-edge-py", "qdrant_edge", "edge"),
+    "QdrantStore": ("flagvec_qdrant.client_store", "qdrant-client", "qdrant_client", "qdrant"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _STORE_MODULES:
+    if name not in _STORES:
         raise AttributeError(f"module 'flagvec_qdrant' has no attribute {name!r}")
-    return getattr(import_module(_STORE_MODULES[name]), name)
+    module, package, import_name, extra = _STORES[name]
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        if error.name != import_name:
+            raise
+        raise ImportError(
+            f"{name} needs the package {package}: pip install 'flagvec[{extra}]'", name=package
+        ) from error
 
 
 def __dir__() -> list[str]:

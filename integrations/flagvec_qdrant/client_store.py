@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import StoreError
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.store import Record
-from flagvec.retrieval.vectors import TextVectors
-from flagvec_qdrant import convert
-from flagvec_qdrant.point_store import FoundPoint, PointStore
+from qdrant_client import models
 
-try:
-    from qdrant_client import QdrantClient, models
-except ImportError as error:
-    raise ImportError("QdrantStore needs the package qdrant-client: pip install 'flagvec[qdrant]'") from error
+from flagvec.retrieval.capabilities import Capabilities
+from flagvec.retrieval.reports import FailedWrite
+from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
+from flagvec.retrieval.writing import Record, Refusal
+from flagvec_qdrant import client_convert, client_schema, convert
+from flagvec_qdrant.client_errors import refusal_of
+from flagvec_qdrant.point_store import FoundPoint, PointStore
+from flagvec_qdrant.storage import FieldType, Storage, check_indexes
 
 if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
     from flagvec.embedder import AbsEmbedder
 
 _MODEL_NAME = "flagvec_model"
-# A server refuses requests over 32 MB by default.
-_REQUEST_BYTES = 16 * 2**20
-_POINTS_PER_REQUEST = 256
-# Of unit vectors, which all that a store writes are, both are the same.
-_DOT_PRODUCTS = (models.Distance.COSINE, models.Distance.DOT)
 
 
 class QdrantStore(PointStore):
@@ -34,13 +34,22 @@ class QdrantStore(PointStore):
 
     Local mode (``":memory:"`` or ``path=``) is Python, made for tests and a few thousand documents;
     `QdrantEdgeStore` is the engine itself in the process. The client stays the caller's: `close` does not close it.
-    Qdrant's own errors pass through as its client raises them.
+    Qdrant's own errors pass through as its client raises them, but for those of documents, which are in the report.
 
     Args:
         model: Encodes documents and queries.
         client: Any ``QdrantClient``; with ``prefer_grpc=True`` writing to a server is about twice as fast.
         collection_name: The collection; `create` makes it.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
+        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions:
+            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` means neighbouring ones.
+        storage: How much memory a new collection takes. ``"accurate"`` keeps dense vectors in float32;
+            ``"balanced"`` in float16, which are compared as int8 first, and ColBERT vectors on the disk; ``"small"``
+            all vectors on the disk, the dense ones compared as single bits first. What is compared in short is
+            rescored in full. The local mode keeps everything in memory in float32.
+        filter_fields: The type of each metadata field that gets an index, which makes filters by it fast, and which a
+            server in strict mode asks for: ``"keyword"``, ``"float"`` (for all numbers), ``"integer"`` (where all are
+            whole), ``"bool"`` or ``"datetime"``. The local mode has no indexes.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -48,20 +57,41 @@ class QdrantStore(PointStore):
         >>> model = BGEM3FlagModel("bge-m3")
         >>> store = QdrantStore(model, QdrantClient(":memory:"), "recipes")
         >>> store.create()
-        >>> ids = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])
+        >>> report = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])
         >>> [hit.text for hit in store.search("Rice is cooked in water.", limit=1)]
         ['Rice is cooked in water.']
     """
 
-    def __init__(self, model: AbsEmbedder, client: QdrantClient, collection_name: str, *, colbert: bool = True) -> None:
-        super().__init__(model, colbert=colbert)
+    _TERMS = client_convert.TERMS
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        client: QdrantClient,
+        collection_name: str,
+        *,
+        colbert: bool = True,
+        colbert_overflow: ColbertOverflow = "error",
+        storage: Storage = "accurate",
+        filter_fields: Mapping[str, FieldType] = convert.NO_FIELDS,
+    ) -> None:
+        super().__init__(
+            model, colbert=colbert, colbert_overflow=colbert_overflow, storage=storage, filter_fields=filter_fields
+        )
         self.client = client
         self.collection_name = collection_name
-        # Of chosen points every score is wanted, which an index does not promise. Local mode has none, and warns.
-        self._exact = None if _is_local(client) else models.SearchParams(exact=True)
+        self._local = _is_local(client)
+        # The local mode is plain Python, which threads must not run at once.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self._local else nullcontext()
 
     def __repr__(self) -> str:
         return f"QdrantStore({self.schema.model!r}, {self.collection_name!r})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As of every Qdrant engine; the local mode keeps nothing without a path, and has no requests to time."""
+        persistent = self.client.init_options["location"] != ":memory:"
+        return replace(super().capabilities, persistent=persistent, timeouts=not self._local)
 
     def _name(self) -> str:
         return f"the collection {self.collection_name!r}"
@@ -71,38 +101,74 @@ class QdrantStore(PointStore):
             return None
         config = self.client.get_collection(self.collection_name).config
         model = (config.metadata or {}).get(_MODEL_NAME, self.schema.model)
-        return _schema_of(config.params, model, self._name())
+        return client_schema.schema_of(config.params, model, self._name())
 
     def _create(self) -> None:
+        version = self.client.info().version
+        profile = self._layout.profile
         self.client.create_collection(
             self.collection_name,
-            vectors_config=_vector_params(self.schema),
-            sparse_vectors_config={convert.SPARSE: models.SparseVectorParams()} if self.schema.sparse else None,
+            vectors_config=client_schema.vector_params(self.schema, profile, version),
+            sparse_vectors_config=client_schema.sparse_params(profile, version) if self.schema.sparse else None,
             metadata={_MODEL_NAME: self.schema.model},
         )
 
-    def _write(self, records: Sequence[Record]) -> None:
-        for part in batches(records, _POINTS_PER_REQUEST, convert.json_size, _REQUEST_BYTES):
-            self.client.upsert(self.collection_name, [_point(record) for record in part], wait=True)
+    def _connect(self) -> None:
+        if self._local or not self._layout.indexes:
+            return
+        found = self.client.get_collection(self.collection_name).payload_schema
+        types = {key: info.data_type.value for key, info in found.items()}
+        for key, kind in check_indexes(self._layout.indexes, types, self._name()).items():
+            self.client.create_payload_index(self.collection_name, key, models.PayloadSchemaType(kind), wait=True)
 
-    def _query(self, stages: Sequence[convert.Stage], query: TextVectors) -> list[list[FoundPoint]]:
-        vectors = _native_vectors(query)
-        requests = [_request(stage, vectors, self._exact) for stage in stages]
-        answers = self.client.query_batch_points(self.collection_name, requests)
+    def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
+        points = [client_convert.point(record) for record in records]
+        with self._turn:
+            self.client.upsert(self.collection_name, points, wait=True, **_limit(timeout))
+        return []
+
+    def _refusal(self, error: Exception) -> Refusal | None:
+        return refusal_of(error)
+
+    def _query(
+        self, stages: Sequence[convert.Stage], query: TextVectors, where: Any, timeout: float | None
+    ) -> list[list[FoundPoint]]:
+        vectors = client_convert.native_vectors(query)
+        requests = [client_convert.request(stage, vectors, where, not self._local) for stage in stages]
+        with self._turn:
+            answers = self.client.query_batch_points(self.collection_name, requests, **_limit(timeout))
         return [
             [FoundPoint(str(point.id), point.score, point.payload or {}) for point in answer.points]
             for answer in answers
         ]
 
-    def _payloads(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
-        records = self.client.retrieve(self.collection_name, list(ids), with_payload=True, with_vectors=False)
+    def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:
+        with self._turn:
+            records = self.client.retrieve(self.collection_name, list(ids), with_payload=True, **_limit(timeout))
         return [record.payload or {} for record in records]
 
-    def _delete_points(self, ids: Sequence[str]) -> None:
-        self.client.delete(self.collection_name, models.PointIdsList(points=list(ids)), wait=True)
+    def _delete_points(self, ids: Sequence[str], timeout: float | None) -> None:
+        self._delete_selected(models.PointIdsList(points=list(ids)), timeout)
 
-    def _count(self) -> int:
-        return self.client.count(self.collection_name, exact=True).count
+    def _delete_found(self, where: models.Filter, timeout: float | None) -> None:
+        self._delete_selected(models.FilterSelector(filter=where), timeout)
+
+    def _delete_selected(self, selector: Any, timeout: float | None) -> None:
+        with self._turn:
+            self.client.delete(self.collection_name, selector, wait=True, **_limit(timeout))
+
+    def _count_found(self, where: models.Filter | None, timeout: float | None) -> int:
+        with self._turn:
+            return self.client.count(self.collection_name, where, exact=True, **_limit(timeout)).count
+
+    def _page(
+        self, where: models.Filter | None, offset: Any, size: int, timeout: float | None
+    ) -> tuple[list[Mapping[str, Any]], Any | None]:
+        with self._turn:
+            records, following = self.client.scroll(
+                self.collection_name, where, limit=size, offset=offset, with_payload=True, **_limit(timeout)
+            )
+        return [record.payload or {} for record in records], following
 
 
 def _is_local(client: QdrantClient) -> bool:
@@ -110,112 +176,6 @@ def _is_local(client: QdrantClient) -> bool:
     return options["location"] == ":memory:" or options["path"] is not None
 
 
-def _vector_params(schema: Schema) -> dict[str, models.VectorParams]:
-    params = {convert.DENSE: models.VectorParams(size=schema.dimension, distance=models.Distance.COSINE)}
-    if schema.colbert_dimension is not None:
-        params[convert.COLBERT] = models.VectorParams(
-            size=schema.colbert_dimension,
-            distance=models.Distance.DOT,
-            multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-            datatype=models.Datatype.FLOAT16,
-            # Vectors that only rerank are compared one by one, so an index over them would be built for nothing.
-            hnsw_config=models.HnswConfigDiff(m=0),
-        )
-    return params
-
-
-def _schema_of(params: models.CollectionParams, model: str, name: str) -> Schema:
-    """Return the schema of a collection.
-
-    Raises:
-        StoreError: It is none that a flagvec store can use; says why.
-    """
-    vectors = params.vectors if isinstance(params.vectors, dict) else {}
-    dense, colbert = vectors.get(convert.DENSE), vectors.get(convert.COLBERT)
-    sparse = (params.sparse_vectors or {}).get(convert.SPARSE)
-    if dense is None:
-        raise _unusable(name, "it has no vector named 'dense'")
-    if dense.multivector_config is not None or dense.distance not in _DOT_PRODUCTS:
-        raise _unusable(name, f"its vector 'dense' is {dense.distance.value}, multivector {dense.multivector_config}")
-    if colbert is not None and (colbert.multivector_config is None or colbert.distance not in _DOT_PRODUCTS):
-        raise _unusable(
-            name, f"its vector 'colbert' is {colbert.distance.value}, multivector {colbert.multivector_config}"
-        )
-    if sparse is not None and sparse.modifier not in (None, models.Modifier.NONE):
-        raise _unusable(
-            name, f"the modifier {sparse.modifier.value} of its vector 'sparse' changes the model's weights"
-        )
-    return Schema(
-        model=model,
-        dimension=dense.size,
-        sparse=sparse is not None,
-        colbert_dimension=colbert.size if colbert else None,
-    )
-
-
-def _unusable(name: str, reason: str) -> StoreError:
-    return StoreError(f"{name} cannot hold flagvec's documents: {reason}; choose another collection_name")
-
-
-def _native_vectors(vectors: TextVectors) -> dict[str, Any]:
-    """Return the vectors by name as the client takes them, without empty ones, which a server may refuse."""
-    native: dict[str, Any] = {}
-    if vectors.dense is not None:
-        native[convert.DENSE] = vectors.dense.tolist()
-    if vectors.sparse:
-        indices, values = convert.sorted_weights(vectors.sparse)
-        native[convert.SPARSE] = models.SparseVector(indices=indices, values=values)
-    if vectors.colbert is not None and len(vectors.colbert):
-        native[convert.COLBERT] = vectors.colbert.tolist()
-    return native
-
-
-def _point(record: Record) -> models.PointStruct:
-    document = record.document
-    return models.PointStruct(
-        id=convert.point_id(document.id), vector=_native_vectors(record.vectors), payload=convert.to_payload(document)
-    )
-
-
-def _request(
-    stage: convert.Stage, vectors: Mapping[str, Any], exact: models.SearchParams | None
-) -> models.QueryRequest:
-    chosen = models.Filter(must=[models.HasIdCondition(has_id=list(stage.only))]) if stage.only else None
-    return models.QueryRequest(
-        query=_order(stage, vectors),
-        using=_using(stage),
-        prefetch=[_prefetch(source, vectors) for source in stage.sources] or None,
-        filter=chosen,
-        params=exact if chosen else None,
-        limit=stage.limit,
-        with_payload=stage.payload,
-    )
-
-
-def _prefetch(stage: convert.Stage, vectors: Mapping[str, Any]) -> models.Prefetch:
-    return models.Prefetch(
-        query=_order(stage, vectors),
-        using=_using(stage),
-        prefetch=[_prefetch(source, vectors) for source in stage.sources] or None,
-        limit=stage.limit,
-    )
-
-
-def _using(stage: convert.Stage) -> str | None:
-    return stage.order.vector if isinstance(stage.order, convert.Nearest) else None
-
-
-def _order(stage: convert.Stage, vectors: Mapping[str, Any]) -> Any:
-    match stage.order:
-        case convert.Nearest(name):
-            return models.NearestQuery(nearest=vectors[name])
-        case convert.ReciprocalRanks(k):
-            return models.RrfQuery(rrf=models.Rrf(k=k))
-        case convert.WeightedSum(factors):
-            names = [f"$score[{position}]" for position in range(len(factors))]
-            terms: list[models.Expression] = [
-                models.MultExpression(mult=[factor, name]) for factor, name in zip(factors, names, strict=True)
-            ]
-            return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults=dict.fromkeys(names, 0.0))
-        case None:
-            return None
+def _limit(timeout: float | None) -> dict[str, Any]:
+    """Return the client's argument for a timeout, which it counts in whole seconds."""
+    return {} if timeout is None else {"timeout": math.ceil(timeout)}

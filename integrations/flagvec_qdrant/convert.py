@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from flagvec.retrieval.documents import Document
 from flagvec.retrieval.fusion import RRF_K
 from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.store import Record
 from flagvec.retrieval.vectors import TextVectors
 
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
@@ -20,11 +20,12 @@ DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
 _MULTIVECTOR_SIZE = 1_048_576
 # Qdrant counts ranks from zero, 1 / (k + rank): one more in k makes that the one-based formula.
 _QDRANT_RRF_K = RRF_K + 1
+# How many times more vectors are compared in full than are wanted, where they are kept in a short form too.
+OVERSAMPLING = 3.0
+NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 _POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11")
-# A float32 in JSON has up to 23 characters and a comma; a sparse one has an index of up to 10 and a comma beside it.
-_JSON_FLOAT_BYTES = 24
-_JSON_SPARSE_BYTES = 35
-_JSON_NAMES_BYTES = 256
+# Keys that every version of Qdrant's JSON path takes without quotes.
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ def from_payload(payload: Mapping[str, Any]) -> Document:
     return Document(payload["id"], payload["text"], payload["metadata"])
 
 
+def field_key(path: Sequence[str]) -> str:
+    """Return the place of a metadata field in the payload as a JSON path, in Qdrant's notation."""
+    return ".".join(key if _PLAIN_KEY.fullmatch(key) else f'"{key}"' for key in ("metadata", *path))
+
+
 def sorted_weights(weights: Mapping[int, float]) -> tuple[list[int], list[float]]:
     """Return lexical weights as token ids, rising, and the weights in the same order."""
     tokens = sorted(weights)
@@ -91,15 +97,6 @@ def sorted_weights(weights: Mapping[int, float]) -> tuple[list[int], list[float]
 def max_colbert_rows(dimension: int) -> int:
     """Return the most vectors of `dimension` numbers that a multivector may have: 1,023 at 1,024 dimensions."""
     return (_MULTIVECTOR_SIZE - 1) // dimension
-
-
-def json_size(record: Record) -> int:
-    """Return a bound on the bytes that a record takes as JSON in a request."""
-    vectors = record.vectors
-    floats = sum(array.size for array in (vectors.dense, vectors.colbert) if array is not None)
-    weights = len(vectors.sparse or ())
-    payload = len(json.dumps(to_payload(record.document)))
-    return payload + _JSON_FLOAT_BYTES * floats + _JSON_SPARSE_BYTES * weights + _JSON_NAMES_BYTES
 
 
 def ranking(query: TextVectors, options: SearchOptions) -> Stage | None:

@@ -6,20 +6,21 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import StoreError
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.store import Record
-from flagvec.retrieval.vectors import TextVectors
-from flagvec_qdrant import convert
-from flagvec_qdrant.point_store import FoundPoint, PointStore
+import qdrant_edge as edge
 
-try:
-    import qdrant_edge as edge
-except ImportError as error:
-    raise ImportError("QdrantEdgeStore needs the package qdrant-edge-py: pip install 'flagvec[edge]'") from error
+from flagvec.errors import StoreError
+from flagvec.retrieval.capabilities import Capabilities
+from flagvec.retrieval.reports import FailedWrite
+from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
+from flagvec.retrieval.writing import Record
+from flagvec_qdrant import convert, edge_convert
+from flagvec_qdrant.point_store import FoundPoint, PointStore
+from flagvec_qdrant.storage import FieldType, Storage, check_indexes
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -28,8 +29,6 @@ _LAYOUT = 1
 _SCHEMA_FILE = "flagvec.json"
 _SHARD = "shard"
 _UNFINISHED_SHARD = "shard.new"
-# Vectors that only rerank are compared one by one, so an index over them would be built for nothing.
-_NO_INDEX = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
 
 
 class QdrantEdgeStore(PointStore):
@@ -43,19 +42,40 @@ class QdrantEdgeStore(PointStore):
         model: Encodes documents and queries.
         path: The directory; `create` makes it.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
+        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions:
+            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` means neighbouring ones.
+        storage: How much memory a new store takes. ``"accurate"`` keeps dense vectors in float32; ``"balanced"`` in
+            float16, and after `optimize` compares them as int8 first; ``"small"`` in float16 on the disk, and after
+            `optimize` compares them as single bits first. What is compared in short is rescored in full.
+        filter_fields: The type of each metadata field that gets an index, which makes filters by it faster:
+            ``"keyword"``, ``"float"`` (for all numbers), ``"integer"`` (where all are whole), ``"bool"`` or
+            ``"datetime"``. Fields without one can be filtered by all the same.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
         >>> model = BGEM3FlagModel("bge-m3")
         >>> with QdrantEdgeStore(model, "recipes") as store:
         ...     store.create()
-        ...     ids = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])
+        ...     report = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])
         ...     store.count(), [hit.text for hit in store.search("Rice is cooked in water.", limit=1)]
         (2, ['Rice is cooked in water.'])
     """
 
-    def __init__(self, model: AbsEmbedder, path: str | os.PathLike[str], *, colbert: bool = True) -> None:
-        super().__init__(model, colbert=colbert)
+    _TERMS = edge_convert.TERMS
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        path: str | os.PathLike[str],
+        *,
+        colbert: bool = True,
+        colbert_overflow: ColbertOverflow = "error",
+        storage: Storage = "accurate",
+        filter_fields: Mapping[str, FieldType] = convert.NO_FIELDS,
+    ) -> None:
+        super().__init__(
+            model, colbert=colbert, colbert_overflow=colbert_overflow, storage=storage, filter_fields=filter_fields
+        )
         self.path = Path(path)
         self._shard: edge.EdgeShard | None = None
 
@@ -73,6 +93,11 @@ class QdrantEdgeStore(PointStore):
         """
         self._open()
         self._engine.optimize()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As of every Qdrant engine; in this process there are no requests that a timeout could bound."""
+        return replace(super().capabilities, timeouts=False)
 
     @property
     def _engine(self) -> edge.EdgeShard:
@@ -97,32 +122,58 @@ class QdrantEdgeStore(PointStore):
         # Renaming makes it whole at once: a process that dies before leaves nothing that create() does not make again.
         unfinished = self.path / _UNFINISHED_SHARD
         shutil.rmtree(unfinished, ignore_errors=True)
-        edge.EdgeShard.create(str(unfinished), _shard_config(self.schema)).close()
+        edge.EdgeShard.create(str(unfinished), edge_convert.shard_config(self.schema, self._layout.profile)).close()
         unfinished.rename(self.path / _SHARD)
 
     def _connect(self) -> None:
-        self._shard = _load(self.path / _SHARD, self._name())
+        shard = _load(self.path / _SHARD, self._name())
+        try:
+            self._index_fields(shard)
+        except StoreError:
+            shard.close()
+            raise
+        self._shard = shard
 
-    def _write(self, records: Sequence[Record]) -> None:
-        self._engine.update(edge.UpdateOperation.upsert_points([_point(record) for record in records]))
+    def _index_fields(self, shard: edge.EdgeShard) -> None:
+        found = {
+            key: repr(info.data_type).rpartition(".")[2].lower() for key, info in shard.info().payload_schema.items()
+        }
+        for key, kind in check_indexes(self._layout.indexes, found, self._name()).items():
+            shard.update(edge.UpdateOperation.create_field_index(key, edge_convert.INDEX_TYPES[kind]))
 
-    def _query(self, stages: Sequence[convert.Stage], query: TextVectors) -> list[list[FoundPoint]]:
-        vectors = _native_vectors(query)
-        requests = [_request(stage, vectors) for stage in stages]
+    def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
+        self._engine.update(edge.UpdateOperation.upsert_points([edge_convert.point(record) for record in records]))
+        return []
+
+    def _query(
+        self, stages: Sequence[convert.Stage], query: TextVectors, where: Any, timeout: float | None
+    ) -> list[list[FoundPoint]]:
+        vectors = edge_convert.native_vectors(query)
+        requests = [edge_convert.request(stage, vectors, where) for stage in stages]
         answers = self._engine.query_batch(edge.QueryBatchRequest(requests))
         return [[FoundPoint(str(point.id), point.score, point.payload or {}) for point in answer] for answer in answers]
 
-    def _payloads(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:
         records = self._engine.retrieve(list(ids), with_payload=True, with_vector=False)
         return [record.payload or {} for record in records]
 
-    def _delete_points(self, ids: Sequence[str]) -> None:
+    def _delete_points(self, ids: Sequence[str], timeout: float | None) -> None:
         self._engine.update(edge.UpdateOperation.delete_points(list(ids)))
 
-    def _count(self) -> int:
-        return self._engine.count(edge.CountRequest(exact=True))
+    def _delete_found(self, where: edge.Filter, timeout: float | None) -> None:
+        self._engine.update(edge.UpdateOperation.delete_points_by_filter(where))
 
-    def _commit(self) -> None:
+    def _count_found(self, where: edge.Filter | None, timeout: float | None) -> int:
+        return self._engine.count(edge.CountRequest(exact=True, filter=where))
+
+    def _page(
+        self, where: edge.Filter | None, offset: Any, size: int, timeout: float | None
+    ) -> tuple[list[Mapping[str, Any]], Any | None]:
+        request = edge.ScrollRequest(offset=offset, limit=size, filter=where, with_payload=True, with_vector=False)
+        records, following = self._engine.scroll(request)
+        return [record.payload or {} for record in records], following
+
+    def _commit(self, timeout: float | None) -> None:
         self._engine.flush()
 
     def _close(self) -> None:
@@ -159,69 +210,3 @@ def _read_schema(path: Path) -> Schema:
 
 def _write_schema(path: Path, schema: Schema) -> None:
     path.write_text(json.dumps({"layout": _LAYOUT, "schema": schema.to_json()}, indent=1) + "\n", "utf-8")
-
-
-def _shard_config(schema: Schema) -> edge.EdgeConfig:
-    vectors = {convert.DENSE: edge.EdgeVectorParams(schema.dimension, edge.Distance.Cosine)}
-    if schema.colbert_dimension is not None:
-        vectors[convert.COLBERT] = edge.EdgeVectorParams(
-            schema.colbert_dimension,
-            edge.Distance.Dot,
-            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
-            datatype=edge.VectorStorageDatatype.Float16,
-            hnsw_config=_NO_INDEX,
-        )
-    sparse = {convert.SPARSE: edge.EdgeSparseVectorParams()} if schema.sparse else None
-    return edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse)
-
-
-def _native_vectors(vectors: TextVectors) -> dict[str, Any]:
-    """Return the vectors by name as the engine takes them, without empty ones, which it refuses."""
-    native: dict[str, Any] = {}
-    if vectors.dense is not None:
-        native[convert.DENSE] = vectors.dense.tolist()
-    if vectors.sparse:
-        native[convert.SPARSE] = edge.SparseVector(*convert.sorted_weights(vectors.sparse))
-    if vectors.colbert is not None and len(vectors.colbert):
-        native[convert.COLBERT] = vectors.colbert.tolist()
-    return native
-
-
-def _point(record: Record) -> edge.Point:
-    document = record.document
-    return edge.Point(convert.point_id(document.id), _native_vectors(record.vectors), convert.to_payload(document))
-
-
-def _request(stage: convert.Stage, vectors: Mapping[str, Any]) -> edge.QueryRequest:
-    chosen = edge.Filter(must=[edge.HasIdCondition(set(stage.only))]) if stage.only else None
-    return edge.QueryRequest(
-        limit=stage.limit,
-        query=_order(stage, vectors),
-        prefetches=[_prefetch(source, vectors) for source in stage.sources],
-        filter=chosen,
-        # Of chosen points every score is wanted, which an index does not promise.
-        params=edge.SearchParams(exact=True) if chosen else None,
-        with_payload=stage.payload,
-    )
-
-
-def _prefetch(stage: convert.Stage, vectors: Mapping[str, Any]) -> edge.Prefetch:
-    sources = [_prefetch(source, vectors) for source in stage.sources]
-    return edge.Prefetch(limit=stage.limit, query=_order(stage, vectors), prefetches=sources)
-
-
-def _order(stage: convert.Stage, vectors: Mapping[str, Any]) -> Any:
-    match stage.order:
-        case convert.Nearest(name):
-            return edge.Query.Nearest(vectors[name], using=name)
-        case convert.ReciprocalRanks(k):
-            return edge.Fusion.Rrf(k=k)
-        case convert.WeightedSum(factors):
-            names = [f"$score[{position}]" for position in range(len(factors))]
-            terms = [
-                edge.Expression.Mult([edge.Expression.Constant(factor), edge.Expression.Variable(name)])
-                for factor, name in zip(factors, names, strict=True)
-            ]
-            return edge.Formula(edge.Expression.Sum(terms), defaults=dict.fromkeys(names, 0.0))
-        case None:
-            return None

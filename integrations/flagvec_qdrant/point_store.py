@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flagvec.retrieval.capabilities import Capabilities
 from flagvec.retrieval.documents import Document, Hit
+from flagvec.retrieval.filters import Filter, NativeFilter
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
 from flagvec_qdrant import convert
+from flagvec_qdrant.filters import Terms, native_filter
+from flagvec_qdrant.storage import FieldType, Layout, Storage
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
 
 
 class FoundPoint(NamedTuple):
@@ -25,16 +32,41 @@ class FoundPoint(NamedTuple):
 class PointStore(HybridStore):
     """A store whose documents are Qdrant points; subclasses say how an engine is asked."""
 
+    _TERMS: Terms
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        *,
+        colbert: bool,
+        colbert_overflow: ColbertOverflow,
+        storage: Storage,
+        filter_fields: Mapping[str, FieldType],
+    ) -> None:
+        super().__init__(model, colbert=colbert, colbert_overflow=colbert_overflow)
+        self._layout = Layout.checked(storage, filter_fields)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything happens in Qdrant; a multivector has less than 1,048,576 numbers, in documents and queries."""
+        dimension = self.schema.colbert_dimension
+        return Capabilities(
+            multivector=True,
+            max_multivector_rows=convert.max_colbert_rows(dimension) if dimension else None,
+            native_fusion=frozenset({"rrf", "weighted"}),
+        )
+
     def _search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         stage = convert.ranking(query, options)
         if stage is None:
             return []
+        where = native_filter(options.filter, self._TERMS)
         if len(options.representations) == 1:
             # The ranking's score is the representation's own: one request says it all.
             name = options.representations[0]
-            [points] = self._query([replace(stage, payload=True)], query)
+            [points] = self._query([replace(stage, payload=True)], query, where, options.timeout)
             return [_hit(point, point.score, {name: point.score}) for point in points]
-        [points] = self._query([stage], query)
+        [points] = self._query([stage], query, where, options.timeout)
         if not points:
             return []
         last = sorted((point.score for point in points), reverse=True)[: options.limit][-1]
@@ -44,7 +76,7 @@ class PointStore(HybridStore):
     def _explained(self, fused: Mapping[str, float], query: TextVectors, options: SearchOptions) -> list[Hit]:
         """Return the points with these scores as hits, with their own score in each representation."""
         scored = [name for name in options.representations if name in query.present]
-        points, *answers = self._query(convert.details(list(fused), scored), query)
+        points, *answers = self._query(convert.details(list(fused), scored), query, None, options.timeout)
         own = {name: {point.id: point.score for point in answer} for name, answer in zip(scored, answers, strict=True)}
         hits = []
         for point in points:
@@ -56,27 +88,57 @@ class PointStore(HybridStore):
             hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else fused[point.id], scores))
         return hits
 
-    def _get(self, ids: Sequence[str]) -> list[Document]:
-        return [convert.from_payload(payload) for payload in self._payloads([convert.point_id(name) for name in ids])]
+    def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
+        payloads = self._payloads([convert.point_id(name) for name in ids], timeout)
+        return [convert.from_payload(payload) for payload in payloads]
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        self._delete_points([convert.point_id(name) for name in ids])
+    def _delete(self, ids: Sequence[str], timeout: float | None) -> None:
+        self._delete_points([convert.point_id(name) for name in ids], timeout)
 
-    def _max_colbert_rows(self) -> int | None:
-        dimension = self.schema.colbert_dimension
-        return convert.max_colbert_rows(dimension) if dimension else None
+    def _delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        self._delete_found(native_filter(filter, self._TERMS), timeout)
+
+    def _count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
+        return self._count_found(native_filter(filter, self._TERMS), timeout)
+
+    def _scroll(
+        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
+    ) -> Iterator[list[Document]]:
+        where, offset = native_filter(filter, self._TERMS), None
+        while True:
+            payloads, offset = self._page(where, offset, batch_size, timeout)
+            if payloads:
+                yield [convert.from_payload(payload) for payload in payloads]
+            if offset is None:
+                return
 
     @abstractmethod
-    def _query(self, stages: Sequence[convert.Stage], query: TextVectors) -> list[list[FoundPoint]]:
-        """Return each stage's points, all asked for in one request."""
+    def _query(
+        self, stages: Sequence[convert.Stage], query: TextVectors, where: Any, timeout: float | None
+    ) -> list[list[FoundPoint]]:
+        """Return each stage's points, all asked for in one request; the engine's filter `where` holds for all."""
 
     @abstractmethod
-    def _payloads(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:
         """Return the payloads of those points that are there."""
 
     @abstractmethod
-    def _delete_points(self, ids: Sequence[str]) -> None:
+    def _delete_points(self, ids: Sequence[str], timeout: float | None) -> None:
         """Delete those points that are there."""
+
+    @abstractmethod
+    def _delete_found(self, where: Any, timeout: float | None) -> None:
+        """Delete the points that the engine's filter holds for."""
+
+    @abstractmethod
+    def _count_found(self, where: Any, timeout: float | None) -> int:
+        """Return the number of points that the engine's filter holds for, all for None."""
+
+    @abstractmethod
+    def _page(
+        self, where: Any, offset: Any, size: int, timeout: float | None
+    ) -> tuple[list[Mapping[str, Any]], Any | None]:
+        """Return the payloads of `size` points at most from `offset` on, and the offset of the next page if any."""
 
 
 def _hit(point: FoundPoint, score: float, scores: Mapping[str, float]) -> Hit:

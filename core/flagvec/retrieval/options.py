@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flagvec.retrieval.filters import Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.retrieval.fusion import Weighted
 from flagvec.retrieval.schema import Schema
 
@@ -28,6 +30,8 @@ class SearchOptions:
         weights: The weights that order the candidates of a hybrid search; None for reciprocal rank fusion.
         rerank: Whether the candidates are ordered by ColBERT instead.
         candidates: How many documents each leg finds before they are fused or reranked.
+        filter: Which documents take part; None for all.
+        timeout: Seconds that each request to the database may take; None for the client's own limit.
     """
 
     limit: int
@@ -35,6 +39,8 @@ class SearchOptions:
     weights: Weighted | None
     rerank: bool
     candidates: int
+    filter: Filter | NativeFilter | None = None
+    timeout: float | None = None
 
     @classmethod
     def checked(
@@ -46,21 +52,24 @@ class SearchOptions:
         fusion: Fusion = "rrf",
         rerank: Rerank | None = None,
         candidates: int | None = None,
+        filter: FilterLike | None = None,
+        timeout: float | None = None,
     ) -> SearchOptions:
         """Return the options of ``HybridStore.search``, defaults filled in.
 
         Raises:
-            TypeError: ``limit`` or ``candidates`` is no whole number.
+            TypeError: ``limit`` or ``candidates`` is no whole number, ``timeout`` no number, or what `parse_filter`
+                raises.
             ValueError: An option that is unknown, out of range, in conflict with another, or needs a representation
                 that the store does not hold; the message says what to use instead.
         """
         weights = fusion if isinstance(fusion, Weighted) else None
         if mode is None:
             mode = "hybrid" if schema.sparse or weights else "dense"
-        _check_choice("mode", mode, _LEGS)
+        check_choice("mode", mode, _LEGS)
         if not weights:
-            _check_choice("fusion", fusion, ["rrf"], "a Weighted(dense=..., sparse=..., colbert=...)")
-        _check_choice("rerank", rerank, [None, "colbert"])
+            check_choice("fusion", fusion, ["rrf"], "a Weighted(dense=..., sparse=..., colbert=...)")
+        check_choice("rerank", rerank, [None, "colbert"])
         if weights and mode != "hybrid":
             raise ValueError(f"fusion={weights} is for mode='hybrid'; mode={mode!r} has nothing to fuse: leave one out")
         if weights and rerank:
@@ -68,11 +77,12 @@ class SearchOptions:
                 "rerank='colbert' orders the hits by ColBERT alone, so weights have no effect: "
                 "leave rerank out and give ColBERT its weight in fusion, or leave fusion out"
             )
-        limit = _whole_number("limit", limit, at_least=1)
+        limit = whole_number("limit", limit, at_least=1)
         if candidates is None:
             candidates = max(limit, DEFAULT_CANDIDATES)
-        candidates = _whole_number("candidates", candidates, at_least=limit)
-        options = cls(limit, mode, weights, rerank is not None, candidates)
+        candidates = whole_number("candidates", candidates, at_least=limit)
+        parsed = None if filter is None else parse_filter(filter)
+        options = cls(limit, mode, weights, rerank is not None, candidates, parsed, checked_timeout(timeout))
         options._check_held(schema)
         return options
 
@@ -109,7 +119,29 @@ class SearchOptions:
                 )
 
 
-def _whole_number(name: str, value: Any, at_least: int) -> int:
+def checked_timeout(timeout: Any) -> float | None:
+    """Return a timeout in seconds; None for the client's own.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not finite or not above zero.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout takes a number of seconds, not {type(timeout).__name__}")
+    if not math.isfinite(timeout) or timeout <= 0:
+        raise ValueError(f"timeout={timeout}: a number of seconds above 0, or None for the client's own")
+    return float(timeout)
+
+
+def whole_number(name: str, value: Any, at_least: int) -> int:
+    """Return the value of the argument `name` as an int.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is below `at_least`.
+    """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
     if (number := operator.index(value)) < at_least:
@@ -118,7 +150,12 @@ def _whole_number(name: str, value: Any, at_least: int) -> int:
     return number
 
 
-def _check_choice(name: str, value: Any, choices: Iterable[Any], further: str = "") -> None:
+def check_choice(name: str, value: Any, choices: Iterable[Any], further: str = "") -> None:
+    """Refuse a value of the argument `name` that is none of `choices`; `further` says what else may be given.
+
+    Raises:
+        ValueError: It is none of them; names them all.
+    """
     if value not in list(choices):
         known = [repr(choice) for choice in choices] + ([further] if further else [])
         raise ValueError(f"{name}={value!r}: choose {' or '.join(known)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,27 @@ if TYPE_CHECKING:
 LENGTH_TOLERANCE = 1e-3
 # What float32 holds in full precision, and the least that Elasticsearch takes.
 SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
-LARGEST_TOKEN_ID = 2**32 - 1
+# Milvus takes no more, and the last one stands there for a text without weights.
+LARGEST_TOKEN_ID = 2**32 - 3
+
+ColbertOverflow = Literal["error", "truncate", "pool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColbertLimit:
+    """How many ColBERT vectors of one text a store takes, and what happens to a text of more.
+
+    Args:
+        most: The most vectors; None for any number.
+        overflow: ``"error"`` refuses the text, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
+            vectors by their mean, of length 1, until they are as few.
+    """
+
+    most: int | None = None
+    overflow: ColbertOverflow = "error"
+
+
+NO_LIMIT = ColbertLimit()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +68,7 @@ def encode_documents(
     texts: Sequence[str],
     names: Sequence[str],
     representations: Collection[str],
-    max_colbert_rows: int | None = None,
+    colbert_limit: ColbertLimit = NO_LIMIT,
 ) -> list[TextVectors]:
     """Encode documents in one pass and validate what comes out.
 
@@ -57,28 +77,28 @@ def encode_documents(
         texts: The documents.
         names: What errors call them, one a text.
         representations: Which to encode, of ``dense``, ``sparse`` and ``colbert``.
-        max_colbert_rows: The most ColBERT vectors of one text that the store takes; None for any number.
+        colbert_limit: How many ColBERT vectors of one text are kept.
 
     Returns:
         The vectors of each text, in order.
 
     Raises:
-        ValueError: A vector that is not finite or not of length 1, a weight that is not finite, a token id that is not
-            an unsigned 32-bit number, or too many ColBERT vectors; names the text.
+        ValueError: A vector that is not finite, not of length 1 or not of the model's dimension, a weight that is not
+            finite, a token id that is out of range, or too many ColBERT vectors; names the text.
     """
     output = _encode(model.encode_corpus, model, texts, representations)
-    return validated(output, names, max_colbert_rows)
+    return validated(output, names, colbert_limit)
 
 
 def encode_query(
-    model: AbsEmbedder, query: str, representations: Collection[str], max_colbert_rows: int | None = None
+    model: AbsEmbedder, query: str, representations: Collection[str], colbert_limit: ColbertLimit = NO_LIMIT
 ) -> TextVectors:
     """Encode a query, with the model's query instruction; the rest is as in `encode_documents`."""
     output = _encode(model.encode_queries, model, [query], representations)
-    return validated(output, ["the query"], max_colbert_rows)[0]
+    return validated(output, ["the query"], colbert_limit)[0]
 
 
-def validated(output: M3Output, names: Sequence[str], max_colbert_rows: int | None = None) -> list[TextVectors]:
+def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> list[TextVectors]:
     """Return the vectors of each text of a batch, checked as `encode_documents` says."""
     dense, sparse, colbert = output["dense_vecs"], output["lexical_weights"], output["colbert_vecs"]
     if dense is not None:
@@ -89,7 +109,7 @@ def validated(output: M3Output, names: Sequence[str], max_colbert_rows: int | No
         TextVectors(
             dense=None if dense is None else dense[position],
             sparse=None if sparse is None else _checked_weights(sparse[position], name),
-            colbert=None if colbert is None else _checked_rows(colbert[position], name, max_colbert_rows),
+            colbert=None if colbert is None else _checked_rows(colbert[position], name, colbert_limit),
         )
         for position, name in enumerate(names)
     ]
@@ -100,15 +120,29 @@ def _encode(
 ) -> M3Output:
     if model.representations == {"dense"}:
         output = encode(texts, convert_to_numpy=True)
-        return output if isinstance(output, M3Output) else M3Output(dense_vecs=output)
-    output = encode(
-        texts,
-        return_dense="dense" in representations,
-        return_sparse="sparse" in representations,
-        return_colbert_vecs="colbert" in representations,
-        convert_to_numpy=True,
-    )
-    return M3Output(output)
+        output = output if isinstance(output, M3Output) else M3Output(dense_vecs=output)
+    else:
+        output = M3Output(
+            encode(
+                texts,
+                return_dense="dense" in representations,
+                return_sparse="sparse" in representations,
+                return_colbert_vecs="colbert" in representations,
+                convert_to_numpy=True,
+            )
+        )
+    _check_shapes(output, model, len(texts))
+    return output
+
+
+def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
+    shapes = {} if output["dense_vecs"] is None else {output["dense_vecs"].shape[1]: model.dimension}
+    shapes |= {rows.shape[1]: model.colbert_dimension for rows in output["colbert_vecs"] or ()}
+    for found, expected in shapes.items():
+        if found != expected:
+            raise ValueError(f"the model gave vectors of {found} dimensions, not {expected}, which it says it gives")
+    if any(len(values) != texts for values in output.values()):
+        raise ValueError(f"the model gave another number of vectors than the {texts} texts that it was given")
 
 
 def _checked_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
@@ -116,22 +150,42 @@ def _checked_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, fl
     values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has a lexical weight that is not finite: the model or its checkpoint is broken")
-    if (values < SMALLEST_WEIGHT).any():
-        weights = {token: weight for token, weight in weights.items() if weight >= SMALLEST_WEIGHT}
+    # As Python floats, which every client takes, whatever the model's are.
+    weights = {token: float(weight) for token, weight in weights.items() if weight >= SMALLEST_WEIGHT}
     if weights and (min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID):
         raise ValueError(f"{name} has a lexical weight for a token id outside 0 to {LARGEST_TOKEN_ID}")
     return weights
 
 
-def _checked_rows(rows: NDArray[Any], name: str, most: int | None) -> NDArray[np.float32]:
+def _checked_rows(rows: NDArray[Any], name: str, limit: ColbertLimit) -> NDArray[np.float32]:
     rows = np.ascontiguousarray(rows, dtype=np.float32)
-    if most is not None and len(rows) > most:
-        raise ValueError(
-            f"{name} has {len(rows)} ColBERT vectors; at this dimension the store takes at most {most} a text: "
-            f"split the text, let the model read {most + 1} tokens at most, or make the store with colbert=False"
-        )
     _check_unit(np.linalg.norm(rows, axis=1), lambda position: f"ColBERT vector {position} of {name}")
-    return rows
+    if limit.most is None or len(rows) <= limit.most:
+        return rows
+    match limit.overflow:
+        case "truncate":
+            return rows[: limit.most]
+        case "pool":
+            return pooled(rows, limit.most)
+    raise ValueError(
+        f"{name} has {len(rows)} ColBERT vectors; at this dimension the store takes at most {limit.most} a text: split "
+        f"the text, let the model read {limit.most + 1} tokens at most, or make the store with "
+        "colbert_overflow='truncate' or 'pool', or with colbert=False"
+    )
+
+
+def pooled(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Return `most` rows of length 1, each the direction of the mean of an equal share of neighbouring rows.
+
+    Args:
+        rows: (n, dimension) float32, rows of length 1, n above `most`.
+        most: How many rows to return, 1 and up.
+    """
+    starts = np.arange(most) * len(rows) // most
+    sums = np.add.reduceat(rows, starts, axis=0)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    # Opposite rows cancel out and have no mean direction: the first stands for them.
+    return np.where(lengths > LENGTH_TOLERANCE, sums / np.maximum(lengths, LENGTH_TOLERANCE), rows[starts])
 
 
 def _check_unit(lengths: NDArray[np.float32], name: Callable[[int], str]) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from flagvec import BGEM3FlagModel, FlagModel, M3Output
-from flagvec.retrieval.vectors import TextVectors, encode_documents, encode_query, validated
+from flagvec.retrieval.vectors import ColbertLimit, TextVectors, encode_documents, encode_query, validated
 
 EVERYTHING = ("dense", "sparse", "colbert")
 
@@ -90,16 +90,46 @@ def test_token_ids_that_went_through_json_become_numbers():
     assert vectors.sparse == {5: 0.5}
 
 
-@pytest.mark.parametrize("token", [-1, 2**32])
+@pytest.mark.parametrize("token", [-1, 2**32 - 2])
 def test_a_token_id_that_is_no_unsigned_32_bit_number_is_refused(token):
-    with pytest.raises(ValueError, match="token id outside 0 to 4294967295"):
+    with pytest.raises(ValueError, match="token id outside 0 to 4294967293"):
         validated(M3Output(lexical_weights=[{token: 1.0}]), ["first"])
 
 
 def test_a_text_of_too_many_colbert_vectors_is_refused_with_the_cap():
-    validated(M3Output(colbert_vecs=[unit(8, 4)]), ["document 'a'"], max_colbert_rows=8)
+    validated(M3Output(colbert_vecs=[unit(8, 4)]), ["document 'a'"], ColbertLimit(8))
     with pytest.raises(ValueError, match=r"document 'b' has 9 ColBERT vectors; .* at most 8 a text"):
-        validated(M3Output(colbert_vecs=[unit(9, 4)]), ["document 'b'"], max_colbert_rows=8)
+        validated(M3Output(colbert_vecs=[unit(9, 4)]), ["document 'b'"], ColbertLimit(8))
+
+
+def test_truncation_keeps_the_first_colbert_vectors():
+    (vectors,) = validated(M3Output(colbert_vecs=[unit(9, 4)]), ["d"], ColbertLimit(8, "truncate"))
+    np.testing.assert_array_equal(vectors.colbert, unit(9, 4)[:8])
+
+
+@pytest.mark.parametrize(("rows", "most"), [(9, 8), (8, 4), (100, 7), (5, 1)])
+def test_pooling_keeps_as_many_unit_vectors_as_are_allowed(rows, most):
+    (vectors,) = validated(M3Output(colbert_vecs=[unit(rows, 4)]), ["d"], ColbertLimit(most, "pool"))
+    assert vectors.colbert.shape == (most, 4)
+    np.testing.assert_allclose(np.linalg.norm(vectors.colbert, axis=1), 1, rtol=1e-6)
+
+
+def test_pooling_takes_the_mean_of_neighbours():
+    rows = unit(4, 8)
+    (vectors,) = validated(M3Output(colbert_vecs=[rows]), ["d"], ColbertLimit(2, "pool"))
+    means = rows.reshape(2, 2, 8).mean(axis=1)
+    np.testing.assert_allclose(vectors.colbert, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_of_neighbours_that_cancel_out_pooling_keeps_the_first():
+    rows = np.array([[1, 0], [-1, 0], [0, 1], [0, 1]], np.float32)
+    (vectors,) = validated(M3Output(colbert_vecs=[rows]), ["d"], ColbertLimit(2, "pool"))
+    np.testing.assert_array_equal(vectors.colbert, [[1, 0], [0, 1]])
+
+
+def test_weights_are_plain_floats_whatever_the_models_are():
+    (vectors,) = validated(M3Output(lexical_weights=[{5: np.float32(0.5), 6: np.float16(0.25)}]), ["first"])
+    assert [type(weight) for weight in vectors.sparse.values()] == [float, float]
 
 
 def test_empty_representations_are_not_present():

@@ -2,7 +2,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from flagvec import Document, StoreError
-from flagvec_qdrant import QdrantStore, client_store
+from flagvec_qdrant import QdrantStore
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):
         return upsert(name, points, **options)
 
     monkeypatch.setattr(store.client, "upsert", recorded)
-    monkeypatch.setattr(client_store, "_REQUEST_BYTES", 100_000)
+    monkeypatch.setattr(QdrantStore, "_MAX_REQUEST_BYTES", 100_000)
     store.add([Document(str(number), "word " * 100) for number in range(20)])
     sizes = [len(models.PointsList(points=points).model_dump_json()) for points in requests]
     assert len(requests) > 5

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from flagvec import Document, Weighted
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.store import Record
 from flagvec.retrieval.vectors import TextVectors
 from flagvec_qdrant import convert
 from flagvec_qdrant.convert import Nearest, ReciprocalRanks, Stage, WeightedSum
@@ -57,26 +56,6 @@ def test_sparse_indices_rise_and_keep_their_values(lexical):
 def test_a_multivector_has_fewer_than_1048576_numbers(dimension, rows):
     assert convert.max_colbert_rows(dimension) == rows
     assert rows * dimension < 1_048_576 <= (rows + 1) * dimension
-
-
-@given(weights, st.integers(0, 20), st.text(st.characters(exclude_categories=["Cs"])))
-def test_the_size_of_a_record_is_never_below_its_json(lexical, rows, text):
-    generator = np.random.default_rng(0)
-    vectors = TextVectors(
-        generator.normal(size=16).astype(np.float32), lexical, generator.normal(size=(rows, 16)).astype(np.float32)
-    )
-    record = Record(Document("id", text, {"key": text}), vectors)
-    indices, values = convert.sorted_weights(lexical)
-    point = {
-        "id": convert.point_id("id"),
-        "vector": {
-            "dense": vectors.dense.tolist(),
-            "sparse": {"indices": indices, "values": values},
-            "colbert": vectors.colbert.tolist(),
-        },
-        "payload": convert.to_payload(record.document),
-    }
-    assert len(json.dumps(point, ensure_ascii=False, separators=(",", ":")).encode()) <= convert.json_size(record)
 
 
 def test_one_leg_is_one_stage():

@@ -1,0 +1,87 @@
+"""Fusion and rerank for databases that do not do it themselves: at most two rounds to the database, exact scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flagvec.retrieval.fusion import Weighted, best_first, reciprocal_rank_fusion, weighted_fusion
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.vectors import TextVectors
+
+# Each document's score by its id, in the model's scale.
+Scores = Mapping[str, float]
+ScoresOf = Callable[[Mapping[str, list[str]]], Mapping[str, Scores]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A document's place in a search.
+
+    Args:
+        id: The document's id.
+        score: What the hits are ordered by.
+        scores: Its own score in each representation that the search uses, in the model's scale.
+    """
+
+    id: str
+    score: float
+    scores: Mapping[str, float]
+
+
+def fuse(query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions, scores_of: ScoresOf) -> list[Ranked]:
+    """Return the best ``options.limit`` documents of what the legs of a search found, best first, equal ones by id.
+
+    The first round to the database is the caller's: each of ``options.legs``, all in one request where it can. The
+    second is one call of `scores_of`, for the scores that no leg has brought; a search of one leg needs none.
+
+    Args:
+        query: What is searched for; a representation in which it is empty finds nothing and scores 0.
+        legs: What each of ``options.legs`` found: the scores of up to ``options.candidates`` documents, in the model's
+            scale. A leg that found nothing may be left out.
+        options: The search. Reciprocal rank fusion ranks each leg by score, then by id.
+        scores_of: Given ids by representation, returns the exact scores of these documents. One that is not in the
+            answer has no such vector, or no token in common with the query: it scores 0, and is left out of a rerank.
+    """
+    legs = {name: found for name in options.legs if (found := legs.get(name))}
+    union = {name for found in legs.values() for name in found}
+    if options.representations == options.legs and len(options.legs) == 1:
+        [own] = legs.values() or [{}]
+        return _ranked(own, {options.mode: own}, options)
+    if options.rerank:
+        known = _completed(query, legs, union, options, scores_of)
+        colbert = known["colbert"] if "colbert" in query.present else dict.fromkeys(union, 0.0)
+        return _ranked(colbert, known, options)
+    if options.weights:
+        known = _completed(query, legs, union, options, scores_of)
+        return _ranked(_weighted(union, known, options.weights), known, options)
+    rankings = [[name for name, _ in best_first(found)] for found in legs.values()]
+    fused = dict(reciprocal_rank_fusion(rankings)[: options.limit])
+    return _ranked(fused, _completed(query, legs, fused, options, scores_of), options)
+
+
+def _completed(
+    query: TextVectors, legs: Mapping[str, Scores], ids: Collection[str], options: SearchOptions, scores_of: ScoresOf
+) -> dict[str, Scores]:
+    """Return the scores of `ids` in every representation of the search, those that no leg has from `scores_of`."""
+    missing = {
+        name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.representations if name in query.present
+    }
+    missing = {name: absent for name, absent in missing.items() if absent}
+    further = scores_of(missing) if missing else {}
+    return {name: {**legs.get(name, {}), **further.get(name, {})} for name in options.representations}
+
+
+def _weighted(ids: Collection[str], known: Mapping[str, Scores], weights: Weighted) -> Scores:
+    ordered = sorted(ids)
+    columns = {name: np.array([known[name].get(item, 0.0) for item in ordered]) for name in weights.representations}
+    return dict(zip(ordered, weighted_fusion(columns, weights).tolist(), strict=True))
+
+
+def _ranked(scores: Scores, known: Mapping[str, Scores], options: SearchOptions) -> list[Ranked]:
+    return [
+        Ranked(name, score, {kind: known[kind].get(name, 0.0) for kind in options.representations})
+        for name, score in best_first(scores)[: options.limit]
+    ]

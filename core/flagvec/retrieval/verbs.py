@@ -1,0 +1,255 @@
+"""`Verbs`: what every store can be asked, and all of the work that is no database's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from flagvec.retrieval.batches import batches
+from flagvec.retrieval.documents import Document, Hit, as_documents, checked_ids
+from flagvec.retrieval.filters import All, Filter, FilterLike, NativeFilter, parse_filter
+from flagvec.retrieval.opening import OpenedDatabase
+from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, checked_timeout, whole_number
+from flagvec.retrieval.reports import FailedWrite, WriteReport
+from flagvec.retrieval.vectors import ColbertLimit, encode_documents, encode_query
+from flagvec.retrieval.writing import Record, Refusal, refused, write_request
+
+_logger = logging.getLogger(__name__)
+
+# One batch is encoded and held at a time. The characters bound what ColBERT makes of long documents: 100,000 of them
+# are some 25,000 tokens of English, 100 MB of vectors at 1,024 dimensions.
+CHARACTERS_PER_BATCH = 100_000
+CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
+IDS_PER_REQUEST = 1_000
+
+
+class Verbs(OpenedDatabase):
+    """The verbs that wait for their results; `flagvec.retrieval.store.HybridStore` says what a store is."""
+
+    def add(self, documents: str | Document | Iterable[str | Document], *, timeout: float | None = None) -> WriteReport:
+        """Encode documents and write them, replacing those of the same id.
+
+        The documents are read, encoded and written in bounded batches, so that a generator is never held whole. All
+        are found once this returns. Of documents with one id the last is kept, in one call as over several.
+
+        What a database cannot take for the moment is sent again, with growing pauses; what it does not take in the end
+        is in the report, and one warning is logged. Once it has gone away, or refuses whatever it is sent, the
+        documents that are left are neither encoded nor sent, and reported as failed.
+
+        Args:
+            documents: A text or `Document`, or any iterable of them. A bare text gets the id of
+                `flagvec.retrieval.documents.text_id`, so that adding it again changes nothing.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Returns:
+            Which ids are in the store and which are not, and why; empty for no documents.
+
+        Raises:
+            TypeError: Something else than texts and documents, or metadata that JSON cannot hold.
+            ValueError: A bad id or metadata, or a vector that the store cannot take; names the document. Documents
+                of the batches before are in the store, of its own batch none.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        checked, timeout = as_documents(documents), checked_timeout(timeout)
+        self._open()
+        outcomes: dict[str, FailedWrite | None] = {}
+        gone: Refusal | None = None
+        try:
+            for batch in batches(checked, self._MAX_REQUEST_RECORDS, _characters, self._characters_per_batch()):
+                latest = {document.id: document for document in batch}
+                if gone is None:
+                    failed, gone = self._add(list(latest.values()), timeout)
+                else:
+                    failed = [refused(name, gone) for name in latest]
+                outcomes |= dict.fromkeys(latest) | {failure.id: failure for failure in failed}
+        finally:
+            if gone is None:
+                self._commit(timeout)
+        report = WriteReport.of(outcomes)
+        if report.failed:
+            _logger.warning("%s: %s", self._name(), report.summary())
+        return report
+
+    def search(
+        self,
+        query: str,
+        limit: int = 10,
+        *,
+        mode: Mode | None = None,
+        fusion: Fusion = "rrf",
+        rerank: Rerank | None = None,
+        candidates: int | None = None,
+        filter: FilterLike | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """Find the documents that fit a query best.
+
+        Args:
+            query: Any text; it is encoded once, with the model's query instruction.
+            limit: The most hits to return.
+            mode: ``"dense"``, ``"sparse"`` or ``"hybrid"``, which fuses both. None is hybrid where the store holds
+                lexical weights, and else dense.
+            fusion: How a hybrid search orders the union of what its legs found. ``"rrf"`` adds the reciprocal ranks,
+                1 / (60 + rank), ranks from one. `Weighted` computes the model's own score, of every candidate in full,
+                whichever leg found it; a weight of 0 leaves a representation out.
+            rerank: ``"colbert"`` orders the candidates by ColBERT alone.
+            candidates: How many documents each leg finds before fusion or rerank; 100, or `limit` if that is more.
+            filter: Which documents take part, in the form of `flagvec.retrieval.filters`; None for all.
+            timeout: Seconds that a request to the database may take; None for the client's own limit.
+
+        Returns:
+            The hits, best first, equal scores by id; of documents with equal vectors at the end of the list, the
+            database chooses which are in it. A hit's score is the representation's own in a dense or sparse
+            search and after a rerank, and the fused one otherwise; its ``scores`` holds that of every representation
+            that the search used. Sparse search leaves out documents without a token in common with the query, and
+            rerank those without ColBERT vectors.
+
+        Raises:
+            TypeError: The query is no ``str``; an option is of a type that it does not take.
+            ValueError: An option that is unknown, out of range, in conflict with another, or needs a representation
+                that the store does not hold; a filter that `parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query takes a str, not {type(query).__name__}")
+        options = SearchOptions.checked(
+            self.schema,
+            limit=limit,
+            mode=mode,
+            fusion=fusion,
+            rerank=rerank,
+            candidates=candidates,
+            filter=filter,
+            timeout=timeout,
+        )
+        self._open()
+        with self._encoding:
+            vectors = encode_query(self.model, query, options.representations, self._colbert_limit())
+        return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))[: options.limit]
+
+    def get(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
+        """Return the documents of these ids, in the order of the ids; an id that is not there is left out.
+
+        Raises:
+            TypeError: Something else than a ``str`` or an iterable of ``str``.
+            ValueError: An id that no document can have.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        wanted, timeout = checked_ids(ids), checked_timeout(timeout)
+        self._open()
+        parts = batches(wanted, IDS_PER_REQUEST)
+        found = {document.id: document for part in parts for document in self._get(part, timeout)}
+        return [found[name] for name in wanted if name in found]
+
+    def delete(
+        self, ids: str | Iterable[str] | None = None, *, filter: FilterLike | None = None, timeout: float | None = None
+    ) -> None:
+        """Delete the documents of these ids, or those that a filter holds for; to find none of them is no error.
+
+        Raises:
+            TypeError: Both ids and a filter or neither; a value of a type that is not taken.
+            ValueError: An id that no document can have; a filter that is empty or that `parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        if (ids is None) == (filter is None):
+            raise TypeError("delete takes either ids or filter=")
+        timeout = checked_timeout(timeout)
+        unwanted = [] if ids is None else checked_ids(ids)
+        chosen = None if filter is None else parse_filter(filter)
+        if chosen == All(()):
+            raise ValueError("an empty filter holds for every document: to delete all, delete the store itself")
+        self._open()
+        if chosen is not None:
+            self._delete_where(chosen, timeout)
+        for part in batches(unwanted, IDS_PER_REQUEST):
+            self._delete(part, timeout)
+        self._commit(timeout)
+
+    def count(self, filter: FilterLike | None = None, *, timeout: float | None = None) -> int:
+        """Return the number of documents, or of those that a filter holds for.
+
+        Raises:
+            TypeError: A filter of a type that is not taken.
+            ValueError: A filter that `parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        chosen, timeout = _parsed(filter), checked_timeout(timeout)
+        self._open()
+        return self._count(chosen, timeout)
+
+    def scroll(
+        self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
+    ) -> Iterator[Document]:
+        """Iterate over all documents, or those that a filter holds for, each once, in an order of the database's own.
+
+        Documents that are added or replaced meanwhile may come or not.
+
+        Args:
+            filter: Which documents, in the form of `flagvec.retrieval.filters`; None for all.
+            batch_size: How many documents one request brings, at most.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Raises:
+            TypeError: A filter or ``batch_size`` of a type that is not taken.
+            ValueError: A filter that `parse_filter` refuses, or ``batch_size`` below 1.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        return chain.from_iterable(self._batches(filter, batch_size, timeout))
+
+    def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
+        chosen, size = _parsed(filter), whole_number("batch_size", batch_size, at_least=1)
+        timeout = checked_timeout(timeout)
+        self._open()
+        return self._while_open(self._scroll(chosen, size, timeout))
+
+    def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
+        """Yield the batches; closing the store ends them with an error."""
+        for batch in batches:
+            yield batch
+            self._refuse_closed()
+
+    def _add(self, documents: Sequence[Document], timeout: float | None) -> tuple[list[FailedWrite], Refusal | None]:
+        """Encode and write one batch; return its failures, and why further batches are hopeless if they are."""
+        failed: list[FailedWrite] = []
+        gone: Refusal | None = None
+        requests = batches(
+            self._records(documents), self._MAX_REQUEST_RECORDS, self._record_bytes, self._MAX_REQUEST_BYTES
+        )
+        for records in requests:
+            if gone is not None:
+                failed += [refused(record.document.id, gone) for record in records]
+                continue
+            outcome = write_request(records, lambda part: self._write(part, timeout), self._refusal, self._BACKOFF)
+            failed += outcome.failed
+            gone = outcome.hopeless
+        return failed, gone
+
+    def _records(self, documents: Sequence[Document]) -> list[Record]:
+        with self._encoding:
+            vectors = encode_documents(
+                self.model,
+                [document.text for document in documents],
+                [f"document {document.id!r}" for document in documents],
+                self.schema.representations,
+                self._colbert_limit(),
+            )
+        return [Record(document, found) for document, found in zip(documents, vectors, strict=True)]
+
+    def _colbert_limit(self) -> ColbertLimit:
+        if self.schema.colbert_dimension is None:
+            return ColbertLimit()
+        return ColbertLimit(self.capabilities.max_multivector_rows, self.colbert_overflow)
+
+    def _characters_per_batch(self) -> int:
+        if self.schema.colbert_dimension is None:
+            return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+        return CHARACTERS_PER_BATCH
+
+
+def _parsed(filter: FilterLike | None) -> Filter | NativeFilter | None:
+    return None if filter is None else parse_filter(filter)
+
+
+def _characters(document: Document) -> int:
+    return len(document.text)

@@ -1,0 +1,124 @@
+"""flagvec's records in Elasticsearch's terms and back: pure functions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from flagvec.retrieval.documents import Document
+from flagvec.retrieval.typed_fields import typed_fields
+from flagvec.retrieval.writing import Record
+from flagvec_elasticsearch import layout as fields
+from flagvec_elasticsearch.layout import Layout
+from flagvec_elasticsearch.terms import typed_terms
+
+# A float32 in JSON, in the shortest digits that give it back, with a comma; a weight has a token id beside it.
+_FLOAT_BYTES = 14
+_WEIGHT_BYTES = 32
+_NAMES_BYTES = 256
+
+
+def bulk_body(records: Sequence[Record], layout: Layout, packed: bool) -> bytes:
+    """Return the body of a bulk request that writes records, replacing those of the same id.
+
+    Args:
+        records: Valid records, each with a dense vector.
+        layout: The index's field types.
+        packed: Whether the server takes dense vectors as base64.
+    """
+    lines = []
+    for record, dense in zip(records, _dense_vectors(records), strict=True):
+        lines.append(orjson.dumps({"index": {"_id": record.document.id}}))
+        lines.append(_json(_source(record, pack(dense) if packed else dense, layout)))
+    return b"\n".join(lines) + b"\n"
+
+
+def deletion_body(ids: Iterable[str]) -> bytes:
+    """Return the body of a bulk request that deletes documents."""
+    return b"".join(orjson.dumps({"delete": {"_id": name}}) + b"\n" for name in ids)
+
+
+def searches_body(bodies: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the body of an ``_msearch`` request; a shard that fails makes its search fail, not lack documents."""
+    return b"".join(b'{"allow_partial_search_results":false}\n' + _json(body) + b"\n" for body in bodies)
+
+
+def to_document(hit: Mapping[str, Any]) -> Document:
+    """Return the document of a hit or of an answer to ``get``, whose ``_source`` has text and metadata."""
+    source = hit["_source"]
+    return Document(hit["_id"], source[fields.TEXT], source[fields.METADATA])
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors, along the last axis, at length 1 in float32, off which Elasticsearch allows them 1e-4 of."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / lengths, dtype=np.float32)
+
+
+def pack(vector: NDArray[np.float32]) -> str:
+    """Return a vector as base64 of big-endian float32, which servers take from 9.3 on."""
+    return base64.b64encode(vector.astype(">f4").tobytes()).decode("ascii")
+
+
+def pack_rows(rows: NDArray[np.float32]) -> str:
+    """Return ColBERT vectors as base64 of little-endian float16, from which `unpack_rows` makes them again."""
+    return base64.b64encode(rows.astype("<f2").tobytes()).decode("ascii")
+
+
+def unpack_rows(packed: str, dimension: int) -> NDArray[np.float32]:
+    """Return the (tokens, dimension) float32 vectors that `pack_rows` made a string of."""
+    return np.frombuffer(base64.b64decode(packed), dtype="<f2").reshape(-1, dimension).astype(np.float32)
+
+
+def packed_size(rows: int, dimension: int) -> int:
+    """Return the length of the string that `pack_rows` makes of so many vectors."""
+    return (2 * rows * dimension + 2) // 3 * 4
+
+
+def request_bytes(record: Record, layout: Layout) -> int:
+    """Return about how many bytes a record takes in a bulk request, rather too many than too few."""
+    vectors, document = record.vectors, record.document
+    dense = 0 if vectors.dense is None else _FLOAT_BYTES * vectors.dense.size
+    colbert = 0
+    if vectors.colbert is not None:
+        in_base64 = layout.colbert_field == "binary"
+        colbert = packed_size(*vectors.colbert.shape) if in_base64 else _FLOAT_BYTES * vectors.colbert.size
+    # Metadata is written twice: as it is, and as typed terms.
+    content = len(orjson.dumps(document.text)) + 2 * len(orjson.dumps(document.metadata))
+    return content + dense + colbert + _WEIGHT_BYTES * len(vectors.sparse or ()) + _NAMES_BYTES
+
+
+def _dense_vectors(records: Sequence[Record]) -> NDArray[np.float32]:
+    return unit(np.stack([record.vectors.dense for record in records if record.vectors.dense is not None]))
+
+
+def _source(record: Record, dense: Any, layout: Layout) -> dict[str, Any]:
+    document, vectors = record.document, record.vectors
+    source = {
+        fields.ID: document.id,
+        fields.TEXT: document.text,
+        fields.METADATA: document.metadata,
+        fields.DENSE: dense,
+    }
+    if document.metadata:
+        source[fields.TYPED] = typed_terms(typed_fields(document.metadata))
+    if vectors.sparse:
+        source[fields.SPARSE] = {str(token): weight for token, weight in vectors.sparse.items()}
+    if vectors.colbert is not None and len(vectors.colbert):
+        source |= _colbert(vectors.colbert, layout)
+    return source
+
+
+def _colbert(rows: NDArray[np.float32], layout: Layout) -> dict[str, Any]:
+    if layout.colbert_field == "rank_vectors":
+        return {fields.COLBERT: rows}
+    return {fields.COLBERT: pack_rows(rows), fields.COLBERT_ROWS: len(rows)}
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,150 @@
+"""One search of a collection: a request for each leg, fused here, and the exact scores that no leg has brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pymilvus import AnnSearchRequest, RRFRanker  # type: ignore[import-untyped]  # it has no types
+
+from flagvec.retrieval.client_fusion import Scores, fuse
+from flagvec.retrieval.documents import Hit
+from flagvec.retrieval.fusion import RRF_K, best_first, reciprocal_rank_fusion
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.vectors import TextVectors
+from flagvec_milvus import convert, struct_array
+from flagvec_milvus.convert import COLBERT, DENSE, Layout
+from flagvec_milvus.filters import ID
+from flagvec_milvus.requests import Requests, Row
+
+# Milvus Lite gives answers of up to 256 MB; servers, of more.
+_LARGEST_ANSWER_BYTES = 200 * 2**20
+_LONGEST_TEXT_TOKENS = 8_192
+_IDS_PER_REQUEST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search and what it is asked of.
+
+    Args:
+        requests: The collection.
+        query: What is searched for.
+        options: How.
+        where: The expression of ``options.filter``.
+        layout: How the rows of the collection lie.
+        native_fusion: Whether the server fuses by reciprocal ranks.
+    """
+
+    requests: Requests
+    query: TextVectors
+    options: SearchOptions
+    where: str
+    layout: Layout
+    native_fusion: bool
+
+    def hits(self) -> list[Hit]:
+        """Return the best documents with their scores in each representation that the search uses."""
+        if self.options.representations == self.options.legs and len(self.options.legs) == 1:
+            return self._of_one_leg()
+        if self.options.weights or self.options.rerank:
+            return self._of_exact_scores()
+        natively = self.native_fusion and len(self._legs) == len(self.options.legs)
+        return self._of_ranks(self._fused_by_milvus() if natively else self._fused())
+
+    @property
+    def _legs(self) -> list[str]:
+        """The legs that the query can find something in."""
+        return [name for name in self.options.legs if name in self.query.present]
+
+    def _of_one_leg(self) -> list[Hit]:
+        """Return the hits of a search that one request answers in full."""
+        return [
+            _hit({ID: row["id"], **row["entity"]}, row["distance"], {name: row["distance"]})
+            for name in self._legs
+            for row in self._found(name, self.options.limit, self.layout.document_fields)
+        ]
+
+    def _of_exact_scores(self) -> list[Hit]:
+        """Return the hits of a search that orders all candidates by their own scores."""
+        ranked = fuse(self.query, self._candidates(), self.options, self._own_scores)
+        ids = [item.id for item in ranked]
+        rows = {row[ID]: row for row in self.requests.rows(ids, self.layout.document_fields, self.options.timeout)}
+        return [_hit(rows[item.id], item.score, item.scores) for item in ranked if item.id in rows]
+
+    def _of_ranks(self, fused: Mapping[str, float]) -> list[Hit]:
+        """Return the hits of reciprocal rank fusion; one request brings the documents and what explains their ranks."""
+        fields = (*self.layout.document_fields, *self._legs)
+        return [
+            _hit(row, fused[row[ID]], {name: self._own_score(name, row) or 0.0 for name in self.options.legs})
+            for row in self.requests.rows(list(fused), fields, self.options.timeout)
+        ]
+
+    def _candidates(self) -> dict[str, dict[str, float]]:
+        """Return the candidates of each leg with their scores."""
+        asked = [partial(self._found, name, self.options.candidates, (ID,)) for name in self._legs]
+        found = self.requests.ask_together(asked)
+        return {
+            name: {row["id"]: row["distance"] for row in rows} for name, rows in zip(self._legs, found, strict=True)
+        }
+
+    def _fused(self) -> dict[str, float]:
+        rankings = [[name for name, _ in best_first(found)] for found in self._candidates().values()]
+        return dict(reciprocal_rank_fusion(rankings)[: self.options.limit])
+
+    def _fused_by_milvus(self) -> dict[str, float]:
+        limit = self.options.candidates
+        legs = [
+            AnnSearchRequest(
+                [self._vector(name)], name, self.requests.search_params(name, limit), limit, expr=self.where
+            )
+            for name in self._legs
+        ]
+        found = self.requests.hybrid_search(legs, RRFRanker(RRF_K), self.options.limit, self.options.timeout)
+        return {row["id"]: row["distance"] for row in found}
+
+    def _found(self, name: str, limit: int, fields: Sequence[str]) -> list[Row]:
+        """Return the best rows in one representation."""
+        arguments = {"data": [self._vector(name)], "anns_field": name, "filter": self.where}
+        return self.requests.search(arguments, fields, limit, self.options.timeout)
+
+    def _vector(self, name: str) -> Any:
+        return self.query.dense if name == DENSE else self.query.sparse
+
+    def _own_scores(self, ids: Mapping[str, list[str]]) -> dict[str, Scores]:
+        """Return, for each representation, the exact scores of documents.
+
+        They are computed of the stored vectors: a search restricted to the ids has them too, but an index may not find
+        all of these, and a quantised one gives approximate scores.
+        """
+        asked = [partial(self._own_scores_in, name, chosen) for name, chosen in ids.items()]
+        return dict(zip(ids, self.requests.ask_together(asked), strict=True))
+
+    def _own_scores_in(self, name: str, ids: Sequence[str]) -> Scores:
+        if name == COLBERT and self.layout.native_colbert:
+            return self._compared_by_milvus(ids)
+        rows = self.requests.rows(ids, (ID, name), self.options.timeout, self._ids_per_request(name))
+        scores = {row[ID]: self._own_score(name, row) for row in rows}
+        return {found: score for found, score in scores.items() if score is not None}
+
+    def _own_score(self, name: str, row: Row) -> float | None:
+        return convert.own_score(name, self.query, row[name]) if name in self.query.present else None
+
+    def _compared_by_milvus(self, ids: Sequence[str]) -> Scores:
+        assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
+        arguments = {**struct_array.search_arguments(self.query.colbert), **self.requests.chosen(ids)}
+        rows = self.requests.search(arguments, (ID,), len(ids), self.options.timeout)
+        return {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
+
+    def _ids_per_request(self, name: str) -> int:
+        if name != COLBERT or self.query.colbert is None:
+            return _IDS_PER_REQUEST
+        longest = convert.part_bytes(_LONGEST_TEXT_TOKENS, self.query.colbert.shape[1])
+        return min(_IDS_PER_REQUEST, max(1, _LARGEST_ANSWER_BYTES // longest))
+
+
+def _hit(row: Row, score: float, scores: Mapping[str, float]) -> Hit:
+    document = convert.to_document(row)
+    return Hit(document.id, score, document.text, document.metadata, scores)

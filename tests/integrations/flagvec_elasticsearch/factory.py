@@ -1,0 +1,49 @@
+"""Elasticsearch stores for the contract suite, on the server that ELASTICSEARCH_URL names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch
+
+from flagvec_elasticsearch import ElasticsearchStore
+
+
+class Factory:
+    """Indices of the server at ELASTICSEARCH_URL."""
+
+    name = "elasticsearch"
+
+    def skip_reason(self) -> str | None:
+        return None if os.environ.get("ELASTICSEARCH_URL") else "ELASTICSEARCH_URL is not set"
+
+    def make(self, model: Any, name: str, **options: Any) -> ElasticsearchStore:
+        return ElasticsearchStore(model, self._client, name, **options)
+
+    def cleanup(self, name: str) -> None:
+        self._client.indices.delete(index=name, ignore_unavailable=True)
+
+    def stored_weights(self, weights: Mapping[int, float]) -> Mapping[int, float]:
+        """Return weights as Elasticsearch keeps them: the nine leading bits of a float32."""
+        values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
+        kept = (values.view(np.uint32) & np.uint32(0xFFFF8000)).view(np.float32)
+        return dict(zip(weights, kept.tolist(), strict=True))
+
+    def server_url(self) -> str:
+        """Where a proxy is put in front of."""
+        return os.environ["ELASTICSEARCH_URL"]
+
+    def make_at(self, url: str, model: Any, name: str, **options: Any) -> ElasticsearchStore:
+        """Make a store whose requests go to `url`."""
+        return ElasticsearchStore(model, Elasticsearch(url, request_timeout=30), name, **options)
+
+    @cached_property
+    def _client(self) -> Elasticsearch:
+        return Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=30)
+
+
+FACTORIES = [Factory()]

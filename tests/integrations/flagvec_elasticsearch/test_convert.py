@@ -1,0 +1,111 @@
+"""Records as requests and answers as documents, on paper."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flagvec import Document
+from flagvec.retrieval.vectors import TextVectors
+from flagvec.retrieval.writing import Record
+from flagvec_elasticsearch import convert
+from flagvec_elasticsearch.layout import Layout
+
+generator = np.random.default_rng(0)
+
+
+def unit_rows(*shape):
+    rows = generator.normal(size=shape).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def record(metadata=None, *, text="some text", sparse=None, colbert=None, name="a"):
+    return Record(Document(name, text, metadata or {}), TextVectors(unit_rows(8), sparse, colbert))
+
+
+def written(one, layout=None, packed=False):
+    action, source, end = convert.bulk_body([one], layout or Layout(), packed).split(b"\n")
+    assert end == b""
+    return json.loads(action), json.loads(source)
+
+
+def test_a_record_is_written_under_its_id_with_all_that_is_read_of_it():
+    action, source = written(record({"lang": "en", "a.b": 1}, name='ü"/\x00'))
+    assert action == {"index": {"_id": 'ü"/\x00'}}
+    assert (source["id"], source["text"]) == ('ü"/\x00', "some text")
+    assert source["metadata"] == {"lang": "en", "a.b": 1}
+    assert source["typed"] == {"present": ["lang"], "strings": ["lang=en"]}
+
+
+def test_lexical_weights_are_keyed_by_token_and_left_out_where_empty():
+    assert written(record(sparse={7: 0.5, 4_294_967_295: 1e-8}))[1]["sparse"] == {"7": 0.5, "4294967295": 1e-8}
+    assert "sparse" not in written(record(sparse={}))[1]
+
+
+def test_dense_vectors_are_written_at_length_one_in_float32():
+    one = record()
+    off = Record(one.document, TextVectors(one.vectors.dense * np.float32(1.0009)))
+    vector = np.array(written(off)[1]["dense"], dtype=np.float32)
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
+    assert vector == pytest.approx(one.vectors.dense, abs=1e-6)
+
+
+def test_dense_vectors_are_packed_for_servers_that_take_them_so():
+    one = record()
+    packed = written(one, packed=True)[1]["dense"]
+    assert np.frombuffer(base64.b64decode(packed), ">f4") == pytest.approx(one.vectors.dense, abs=1e-6)
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_colbert_vectors_come_back_in_half_precision(rows, dimension):
+    vectors = unit_rows(rows, dimension)
+    packed = convert.pack_rows(vectors)
+    assert len(packed) == convert.packed_size(rows, dimension)
+    assert np.array_equal(convert.unpack_rows(packed, dimension), vectors.astype(np.float16).astype(np.float32))
+
+
+def test_colbert_vectors_are_counted_and_left_out_where_there_are_none():
+    source = written(record(colbert=unit_rows(3, 8)))[1]
+    assert (source["colbert_rows"], len(base64.b64decode(source["colbert"]))) == (3, 3 * 8 * 2)
+    assert not {"colbert", "colbert_rows"} & written(record(colbert=unit_rows(0, 8)))[1].keys()
+
+
+def test_colbert_vectors_are_numbers_where_elasticsearch_compares_them():
+    rows = unit_rows(3, 8)
+    source = written(record(colbert=rows), Layout(colbert_field="rank_vectors"))[1]
+    assert np.array(source["colbert"], np.float32) == pytest.approx(rows)
+    assert "colbert_rows" not in source
+
+
+strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | strings,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(strings, values, max_size=4),
+)
+
+
+@given(st.dictionaries(strings, json_values, max_size=4))
+def test_any_metadata_is_written_unchanged(metadata):
+    assert json.dumps(written(record(metadata))[1]["metadata"]) == json.dumps(metadata)
+
+
+@settings(max_examples=50)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    st.dictionaries(st.text("abc\n米", max_size=9), st.text(max_size=300) | st.integers(0, 9), max_size=5),
+    st.integers(0, 60),
+    st.integers(0, 20),
+)
+def test_the_size_of_a_request_is_not_underestimated(text, metadata, tokens, rows):
+    sparse = {4_000_000_000 + token: float(np.float32(0.1 * token + 0.1)) for token in range(tokens)}
+    one = record(metadata, text=text, sparse=sparse, colbert=unit_rows(rows, 8))
+    assert len(convert.bulk_body([one], Layout(), packed=False)) <= convert.request_bytes(one, Layout())
+
+
+def test_a_document_is_read_from_a_hit():
+    hit = {"_id": "a", "_source": {"text": "one", "metadata": {"n": 1}}}
+    assert convert.to_document(hit) == Document("a", "one", {"n": 1})

@@ -1,0 +1,189 @@
+"""What searches ask of the server, and what they find in the forms of index that the contract suite does not try."""
+
+import numpy as np
+import pytest
+from elasticsearch import ApiError, BadRequestError
+
+from flagvec import Document, StoreError, Weighted
+from flagvec.retrieval.filters import NativeFilter
+from flagvec_elasticsearch import search
+
+WORDS = [f"word{number}" for number in range(40)]
+SEARCHES = [{"mode": "dense"}, {"mode": "sparse"}, {}, {"fusion": Weighted()}, {"rerank": "colbert"}]
+
+
+def some_documents(count=300):
+    generator = np.random.default_rng(0)
+    return [
+        Document(f"d{number:03}", " ".join(generator.choice(WORDS, size=6, replace=False)), {"n": number})
+        for number in range(count)
+    ]
+
+
+def ranking(hits):
+    return [(hit.id, pytest.approx(hit.score, abs=1e-5)) for hit in hits]
+
+
+@pytest.fixture
+def filled(new_store, seeded):
+    """A function that makes a store of the same documents in an index of its own form."""
+
+    def make(**options):
+        store = new_store(seeded(64), **options)
+        store.create()
+        store.add(some_documents()).raise_for_failures()
+        return store
+
+    return make
+
+
+@pytest.fixture
+def reference(reference_of, seeded):
+    queries = ["word1 word7 word9", "word3", "word30 word31 word32 word33 word34"]
+    documents = some_documents()
+    model = seeded(64)
+    made = reference_of(model, [document.text for document in documents], queries)
+    made.ids = [document.id for document in documents]
+    return made
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dense_index": "int8_hnsw"},
+        {"dense_index": "int4_hnsw"},
+        {"dense_index": "bbq_hnsw"},
+        {"dense_index": "flat"},
+        {"settings": {"number_of_shards": 3}},
+    ],
+    ids=str,
+)
+def test_dense_scores_are_exact_in_every_form_of_index(filled, reference, options):
+    store = filled(**options)
+    for query in reference.rows:
+        hits = store.search(query, mode="dense", limit=20, candidates=100)
+        expected = reference.search(store.schema, query, mode="dense", limit=20)
+        assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected.ranking], abs=1e-6)
+        for hit in store.search(query, limit=20, candidates=20):
+            assert hit.scores["dense"] == pytest.approx(expected.own["dense"][hit.id], abs=1e-6)
+
+
+def test_a_sparse_vector_field_gives_the_scores_of_rank_features(filled, reference):
+    store = filled(sparse_field="sparse_vector")
+    for query in reference.rows:
+        expected = reference.search(store.schema, query, mode="sparse").own["sparse"]
+        hits = store.search(query, mode="sparse", limit=20)
+        assert len(hits) == 20
+        for hit in hits:
+            assert hit.score == pytest.approx(expected[hit.id], rel=4e-3)
+
+
+def test_sparse_scores_are_low_by_four_thousandths_at_most(filled, reference):
+    store = filled()
+    for query in reference.rows:
+        expected = reference.search(store.schema, query, mode="sparse").own["sparse"]
+        for hit in store.search(query, mode="sparse", limit=100):
+            assert 0.996 * expected[hit.id] <= hit.score <= expected[hit.id] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        ({"mode": "dense"}, ["_msearch"]),
+        ({"mode": "sparse"}, ["_msearch"]),
+        ({"candidates": 10}, ["_msearch", "_msearch", "_mget"]),
+        ({"fusion": Weighted(1, 1, 1)}, ["_msearch", "_msearch", "_mget"]),
+        ({"rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
+        ({"mode": "dense", "rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
+    ],
+    ids=str,
+)
+def test_a_search_takes_two_rounds_at_most_and_one_for_the_documents(filled, requests, options, paths):
+    store = filled()
+    requests.clear()
+    store.search("word1 word7", **options)
+    assert [path.rpartition("/")[2] for _, path in requests] == paths
+
+
+def test_what_both_legs_found_needs_no_second_round(new_store, requests):
+    store = new_store()
+    store.create()
+    store.add(["one two", "two one one"])
+    requests.clear()
+    assert len(store.search("one two")) == 2
+    assert [path.rpartition("/")[2] for _, path in requests] == ["_msearch", "_mget"]
+
+
+@pytest.mark.parametrize("options", [{"rerank": "colbert"}, {"fusion": Weighted()}], ids=str)
+def test_colbert_vectors_that_are_fetched_in_parts_give_the_same_hits(filled, requests, monkeypatch, options):
+    store = filled()
+    whole = ranking(store.search("word1 word7 word9", **options))
+    monkeypatch.setattr(search, "_FETCHED_BYTES", 20_000)
+    requests.clear()
+    assert ranking(store.search("word1 word7 word9", **options)) == whole
+    assert len(requests) > 5
+
+
+def test_the_native_fusion_gives_the_hits_of_ours(filled, new_store, seeded):
+    store = filled()
+    native = new_store(seeded(64), native_fusion=True)
+    try:
+        hits = native.search("word1 word7 word9", candidates=300, limit=300)
+    except (ApiError, StoreError) as error:
+        pytest.skip(f"this server has no rrf retriever: {error}")
+    ours = store.search("word1 word7 word9", candidates=300, limit=300)
+    assert {hit.id: hit.score for hit in hits} == pytest.approx({hit.id: hit.score for hit in ours}, abs=1e-3)
+
+
+def test_a_search_that_fails_among_others_is_told_in_elasticsearchs_words(filled):
+    with pytest.raises(StoreError, match=r"refused a search: 400: .*Cannot search on field \[text\]"):
+        filled().search("word1", filter=NativeFilter({"term": {"text": "word1"}}))
+
+
+def test_a_query_that_is_none_is_elasticsearchs_own_error(filled):
+    with pytest.raises(BadRequestError, match="no_such_query"):
+        filled().search("word1", filter=NativeFilter({"no_such_query": {}}))
+
+
+def test_a_native_filter_chooses_as_elasticsearch_reads_it(filled):
+    store = filled()
+    chosen = NativeFilter({"ids": {"values": ["d001", "d002"]}})
+    assert {hit.id for hit in store.search("word1", filter=chosen)} == {"d001", "d002"}
+    assert store.count(chosen) == 2
+
+
+def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch):
+    store = filled()
+    found = store.search("word1 word7")[0].id
+    fuse = search.fuse
+
+    def fuse_and_delete(*arguments):
+        ranked = fuse(*arguments)
+        store.delete(found)
+        return ranked
+
+    monkeypatch.setattr(search, "fuse", fuse_and_delete)
+    assert found not in [hit.id for hit in store.search("word1 word7")]
+
+
+def test_more_hits_than_elasticsearch_finds_are_refused(store):
+    for options in ({"limit": 10_001}, {"candidates": 10_001}):
+        with pytest.raises(ValueError, match="finds at most 10000 documents"):
+            store.search("one", **options)
+
+
+def test_a_query_of_more_tokens_than_clauses_are_allowed_is_searched_by_its_heaviest(store):
+    heavy = "x" * 20
+    store.add([Document("heavy", heavy), Document("light", "w7")])
+    query = " ".join(f"w{number}" for number in range(20_000))
+    assert [hit.id for hit in store.search(f"{query} {heavy}", mode="sparse")] == ["heavy"]
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+def test_hits_do_not_depend_on_the_number_of_shards(filled, client, index, options):
+    one = {hit.id: hit.score for hit in filled().search("word1 word7 word9", limit=300, candidates=300, **options)}
+    client.indices.delete(index=index)
+    three = filled(settings={"number_of_shards": 3})
+    assert {
+        hit.id: hit.score for hit in three.search("word1 word7 word9", limit=300, candidates=300, **options)
+    } == pytest.approx(one, abs=1e-6)

@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pytest
+from pymilvus import DataType
+
+from flagvec import StoreError
+from flagvec.retrieval.schema import Schema
+from flagvec_milvus import struct_array
+from flagvec_milvus.collection import Contents, Engine
+
+LITE, OLD_SERVER, SERVER = Engine("milvus_lite-3.2.2"), Engine("2.5.4"), Engine("v2.6.4")
+ALL = Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=128)
+DENSE = Schema("bge-small", dimension=384, sparse=False, colbert_dimension=None)
+
+
+def fields_of(schema, engine):
+    described = Contents.of(schema, engine).create_arguments(engine)["schema"].to_dict()
+    return {field["name"]: field for field in [*described["fields"], *described.get("struct_fields", [])]}
+
+
+def indexes_of(schema, engine):
+    return {index.field_name: index.get_index_configs() for index in Contents.of(schema, engine).index_params(engine)}
+
+
+@pytest.mark.parametrize(
+    ("version", "has_them"),
+    [
+        ("2.6.4", True),
+        ("v2.6.4-gpu", True),
+        ("2.7.0", True),
+        ("3.0", True),
+        ("2.6.3", False),
+        ("2.6", False),
+        ("v2.5.10", False),
+        ("2.5-20250318-8de5174e-amd64", False),
+        ("milvus_lite-3.2.2", False),
+        ("unknown", False),
+    ],
+)
+def test_struct_arrays_are_known_by_the_version(version, has_them):
+    assert Engine(version).has_struct_arrays is has_them
+
+
+def test_a_servers_collection_has_milvus_own_form_of_each_representation():
+    fields, indexes = fields_of(ALL, SERVER), indexes_of(ALL, SERVER)
+    assert (fields["id"]["type"], fields["id"]["is_primary"], fields["id"]["params"]) == (
+        DataType.VARCHAR,
+        True,
+        {"max_length": 512},
+    )
+    assert (fields["dense"]["type"], fields["dense"]["params"]) == (DataType.FLOAT_VECTOR, {"dim": 1024})
+    assert fields["sparse"]["type"] == DataType.SPARSE_FLOAT_VECTOR
+    assert [field["params"] for field in fields["colbert"]["fields"]] == [{"dim": 128}]
+    assert (indexes["dense"]["index_type"], indexes["dense"]["metric_type"]) == ("HNSW", "IP")
+    assert indexes["sparse"] == {
+        "index_type": "SPARSE_INVERTED_INDEX",
+        "metric_type": "IP",
+        "inverted_index_algo": "DAAT_MAXSCORE",
+    }
+    assert indexes["colbert[vector]"]["metric_type"] == "MAX_SIM_IP"
+    assert indexes["terms"] == {"index_type": "INVERTED"}
+
+
+@pytest.mark.parametrize("engine", [LITE, OLD_SERVER], ids=["lite", "2.5"])
+def test_colbert_vectors_are_text_parts_without_struct_arrays(engine):
+    colbert = fields_of(ALL, engine)["colbert"]
+    assert (colbert["type"], colbert["element_type"]) == (DataType.ARRAY, DataType.VARCHAR)
+    assert "colbert[vector]" not in indexes_of(ALL, engine)
+
+
+def test_lite_compares_all_dense_vectors():
+    assert indexes_of(ALL, LITE)["dense"] == {"index_type": "FLAT", "metric_type": "IP"}
+
+
+@pytest.mark.parametrize("engine", [LITE, SERVER], ids=["lite", "server"])
+def test_a_dense_model_has_a_dense_collection(engine):
+    assert not {"sparse", "colbert"} & fields_of(DENSE, engine).keys()
+    assert not {"sparse", "colbert[vector]"} & indexes_of(DENSE, engine).keys()
+
+
+@pytest.mark.parametrize("engine", [LITE, OLD_SERVER, SERVER], ids=["lite", "2.5", "2.6"])
+@pytest.mark.parametrize("schema", [ALL, DENSE], ids=["all", "dense"])
+def test_a_collection_says_what_it_holds(schema, engine):
+    contents = Contents.of(schema, engine)
+    arguments = contents.create_arguments(engine)
+    kept = (
+        {"description": "", "properties": arguments["properties"]} if engine.is_lite else arguments["schema"].to_dict()
+    )
+    assert Contents.found(kept, "the collection 'x'") == contents
+
+
+@pytest.mark.parametrize("description", ["", "my documents", '{"other": 1}'])
+def test_a_collection_of_others_is_refused(description):
+    with pytest.raises(StoreError, match="the collection 'x' was not made by flagvec: choose another collection_name"):
+        Contents.found({"description": description}, "the collection 'x'")
+
+
+def test_a_collection_of_a_later_version_is_refused():
+    with pytest.raises(StoreError, match="has layout 2, this version of flagvec reads 1: update flagvec"):
+        Contents.found({"description": json.dumps({"flagvec": 2})}, "the collection 'x'")
+
+
+def test_a_query_of_colbert_vectors_is_one_embedding_list():
+    arguments = struct_array.search_arguments(np.eye(2, dtype=np.float32))
+    assert arguments["anns_field"] == "colbert[vector]"
+    (query,) = arguments["data"]
+    assert query.to_flat_array().tolist() == [1, 0, 0, 1]

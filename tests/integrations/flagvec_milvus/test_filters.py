@@ -1,0 +1,124 @@
+"""The terms of a document and the expressions over them, without any engine."""
+
+import re
+from datetime import timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagvec.retrieval.filters import NativeFilter, matches, parse_filter
+from flagvec_milvus import filters
+
+values = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, -(2**53) - 1, 2020]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 1.0, 0.1, 5e-324, 1.7e308, 2.0**53]),
+    st.text(max_size=6),
+    st.sampled_from(
+        ["2024-01-01", "2024-01-01T00:00:00.000001Z", "1900-05-05", "9999-12-31T23:59:59", "1", "true", ""]
+    ),
+)
+moments = st.datetimes(timezones=st.just(timezone.utc))
+
+
+def contains(expression, found):
+    """Evaluate one `array_contains_any` over a document's terms, as Milvus does."""
+    wanted = re.fullmatch(r'array_contains_any\(terms, \[((?:"[^"\\]*"(?:, )?)*)\]\)', expression)
+    return not set(re.findall(r'"([^"]*)"', wanted[1])).isdisjoint(found)
+
+
+@given(field=values, value=st.one_of(values, moments))
+def test_a_term_is_found_where_the_condition_holds(field, value):
+    metadata = {"field": field}
+    found = filters.terms(metadata)
+    operators = ["eq"] if isinstance(value, (str, bool)) else ["eq", "gt", "gte", "lt", "lte"]
+    for operator in operators:
+        condition = parse_filter({"field": {operator: value}})
+        assert contains(filters.expression(condition), found) == matches(condition, metadata), operator
+
+
+@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
+def test_keys_order_as_their_numbers_do(numbers):
+    low, high = numbers
+    assert (filters.number_key(low) < filters.number_key(high)) == (low < high)
+    assert (filters.number_key(low) == filters.number_key(high)) == (low == high)
+
+
+keys = (
+    st.integers(0, 2**64 - 1) | st.integers(0, 15).map(lambda digit: digit << 60) | st.sampled_from([0, 1, 2**64 - 1])
+)
+
+
+@given(key=keys, other=keys | st.integers(-2, 2))
+def test_terms_cover_exactly_the_keys_on_their_side(key, other):
+    other = min(max(key + other if abs(other) <= 2 else other, 0), 2**64 - 1)
+    found = set(filters.key_terms("", other))
+    assert bool(found & set(filters.above(key))) == (other > key)
+    assert bool(found & set(filters.below(key))) == (other < key)
+    assert (filters.exactly(key) in found) == (other == key)
+
+
+def test_a_round_number_takes_few_terms_from_it_on_and_below():
+    for operator in ("gte", "lt", "lte"):
+        expression = filters.expression(parse_filter({"year": {operator: 2020}}))
+        assert expression.count("year:n:") <= 51
+
+
+def test_a_year_has_few_terms():
+    assert len(filters.terms({"year": 2020})) == 7
+
+
+def test_a_document_has_each_term_once():
+    found = filters.terms({"tags": ["a", "b", "a"], "pages": [12, 12.0]})
+    assert len(found) == len(set(found))
+
+
+def test_nested_fields_and_lists_are_found_by_their_path():
+    found = filters.terms({"size": {"pages": [12]}, "tags": [], "none": None})
+    assert {term.partition(":")[0] for term in found} == {"size", "size.pages"}
+
+
+@given(value=st.text())
+def test_no_string_of_a_filter_is_in_its_expression(value):
+    expression = filters.expression(parse_filter({"field": value}))
+    assert re.fullmatch(r'array_contains_any\(terms, \["field:s:[0-9a-f]{32}"\]\)', expression)
+
+
+def test_filters_are_joined_in_a_balanced_tree():
+    expression = filters.expression(parse_filter({"or": [{"n": number} for number in range(1000)]}))
+    depths = [expression[:place].count("(") - expression[:place].count(")") for place in range(len(expression))]
+    assert expression.count("array_contains_any") == 1000
+    assert max(depths) < 15
+
+
+def test_a_filter_of_no_parts_holds_everywhere_or_nowhere():
+    assert filters.expression(parse_filter({})) == 'id != ""'
+    assert filters.expression(parse_filter({"or": []})) == 'id == ""'
+    assert filters.expression(None) == ""
+
+
+def test_negation_is_over_the_whole_part():
+    expression = filters.expression(parse_filter({"not": {"a": True, "b": False}}))
+    assert expression == ('not ((array_contains_any(terms, ["a:b:1"]) and array_contains_any(terms, ["b:b:0"])))')
+
+
+def test_a_native_filter_is_passed_on_and_must_be_an_expression():
+    assert filters.expression(NativeFilter('metadata["n"] > 1')) == 'metadata["n"] > 1'
+    with pytest.raises(TypeError, match="an expression, a str, not dict"):
+        filters.expression(NativeFilter({"n": 1}))
+
+
+def test_ids_travel_beside_the_expression_where_templates_are_taken():
+    assert filters.one_of(['"'], templates=True) == {"filter": "id in {ids}", "filter_params": {"ids": ['"']}}
+    assert filters.one_of(['"', "\\"], templates=False) == {"filter": 'id in ["\\"", "\\\\"]'}
+
+
+def test_a_page_starts_after_the_last_id_and_keeps_the_filter():
+    assert filters.after("a", "x > 1", templates=True) == {
+        "filter": "(id > {last}) and (x > 1)",
+        "filter_params": {"last": "a"},
+    }
+    assert filters.after("", "", templates=False) == {"filter": 'id > ""'}

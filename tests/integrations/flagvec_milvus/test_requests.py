@@ -1,0 +1,125 @@
+"""What a server is asked, which differs from what Milvus Lite is asked; a client that records it stands in."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from flagvec import Weighted
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.vectors import TextVectors
+from flagvec_milvus.collection import Engine
+from flagvec_milvus.convert import Layout
+from flagvec_milvus.requests import Requests
+from flagvec_milvus.search import Search
+
+SCHEMA = Schema("m", dimension=2, sparse=True, colbert_dimension=2)
+QUERY = TextVectors(np.array([1, 0], np.float32), {1: 1.0}, np.eye(2, dtype=np.float32))
+LAYOUT = Layout(native_colbert=True, metadata_parts=True)
+
+
+class Recorder:
+    """Answers as a server would that holds one document, and keeps what it was asked."""
+
+    def __init__(self, version="2.6.4"):
+        self.version = version
+        self.asked = []
+
+    def get_server_version(self, timeout):
+        return self.version
+
+    def search(self, collection, **options):
+        self.asked.append(SimpleNamespace(kind="search", collection=collection, **options))
+        return [[{"id": "a", "distance": 1.0, "entity": {"text": "one", "metadata": {}, "metadata_parts": []}}]]
+
+    def query(self, collection, **options):
+        self.asked.append(SimpleNamespace(kind="query", collection=collection, **options))
+        row = {"id": "a", "text": "one", "metadata": {}, "metadata_parts": [], "dense": [1.0, 0.0], "sparse": {1: 0.5}}
+        return [row]
+
+    def hybrid_search(self, collection, **options):
+        self.asked.append(SimpleNamespace(kind="hybrid", collection=collection, **options))
+        return [[{"id": "a", "distance": 2 / 61, "entity": {}}]]
+
+
+def hits_of(client, native_fusion=False, **options):
+    requests = Requests(client, "articles", "Session")
+    checked = SearchOptions.checked(SCHEMA, **options)
+    return Search(requests, QUERY, checked, "", LAYOUT, native_fusion).hits()
+
+
+def test_each_request_has_a_timeout_and_a_consistency_level():
+    client = Recorder()
+    hits_of(client)
+    hits_of(client, timeout=3)
+    assert {(asked.collection, asked.consistency_level) for asked in client.asked} == {("articles", "Session")}
+    assert [asked.timeout for asked in client.asked] == [60.0] * 3 + [3.0] * 3
+
+
+def test_a_graph_is_searched_wider_than_the_limit():
+    client = Recorder()
+    hits_of(client, candidates=1_000)
+    params = {asked.anns_field: asked.search_params for asked in client.asked if asked.kind == "search"}
+    assert params == {"dense": {"params": {"ef": 2_000}}, "sparse": {}}
+
+
+def test_ids_travel_beside_the_expression():
+    client = Recorder()
+    hits_of(client)
+    (documents,) = (asked for asked in client.asked if asked.kind == "query")
+    assert (documents.filter, documents.filter_params) == ("id in {ids}", {"ids": ["a"]})
+
+
+def test_a_rank_is_explained_by_the_scores_of_the_stored_vectors():
+    (hit,) = hits_of(Recorder())
+    assert hit.score == pytest.approx(2 / 61)
+    assert hit.scores == {"dense": 1.0, "sparse": 0.5}
+
+
+def test_one_request_fuses_where_it_is_asked_for():
+    client = Recorder()
+    (hit,) = hits_of(client, native_fusion=True)
+    assert [asked.kind for asked in client.asked] == ["hybrid", "query"]
+    assert (hit.score, hit.scores) == (2 / 61, {"dense": 1.0, "sparse": 0.5})
+
+
+def test_a_servers_sum_over_the_querys_vectors_becomes_their_mean():
+    client = Recorder()
+    (hit,) = hits_of(client, fusion=Weighted(0, 0, 1))
+    (compared,) = (asked for asked in client.asked if getattr(asked, "anns_field", "") == "colbert[vector]")
+    assert (hit.score, hit.scores["colbert"]) == (0.5, 0.5)
+    assert (compared.limit, compared.filter_params) == (1, {"ids": ["a"]})
+
+
+def test_the_legs_of_a_search_are_asked_for_at_once(monkeypatch):
+    meeting = threading.Barrier(2, timeout=10)
+
+    def search(self, collection, **options):
+        meeting.wait()
+        return [[{"id": "a", "distance": 1.0, "entity": {}}]]
+
+    monkeypatch.setattr(Recorder, "search", search)
+    assert len(hits_of(Recorder())) == 1
+
+
+def test_the_engine_is_asked_for_its_version_once():
+    client = Recorder()
+    requests = Requests(client, "articles", "Session")
+    assert requests.engine == Engine("2.6.4")
+    client.version = "2.5.0"
+    assert requests.engine == Engine("2.6.4")
+
+
+def test_pages_follow_one_another_until_one_is_empty():
+    client = Recorder()
+    rows = [[{"id": "b"}, {"id": "a"}], [{"id": "c"}], []]
+    client.query = lambda collection, **options: client.asked.append(options) or rows[len(client.asked) - 1]
+    pages = list(Requests(client, "articles", "Session").pages("x > 1", ("id",), 50_000, None))
+    assert pages == rows[:2]
+    assert [asked["filter_params"]["last"] for asked in client.asked] == ["", "b", "c"]
+    assert {asked["filter"] for asked in client.asked} == {"(id > {last}) and (x > 1)"}
+    assert {(asked["limit"], asked["iterator"], asked["reduce_stop_for_best"]) for asked in client.asked} == {
+        (16_384, "True", "True")
+    }

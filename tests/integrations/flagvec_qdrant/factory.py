@@ -1,0 +1,103 @@
+"""Qdrant stores for the contract suite: the embedded engine, the client's local mode, and a server over both wires."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from qdrant_client import QdrantClient
+
+from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+
+
+class EdgeFactory:
+    """Stores in directories of their own."""
+
+    name = "edge"
+
+    def skip_reason(self) -> str | None:
+        return None
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantEdgeStore:
+        return QdrantEdgeStore(model, self._directory / name, **options)
+
+    def cleanup(self, name: str) -> None:
+        shutil.rmtree(self._directory / name, ignore_errors=True)
+
+    @cached_property
+    def _directory(self) -> Path:
+        self._root = tempfile.TemporaryDirectory(prefix="flagvec-edge-")
+        return Path(self._root.name)
+
+
+class LocalFactory:
+    """Collections in the client's memory, which are there as long as the client is."""
+
+    name = "qdrant-local"
+    # Its searches are Python loops: of those with several stages every fifth query must do.
+    staged_query_step = 5
+
+    def skip_reason(self) -> str | None:
+        return None
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantStore:
+        return QdrantStore(model, self._client, name, **options)
+
+    def cleanup(self, name: str) -> None:
+        self._client.delete_collection(name)
+
+    @cached_property
+    def _client(self) -> QdrantClient:
+        return QdrantClient(":memory:")
+
+
+class RemoteFactory(LocalFactory):
+    """Collections on the server at QDRANT_URL."""
+
+    staged_query_step = 1
+
+    def skip_reason(self) -> str | None:
+        return None if os.environ.get("QDRANT_URL") else "QDRANT_URL is not set"
+
+    @cached_property
+    def _client(self) -> QdrantClient:
+        return self._connect(os.environ["QDRANT_URL"])
+
+    def _connect(self, url: str, **options: Any) -> QdrantClient:
+        key = os.environ.get("QDRANT_API_KEY")
+        return QdrantClient(url=url, api_key=key, timeout=30, check_compatibility=False, **options)
+
+
+class ServerFactory(RemoteFactory):
+    """Over REST."""
+
+    name = "qdrant-server"
+
+    def server_url(self) -> str:
+        """Return where a proxy is put in front of."""
+        return os.environ["QDRANT_URL"]
+
+    def is_write(self, method: str, path: str) -> bool:
+        """Return whether a request writes documents."""
+        return method == "PUT" and path.partition("?")[0].endswith("/points")
+
+    def make_at(self, url: str, model: Any, name: str, **options: Any) -> QdrantStore:
+        """Make a store whose requests go to `url`."""
+        return QdrantStore(model, self._connect(url), name, **options)
+
+
+class GrpcFactory(RemoteFactory):
+    """Over gRPC, at the port QDRANT_GRPC_PORT or the usual 6334."""
+
+    name = "qdrant-server-grpc"
+
+    def _connect(self, url: str, **options: Any) -> QdrantClient:
+        port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
+        return super()._connect(url, prefer_grpc=True, grpc_port=port, **options)
+
+
+FACTORIES = [EdgeFactory(), LocalFactory(), ServerFactory(), GrpcFactory()]

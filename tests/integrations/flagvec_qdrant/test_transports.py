@@ -1,0 +1,142 @@
+"""What a server would be sent, over REST and over gRPC: no server here, so the requests are caught on their way out."""
+
+import json
+from datetime import datetime
+
+import httpx
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+
+from flagvec import Document, M3Output, Weighted
+from flagvec.retrieval.filters import parse_filter
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.vectors import TextVectors
+from flagvec.retrieval.writing import Record
+from flagvec_qdrant import QdrantStore, client_convert, convert
+from flagvec_qdrant.filters import native_filter
+
+EVERY_CONDITION = {
+    "lang": "en", "n": {"gte": 1, "lt": 2.5}, "big": 2**60, "flag": {"ne": True}, "any": {"in": ["a", 1, False]},
+    "day": {"gt": datetime(2024, 5, 17, 12, 0, 0, 123)}, "gone": {"exists": False}, "or": [{"a.été": 1}, {"or": []}],
+}  # fmt: skip
+EYE = np.eye(4, dtype=np.float32)
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The bodies of the REST requests, each answered by what its path needs."""
+    bodies = []
+
+    def answer(request):
+        body = json.loads(request.content) if request.content else None
+        bodies.append((request.method, request.url.path, dict(request.url.params), body))
+        result = {"operation_id": 1, "status": "completed"}
+        return httpx.Response(200, json={"result": result, "status": "ok", "time": 0.0})
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr("qdrant_client.http.api_client.Client", lambda **options: httpx.Client(transport=transport))
+    return bodies
+
+
+class WholeNumbers:
+    """Gives vectors of zeros and ones, which JSON must not write as whole numbers."""
+
+    model_name_or_path, representations = "whole", frozenset({"dense", "sparse", "colbert"})
+    dimension = colbert_dimension = 4
+
+    def encode_corpus(self, texts, **options):
+        count = len(texts)
+        return M3Output(dense_vecs=EYE[:count], lexical_weights=[{7: 1}] * count, colbert_vecs=[EYE[:2]] * count)
+
+
+def test_whole_numbers_go_out_as_floats_so_that_a_matrix_is_not_taken_for_a_sparse_vector(sent):
+    store = QdrantStore(WholeNumbers(), QdrantClient(url="http://db", check_compatibility=False), "articles")
+    store._is_open = True
+    assert store.add(Document("a", "text"), timeout=2.5).ok == ("a",)
+    [(method, path, params, body)] = sent
+    assert (method, path, params) == ("PUT", "/collections/articles/points", {"wait": "true", "timeout": "3"})
+    vector = body["points"][0]["vector"]
+    assert "[1.0,0.0,0.0,0.0]" in json.dumps(vector["dense"], separators=(",", ":"))
+    assert all(type(number) is float for row in vector["colbert"] for number in row)
+    assert all(type(number) is float for number in vector["sparse"]["values"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nothing_that_is_not_finite_reaches_a_transport(sent, bad):
+    class Broken(WholeNumbers):
+        def encode_corpus(self, texts, **options):
+            return super().encode_corpus(texts) | {"lexical_weights": [{7: bad}]}
+
+    store = QdrantStore(Broken(), QdrantClient(url="http://db", check_compatibility=False), "articles")
+    store._is_open = True
+    with pytest.raises(ValueError, match="not finite"):
+        store.add("text")
+    assert sent == []
+
+
+def test_every_condition_survives_the_way_through_grpc():
+    written = native_filter(parse_filter(EVERY_CONDITION), client_convert.TERMS)
+    again = GrpcToRest.convert_filter(RestToGrpc.convert_filter(written))
+    assert without_empty(again.model_dump()) == without_empty(written.model_dump())
+
+
+def without_empty(value):
+    """Return a model's values without the lists that gRPC makes of what is not there."""
+    if isinstance(value, dict):
+        return {key: without_empty(item) for key, item in value.items() if key == "has_id" or item not in (None, [])}
+    return [without_empty(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "dense"}, {"mode": "sparse"}, {"fusion": Weighted()}, {"rerank": "colbert"}], ids=str
+)
+def test_every_search_can_be_said_over_grpc_with_its_filter_where_points_are_found(options):
+    query = TextVectors(EYE[0], {3: 0.5}, EYE[:2])
+    schema = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
+    stage = convert.ranking(query, SearchOptions.checked(schema, **options))
+    where = native_filter(parse_filter({"lang": "en"}), client_convert.TERMS)
+    request = client_convert.request(stage, client_convert.native_vectors(query), where, indexed=True)
+    RestToGrpc.convert_query_request(request, "articles")
+    assert filters_at_the_bottom(request) == [where] * count_at_the_bottom(request)
+
+
+def filters_at_the_bottom(stage):
+    if not stage.prefetch:
+        return [stage.filter]
+    assert stage.filter is None
+    return [found for source in stage.prefetch for found in filters_at_the_bottom(source)]
+
+
+def count_at_the_bottom(stage):
+    return sum(map(count_at_the_bottom, stage.prefetch)) if stage.prefetch else 1
+
+
+def test_dense_candidates_are_rescored_where_they_are_quantised():
+    query = TextVectors(dense=EYE[0])
+    schema = Schema("m3", dimension=4, sparse=False, colbert_dimension=None)
+    stage = convert.ranking(query, SearchOptions.checked(schema))
+    request = client_convert.request(stage, client_convert.native_vectors(query), None, indexed=True)
+    assert request.params.quantization == models.QuantizationSearchParams(rescore=True, oversampling=3.0)
+
+
+def test_a_point_survives_the_way_through_grpc():
+    metadata = {"n": 2**60, "f": 1.0, "list": [None, True, {"é": "\x00"}], "": {}}
+    record = Record(Document("a", "text", metadata), TextVectors(EYE[0], {3: 0.5}, EYE[:2]))
+    point = client_convert.point(record)
+    again = GrpcToRest.convert_payload(RestToGrpc.convert_point_struct(point).payload)
+    assert again == point.payload
+    assert type(again["metadata"]["f"]) is float
+
+
+def test_a_key_is_in_no_representation_message_or_log(caplog):
+    client = QdrantClient(url="https://127.0.0.1:9", api_key="verysecret", timeout=1, check_compatibility=False)
+    store = QdrantStore(WholeNumbers(), client, "articles")
+    assert "verysecret" not in repr(store)
+    store._is_open = True
+    store._BACKOFF = type(store._BACKOFF)(attempts=1)
+    report = store.add("text")
+    assert report.failed[0].retryable
+    assert "verysecret" not in repr(report) + caplog.text

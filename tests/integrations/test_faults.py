@@ -1,0 +1,100 @@
+"""A server that answers badly, late or no more while documents are written: nothing is lost and the report is true."""
+
+import uuid
+from collections import deque
+
+import pytest
+
+from flagvec import Document
+from flagvec.retrieval.writing import Backoff
+
+PER_REQUEST = 5
+DOCUMENTS = [Document(str(number), f"shared word{number}") for number in range(4 * PER_REQUEST)]
+
+
+@pytest.fixture(scope="module")
+def proxies(load_module, request):
+    return load_module(request.path.parent / "faulty_proxy.py")
+
+
+@pytest.fixture
+def fault(proxies):
+    """The faults by name."""
+    return proxies.Fault
+
+
+@pytest.fixture
+def faulty(server_factory, seeded, proxies):
+    """A created store behind a proxy, the proxy, and the same store without one.
+
+    The faults of the proxy's ``plan`` befall the next writing requests, in turn.
+    """
+    factory = server_factory
+    name, plan = f"flagvec_faults_{uuid.uuid4().hex}", deque()
+
+    def choose(method, path):
+        return plan.popleft() if plan and factory.is_write(method, path) else None
+
+    direct = factory.make(seeded(), name)
+    direct.create()
+    with proxies.FaultyProxy(factory.server_url(), choose) as proxy:
+        proxy.plan = plan
+        store = factory.make_at(proxy.url, seeded(), name)
+        store._MAX_REQUEST_RECORDS = PER_REQUEST
+        store._BACKOFF = Backoff(attempts=3, first_pause=0.01, jitter=0.01)
+        store.count()
+        yield store, proxy, direct
+        store.close()
+    direct.close()
+    factory.cleanup(name)
+
+
+def ids(store):
+    return {document.id for document in store.scroll()}
+
+
+@pytest.mark.parametrize("kind", ["UNAVAILABLE", "LOST_REQUEST", "LOST_ANSWER"])
+def test_a_fault_that_passes_loses_nothing(faulty, fault, kind):
+    store, proxy, direct = faulty
+    proxy.plan.extend([None, fault[kind], fault[kind], None, fault[kind]])
+    report = store.add(DOCUMENTS)
+    assert (len(report.ok), report.failed) == (len(DOCUMENTS), ())
+    assert ids(direct) == {document.id for document in DOCUMENTS}
+    assert not proxy.plan
+
+
+def test_once_a_server_stays_away_the_report_says_which_documents_are_in(faulty, fault, caplog):
+    store, proxy, direct = faulty
+    proxy.plan.extend([None, None, *[fault.UNAVAILABLE] * 10])
+    report = store.add(DOCUMENTS)
+    assert set(report.ok) == {document.id for document in DOCUMENTS[: 2 * PER_REQUEST]}
+    assert [failure.id for failure in report.failed] == [document.id for document in DOCUMENTS[2 * PER_REQUEST :]]
+    assert all(failure.retryable and failure.reason for failure in report.failed)
+    assert f"{2 * PER_REQUEST} of {4 * PER_REQUEST} documents were written" in caplog.text
+    proxy.plan.clear()
+    assert store.add([document for document in DOCUMENTS if document.id not in report.ok]).failed == ()
+    assert ids(direct) == {document.id for document in DOCUMENTS}
+
+
+def test_a_server_that_dies_in_the_middle_is_reported(faulty, fault):
+    store, proxy, direct = faulty
+
+    def documents():
+        yield from DOCUMENTS[: PER_REQUEST + 1]
+        proxy.choose = lambda method, path: fault.LOST_REQUEST
+        yield from DOCUMENTS[PER_REQUEST + 1 :]
+
+    report = store.add(documents())
+    assert set(report.ok) == ids(direct) == {document.id for document in DOCUMENTS[:PER_REQUEST]}
+    assert len(report.failed) == len(DOCUMENTS) - PER_REQUEST
+    assert all(failure.retryable for failure in report.failed)
+
+
+def test_a_write_that_takes_longer_than_its_timeout_is_reported(faulty, fault):
+    store, proxy, direct = faulty
+    proxy.plan.extend([fault.SLOW] * 3)
+    report = store.add(DOCUMENTS[:PER_REQUEST], timeout=1)
+    assert [failure.retryable for failure in report.failed] == [True] * PER_REQUEST
+    # It was late, not lost; that is why a write can be tried again.
+    assert store.add(DOCUMENTS[:PER_REQUEST]).failed == ()
+    assert direct.count() == PER_REQUEST
