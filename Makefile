@@ -4,16 +4,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test test-servers check format bench clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(READY)  ## Index real documents and search them, offline, in an embedded database
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)  ## Run the tests
 	$(BIN)/pytest -n auto --dist loadfile
+
+test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run the integration tests on them, stop them
+	docker compose -f docker-compose.test.yml up --detach --wait
+	@trap 'docker compose -f docker-compose.test.yml down --volumes' EXIT; \
+	QDRANT_URL=http://127.0.0.1:6333 QDRANT_GRPC_PORT=6334 MILVUS_URI=http://127.0.0.1:19530 \
+	ELASTICSEARCH_URL=http://127.0.0.1:9200 $(BIN)/pytest tests/integrations
 
 check: $(READY)  ## Lint, format check and type check
 	$(BIN)/ruff check .
