@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mini_m3.build import build_mini_m3
 from transformers.utils import logging as transformers_logging
 
 from flagvec import BGEM3FlagModel, Document
 from flagvec_milvus import MilvusStore, lite_client
+from mini_m3.build import build_mini_m3
 
 DOCUMENTS = [
     Document("rice", "Rice is cooked in twice as much water.", {"kind": "side", "minutes": 20}),
