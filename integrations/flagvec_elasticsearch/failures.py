@@ -70,7 +70,9 @@ def refusal(error: Exception) -> Refusal | None:
 def _answered(error: ApiError) -> Refusal:
     status = error.meta.status
     if status == _TOO_LARGE:
-        return Refusal("413: the request is over the server's http.max_content_length", retryable=False, divisible=True)
+        # The server says nothing more. A request of several documents is divided until the large one is alone.
+        remedy = "split the document, or raise that setting"
+        return Refusal(f"413: over the server's http.max_content_length: {remedy}", retryable=False, divisible=True)
     body = error.body
     said = error_reason(body.get("error", body)) if isinstance(body, Mapping) else error.message
     return Refusal(

@@ -80,7 +80,7 @@ class ElasticsearchStore(HybridStore):
     Example:
         >>> from elasticsearch import Elasticsearch
         >>> from flagvec import BGEM3FlagModel
-        >>> model = BGEM3FlagModel("bge-m3")  # doctest: +SKIP
+        >>> model = BGEM3FlagModel("bge-m3")
         >>> store = ElasticsearchStore(model, Elasticsearch("http://127.0.0.1:9200"), "recipes")
         >>> store.create()
         >>> report = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])

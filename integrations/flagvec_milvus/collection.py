@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pymilvus import DataType, MilvusClient  # type: ignore[import-untyped]  # it has no types
-
 from flagvec.errors import StoreError
 from flagvec.retrieval.documents import MAX_ID_BYTES
 from flagvec.retrieval.schema import Schema
@@ -26,6 +24,7 @@ from flagvec_milvus.convert import (
     Layout,
 )
 from flagvec_milvus.filters import ID, TERMS
+from flagvec_milvus.untyped import DataType, MilvusClient
 
 _VERSION = 1
 _PROPERTY = "flagvec"

@@ -7,20 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import grpc  # type: ignore[import-untyped]  # it has no types
-from pymilvus.exceptions import (  # type: ignore[import-untyped]  # it has no types
+from flagvec.retrieval.writing import Refusal
+from flagvec_milvus.untyped import (
     DataNotMatchException,
     ErrorCode,
     MilvusException,
     ParamError,
+    RpcError,
+    StatusCode,
 )
-from pymilvus.grpc_gen import common_pb2  # type: ignore[import-untyped]  # it has no types
 
-from flagvec.retrieval.writing import Refusal
-
+# Codes of servers, and one that Milvus Lite alone still uses.
 _INVALID_PARAMETER = 1100
 _UNAVAILABLE = 2
-_PASSING_STATUS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED)
+_ILLEGAL_ARGUMENT = 5
+_PASSING_STATUS = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.ABORTED)
 # The client's exceptions bear a server's code, or that of a connection.
 _PASSING = (ErrorCode.RATE_LIMIT, _UNAVAILABLE, *_PASSING_STATUS)
 _LOGGERS = ("pymilvus.decorators", "pymilvus.client.connection_manager")
@@ -35,19 +36,19 @@ def refusal(error: Exception) -> Refusal | None:
     - A server that is away, slow or limits the rate, and what it calls retriable and no fault of the input, may pass.
     - A request that is too large, or holds something that is not taken, may be taken in parts.
     """
-    if isinstance(error, grpc.RpcError):
+    if isinstance(error, RpcError):
         code = error.code()
         return Refusal(
             reason=f"{code.name}: {error.details()}",
             retryable=code in _PASSING_STATUS,
-            divisible=code is grpc.StatusCode.RESOURCE_EXHAUSTED,
+            divisible=code is StatusCode.RESOURCE_EXHAUSTED,
         )
     if not isinstance(error, MilvusException):
         return None
     is_input = (
         error.is_input_error
         or error.code == _INVALID_PARAMETER
-        or error.compatible_code == common_pb2.IllegalArgument  # Milvus Lite
+        or error.compatible_code == _ILLEGAL_ARGUMENT
         or isinstance(error, (ParamError, DataNotMatchException))
     )
     passes = error.retriable or error.code in _PASSING

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pymilvus import MilvusClient  # type: ignore[import-untyped]  # it has no types
-from pymilvus.exceptions import ConnectionConfigException  # type: ignore[import-untyped]  # it has no types
-
 from flagvec.errors import StoreError
+from flagvec_milvus.untyped import ConnectionConfigException, MilvusClient
 
 _SUFFIX = ".db"
 

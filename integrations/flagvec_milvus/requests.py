@@ -9,15 +9,13 @@ from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from pymilvus import MilvusClient  # type: ignore[import-untyped]  # it has no types
-from pymilvus.exceptions import MilvusException  # type: ignore[import-untyped]  # it has no types
-
 from flagvec.errors import StoreError
 from flagvec.retrieval.batches import batches
 from flagvec_milvus import faults, filters
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import SPARSE
 from flagvec_milvus.filters import ID
+from flagvec_milvus.untyped import MilvusClient, MilvusException
 
 ConsistencyLevel = Literal["Strong", "Session", "Bounded", "Eventually"]
 Row = Mapping[str, Any]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pymilvus import AnnSearchRequest, RRFRanker  # type: ignore[import-untyped]  # it has no types
-
 from flagvec.retrieval.client_fusion import Scores, fuse
 from flagvec.retrieval.documents import Hit
 from flagvec.retrieval.fusion import RRF_K, best_first, reciprocal_rank_fusion
@@ -18,6 +16,7 @@ from flagvec_milvus import convert, struct_array
 from flagvec_milvus.convert import COLBERT, DENSE, Layout
 from flagvec_milvus.filters import ID
 from flagvec_milvus.requests import Requests, Row
+from flagvec_milvus.untyped import AnnSearchRequest, RRFRanker
 
 # Milvus Lite gives answers of up to 256 MB; servers, of more.
 _LARGEST_ANSWER_BYTES = 200 * 2**20

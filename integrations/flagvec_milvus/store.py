@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from pymilvus import MilvusClient  # type: ignore[import-untyped]  # it has no types
-
 from flagvec.retrieval.capabilities import Capabilities
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import Filter, NativeFilter
@@ -21,6 +19,7 @@ from flagvec_milvus.collection import Contents
 from flagvec_milvus.convert import Layout
 from flagvec_milvus.requests import ConsistencyLevel, Requests
 from flagvec_milvus.search import Search
+from flagvec_milvus.untyped import MilvusClient
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -56,7 +55,7 @@ class MilvusStore(HybridStore):
     Example:
         >>> from flagvec import BGEM3FlagModel
         >>> from flagvec_milvus import MilvusStore, lite_client
-        >>> model = BGEM3FlagModel("bge-m3")  # doctest: +SKIP
+        >>> model = BGEM3FlagModel("bge-m3")
         >>> store = MilvusStore(model, lite_client("recipes.db"), "recipes")
         >>> store.create()
         >>> report = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import DataType, MilvusClient  # type: ignore[import-untyped]  # it has no types
-from pymilvus.client.embedding_list import EmbeddingList  # type: ignore[import-untyped]  # it has no types
 
 from flagvec_milvus.convert import COLBERT, MAX_ELEMENTS, VECTOR
+from flagvec_milvus.untyped import DataType, EmbeddingList, MilvusClient
 
 _PATH = f"{COLBERT}[{VECTOR}]"
 

@@ -10,6 +10,7 @@ from qdrant_client import models
 
 from flagvec.retrieval.vectors import TextVectors
 from flagvec.retrieval.writing import Record
+from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec_qdrant import convert
 from flagvec_qdrant.filters import Terms
 
@@ -60,11 +61,26 @@ def native_vectors(vectors: TextVectors) -> dict[str, Any]:
     if vectors.dense is not None:
         native[convert.DENSE] = vectors.dense.tolist()
     if vectors.sparse:
-        indices, values = convert.sorted_weights(vectors.sparse)
+        indices, values = list(vectors.sparse), list(vectors.sparse.values())
         native[convert.SPARSE] = models.SparseVector(indices=indices, values=values)
     if vectors.colbert is not None and len(vectors.colbert):
         native[convert.COLBERT] = vectors.colbert.tolist()
     return native
+
+
+def scores(vectors: Any, query: TextVectors) -> dict[str, float]:
+    """Return a point's score in the model's scale in each of its vectors, which have the names of `native_vectors`."""
+    found: dict[str, float] = {}
+    for name, vector in (vectors or {}).items():
+        match name:
+            case convert.DENSE:
+                found[name] = float(dense_score(query.dense, vector))
+            case convert.SPARSE:
+                weights = dict(zip(vector.indices, vector.values, strict=True))
+                found[name] = lexical_score(query.sparse or {}, weights)
+            case convert.COLBERT:
+                found[name] = float(colbert_score(query.colbert, vector))
+    return found
 
 
 def point(record: Record) -> models.PointStruct:

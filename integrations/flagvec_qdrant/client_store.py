@@ -18,7 +18,7 @@ from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
 from flagvec.retrieval.writing import Record, Refusal
 from flagvec_qdrant import client_convert, client_schema, convert
 from flagvec_qdrant.client_errors import refusal_of
-from flagvec_qdrant.point_store import FoundPoint, PointStore
+from flagvec_qdrant.point_store import FoundPoint, PointStore, ScoredPoint
 from flagvec_qdrant.storage import FieldType, Storage, check_indexes
 
 if TYPE_CHECKING:
@@ -136,10 +136,43 @@ class QdrantStore(PointStore):
         vectors = client_convert.native_vectors(query)
         requests = [client_convert.request(stage, vectors, where, not self._local) for stage in stages]
         with self._turn:
-            answers = self.client.query_batch_points(self.collection_name, requests, **_limit(timeout))
+            answers = self._answers(requests, _limit(timeout))
         return [
             [FoundPoint(str(point.id), point.score, point.payload or {}) for point in answer.points]
             for answer in answers
+        ]
+
+    def _answers(self, requests: Sequence[Any], limit: Mapping[str, Any]) -> Sequence[models.QueryResponse]:
+        if len(requests) > 1:
+            return self.client.query_batch_points(self.collection_name, requests, **limit)
+        # Alone a request goes the shorter way, which in local mode does not copy it.
+        [request] = requests
+        answer = self.client.query_points(
+            self.collection_name,
+            query=request.query,
+            using=request.using,
+            prefetch=request.prefetch,
+            query_filter=request.filter,
+            search_params=request.params,
+            limit=request.limit,
+            with_payload=request.with_payload,
+            **limit,
+        )
+        return [answer]
+
+    def _scored(
+        self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
+    ) -> list[ScoredPoint]:
+        if not self._local:
+            return super()._scored(ids, representations, query, timeout)
+        # The local mode compares all points before it filters, so that chosen ones are compared here.
+        with self._turn:
+            records = self.client.retrieve(
+                self.collection_name, list(ids), with_payload=True, with_vectors=list(representations)
+            )
+        return [
+            ScoredPoint(str(record.id), record.payload or {}, client_convert.scores(record.vector, query))
+            for record in records
         ]
 
     def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:

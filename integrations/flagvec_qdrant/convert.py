@@ -88,12 +88,6 @@ def field_key(path: Sequence[str]) -> str:
     return ".".join(key if _PLAIN_KEY.fullmatch(key) else f'"{key}"' for key in ("metadata", *path))
 
 
-def sorted_weights(weights: Mapping[int, float]) -> tuple[list[int], list[float]]:
-    """Return lexical weights as token ids, rising, and the weights in the same order."""
-    tokens = sorted(weights)
-    return tokens, [weights[token] for token in tokens]
-
-
 def max_colbert_rows(dimension: int) -> int:
     """Return the most vectors of `dimension` numbers that a multivector may have: 1,023 at 1,024 dimensions."""
     return (_MULTIVECTOR_SIZE - 1) // dimension

@@ -113,7 +113,7 @@ def native_vectors(vectors: TextVectors) -> dict[str, Any]:
     if vectors.dense is not None:
         native[convert.DENSE] = vectors.dense.tolist()
     if vectors.sparse:
-        native[convert.SPARSE] = edge.SparseVector(*convert.sorted_weights(vectors.sparse))
+        native[convert.SPARSE] = edge.SparseVector(list(vectors.sparse), list(vectors.sparse.values()))
     if vectors.colbert is not None and len(vectors.colbert):
         native[convert.COLBERT] = vectors.colbert.tolist()
     return native

@@ -145,6 +145,10 @@ class QdrantEdgeStore(PointStore):
         self._engine.update(edge.UpdateOperation.upsert_points([edge_convert.point(record) for record in records]))
         return []
 
+    def _record_bytes(self, record: Record) -> int:
+        # Nothing is sent: what was encoded together is written together.
+        return 0
+
     def _query(
         self, stages: Sequence[convert.Stage], query: TextVectors, where: Any, timeout: float | None
     ) -> list[list[FoundPoint]]:

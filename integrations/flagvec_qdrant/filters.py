@@ -49,7 +49,7 @@ def _filter(filter: Filter, terms: Terms) -> Any:
             return terms.combined(
                 must=[_condition(part, terms) for part in parts if not isinstance(part, Not)], must_not=negated
             )
-        case Any_(("x",)):
+        case Any_(()):
             return terms.combined(must=[terms.nowhere()])
         case Any_(parts):
             return terms.combined(should=[_condition(part, terms) for part in parts])

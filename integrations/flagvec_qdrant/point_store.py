@@ -29,6 +29,14 @@ class FoundPoint(NamedTuple):
     payload: Mapping[str, Any]
 
 
+class ScoredPoint(NamedTuple):
+    """A point with its own scores by representation."""
+
+    id: str
+    payload: Mapping[str, Any]
+    scores: Mapping[str, float]
+
+
 class PointStore(HybridStore):
     """A store whose documents are Qdrant points; subclasses say how an engine is asked."""
 
@@ -76,17 +84,25 @@ class PointStore(HybridStore):
     def _explained(self, fused: Mapping[str, float], query: TextVectors, options: SearchOptions) -> list[Hit]:
         """Return the points with these scores as hits, with their own score in each representation."""
         scored = [name for name in options.representations if name in query.present]
-        points, *answers = self._query(convert.details(list(fused), scored), query, None, options.timeout)
-        own = {name: {point.id: point.score for point in answer} for name, answer in zip(scored, answers, strict=True)}
         hits = []
-        for point in points:
-            # A point that has nothing in common with the query, or lacks the vector, is not in the answer: it scores 0.
-            scores = {
-                name: convert.score_scale(name, query) * own.get(name, {}).get(point.id, 0.0)
-                for name in options.representations
-            }
+        for point in self._scored(list(fused), scored, query, options.timeout):
+            scores = {name: point.scores.get(name, 0.0) for name in options.representations}
             hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else fused[point.id], scores))
         return hits
+
+    def _scored(
+        self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
+    ) -> list[ScoredPoint]:
+        """Return those points that are there, each with its exact scores in the model's scale, in one request.
+
+        A point that has nothing in common with the query in a representation, or no such vector, has no score there.
+        """
+        points, *answers = self._query(convert.details(ids, representations), query, None, timeout)
+        own: dict[str, dict[str, float]] = {point.id: {} for point in points}
+        for name, answer in zip(representations, answers, strict=True):
+            for point in answer:
+                own.setdefault(point.id, {})[name] = point.score * convert.score_scale(name, query)
+        return [ScoredPoint(point.id, point.payload, own[point.id]) for point in points]
 
     def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         payloads = self._payloads([convert.point_id(name) for name in ids], timeout)
@@ -141,6 +157,6 @@ class PointStore(HybridStore):
         """Return the payloads of `size` points at most from `offset` on, and the offset of the next page if any."""
 
 
-def _hit(point: FoundPoint, score: float, scores: Mapping[str, float]) -> Hit:
+def _hit(point: FoundPoint | ScoredPoint, score: float, scores: Mapping[str, float]) -> Hit:
     document = convert.from_payload(point.payload)
     return Hit(document.id, score, document.text, document.metadata, scores)

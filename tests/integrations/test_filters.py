@@ -22,7 +22,9 @@ HOSTILE = [
 ]  # fmt: skip
 
 strings = st.sampled_from(HOSTILE) | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=4)
-integers = st.integers(-3, 3) | st.sampled_from([2020, 2**31, 2**53 + 1, 2**53 - 1, -(2**63), 2**63 - 1])
+integers = st.integers(-3, 3) | st.sampled_from(
+    [2020, 2**31, 2**53 - 1, 2**53, 2**53 + 1, -(2**63), 2**63 - 2, 2**63 - 1]
+)
 floats = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0, 2.0, 2020.0, 1e-300, 1e300])
 scalars = st.none() | st.booleans() | integers | floats | strings
 lists = st.lists(scalars | st.just([1]) | st.just({"a": 1}), max_size=4)
@@ -96,6 +98,18 @@ def test_every_search_finds_the_filtered_documents_alone(store, search, filter):
     few = store.search("shared word11", limit=2, candidates=2, filter=filter, **search)
     assert len(few) == min(2, len(expected(documents, filter)))
     assert {hit.id for hit in few} <= expected(documents, filter)
+
+
+def test_whole_numbers_of_64_bits_are_told_apart(store):
+    numbers = [2**53, 2**53 + 1, 2**53 + 2, -(2**53) - 1, 2**63 - 2, 2**63 - 1, -(2**63)]
+    store.add([Document(str(number), "text", {"n": number}) for number in numbers])
+    for number in numbers:
+        for filter in (
+            {"n": number},
+            {"n": {"in": [number, "x"]}},
+            {"n": {"not in": [n for n in numbers if n != number]}},
+        ):
+            assert [document.id for document in store.scroll(filter)] == [str(number)]
 
 
 @on_one_store

@@ -15,9 +15,11 @@ from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import TextVectors
 from flagvec.retrieval.writing import Backoff, Record, Refusal
 
-# A float32 in JSON has up to 23 characters and a comma; a sparse one has an index of up to 10 and a comma beside it.
+# In JSON a float32 has up to 23 characters and a comma, a sparse one an index of up to 10 and a comma beside it, and a
+# character of a text may become an escape of 6.
 _JSON_FLOAT_BYTES = 24
 _JSON_SPARSE_BYTES = 35
+_JSON_CHARACTER_BYTES = 6
 _JSON_NAMES_BYTES = 256
 
 
@@ -119,8 +121,14 @@ class Database(ABC):
 
 def json_bytes(record: Record) -> int:
     """Return a bound on the bytes that a record takes as JSON in a request."""
-    vectors, document = record.vectors, record.document
-    floats = sum(array.size for array in (vectors.dense, vectors.colbert) if array is not None)
-    weights = len(vectors.sparse or ())
-    content = len(json.dumps([document.id, document.text, document.metadata]))
-    return content + _JSON_FLOAT_BYTES * floats + _JSON_SPARSE_BYTES * weights + _JSON_NAMES_BYTES
+    document, vectors = record.document, record.vectors
+    floats = 0 if vectors.dense is None else vectors.dense.size
+    floats += 0 if vectors.colbert is None else vectors.colbert.size
+    characters = len(document.id) + len(document.text)
+    return (
+        _JSON_NAMES_BYTES
+        + _JSON_CHARACTER_BYTES * characters
+        + _JSON_FLOAT_BYTES * floats
+        + _JSON_SPARSE_BYTES * len(vectors.sparse or ())
+        + len(json.dumps(document.metadata))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -105,10 +106,12 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
         dense = np.ascontiguousarray(dense, dtype=np.float32)
         lengths = np.linalg.norm(dense, axis=1)
         _check_unit(lengths, lambda position: f"the dense vector of {names[position]}")
+    if sparse is not None:
+        sparse = _checked_weights(sparse, names)
     return [
         TextVectors(
             dense=None if dense is None else dense[position],
-            sparse=None if sparse is None else _checked_weights(sparse[position], name),
+            sparse=None if sparse is None else sparse[position],
             colbert=None if colbert is None else _checked_rows(colbert[position], name, colbert_limit),
         )
         for position, name in enumerate(names)
@@ -145,7 +148,20 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
         raise ValueError(f"the model gave another number of vectors than the {texts} texts that it was given")
 
 
-def _checked_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
+def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> list[Mapping[int, float]]:
+    values = np.fromiter(chain.from_iterable(weights.values() for weights in all_weights), dtype=np.float32)
+    # Of most batches nothing is to be changed or refused, which is known sooner of all weights at once.
+    if (
+        set(map(type, chain.from_iterable(all_weights))) <= {int}
+        and set(map(type, chain.from_iterable(weights.values() for weights in all_weights))) <= {float}
+        and bool(((values >= SMALLEST_WEIGHT) & (values < np.inf)).all())
+        and all(min(weights) >= 0 and max(weights) <= LARGEST_TOKEN_ID for weights in all_weights if weights)
+    ):
+        return list(all_weights)
+    return [_mended_weights(weights, name) for weights, name in zip(all_weights, names, strict=True)]
+
+
+def _mended_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
     weights = with_integer_keys(weights)
     values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
     if not np.isfinite(values).all():

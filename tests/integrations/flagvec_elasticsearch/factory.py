@@ -37,6 +37,10 @@ class Factory:
         """Where a proxy is put in front of."""
         return os.environ["ELASTICSEARCH_URL"]
 
+    def is_write(self, method: str, path: str) -> bool:
+        """Return whether a request writes documents."""
+        return path.partition("?")[0].endswith("/_bulk")
+
     def make_at(self, url: str, model: Any, name: str, **options: Any) -> ElasticsearchStore:
         """Make a store whose requests go to `url`."""
         return ElasticsearchStore(model, Elasticsearch(url, request_timeout=30), name, **options)

@@ -72,7 +72,9 @@ def test_a_document_over_what_the_server_reads_is_refused_and_the_others_are_wri
     assert report.ok == ("a", "b")
     [failed] = report.failed
     assert (failed.id, failed.retryable) == ("big", False)
-    assert failed.reason == "413: the request is over the server's http.max_content_length"
+    assert failed.reason == (
+        "413: over the server's http.max_content_length: split the document, or raise that setting"
+    )
 
 
 def test_a_document_that_the_server_refuses_does_not_keep_the_others_out(client, index, store):

@@ -17,7 +17,6 @@ SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
 QUERY = TextVectors(np.eye(4, dtype=np.float32)[0], {3: 0.5}, np.eye(4, dtype=np.float32)[:2])
 DENSE, SPARSE = Stage(Nearest("dense"), 100), Stage(Nearest("sparse"), 100)
 
-weights = st.dictionaries(st.integers(0, 2**32 - 1), st.floats(2**-126, 1e4, width=32), max_size=50)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
@@ -43,13 +42,6 @@ def test_different_ids_have_different_uuids(unique_names):
 def test_a_document_comes_back_from_its_payload(name, text, metadata):
     document = Document(name, text, metadata)
     assert convert.from_payload(json.loads(json.dumps(convert.to_payload(document)))) == document
-
-
-@given(weights)
-def test_sparse_indices_rise_and_keep_their_values(lexical):
-    indices, values = convert.sorted_weights(lexical)
-    assert indices == sorted(lexical)
-    assert dict(zip(indices, values, strict=True)) == lexical
 
 
 @pytest.mark.parametrize(("dimension", "rows"), [(1024, 1023), (48, 21_845), (2, 524_287), (1_048_575, 1)])

@@ -1,0 +1,119 @@
+"""Two ways to do the same work on one database, timed side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from corpus import Corpus
+
+from flagvec import Document
+
+MODES = ("dense", "sparse", "rrf")
+LIMIT = 10
+# Indexes are approximate, and equal scores at the end of a list may be cut anywhere.
+LEAST_AGREEMENT = 0.95
+# Writing takes turns by so many documents, so that neither side has a quieter machine.
+DOCUMENTS_PER_TURN = 1_000
+
+
+class Subject(Protocol):
+    """One way to use a database."""
+
+    def write(self, documents: Sequence[Document]) -> None:
+        """Write documents; all are found once this returns."""
+
+    def finish(self) -> None:
+        """Do what is done once after all documents are written; it is timed as a part of writing."""
+
+    def search(self, query: str, mode: str) -> Sequence[str]:
+        """Return the ids of the ten best documents for a query, best first; `mode` is one of `MODES`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Args:
+        name: The database, and how it is reached.
+        store: The adapter.
+        others: What it is compared with, by name; each writes to a place of its own.
+        modes: In which modes all of them can search.
+    """
+
+    name: str
+    store: Subject
+    others: Mapping[str, Subject]
+    modes: Sequence[str] = MODES
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one subject took.
+
+    Args:
+        write: Seconds for all documents.
+        searches: Seconds of each search, by mode.
+    """
+
+    write: float
+    searches: Mapping[str, Sequence[float]]
+
+    def median(self, mode: str) -> float:
+        """Return the middle search's milliseconds."""
+        return float(np.median(self.searches[mode])) * 1e3
+
+
+def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, Timing]:
+    """Return each subject's timing by name, the adapter's as ``flagvec``; all take turns.
+
+    Args:
+        comparison: Empty stores.
+        corpus: What is written, and what is searched for.
+        searches: How many searches a mode; queries are used again if there are fewer.
+
+    Raises:
+        AssertionError: In some mode two subjects find different documents.
+    """
+    subjects: dict[str, Subject] = {"flagvec": comparison.store, **comparison.others}
+    names = list(subjects)
+    written = dict.fromkeys(names, 0.0)
+    for turn, start in enumerate(range(0, len(corpus.documents), DOCUMENTS_PER_TURN)):
+        part = corpus.documents[start : start + DOCUMENTS_PER_TURN]
+        for name in _turned(names, turn):
+            written[name] += _seconds(partial(subjects[name].write, part))
+    for name in names:
+        written[name] += _seconds(subjects[name].finish)
+    took: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in comparison.modes} for name in names}
+    for mode in comparison.modes:
+        _check_agreement(subjects, corpus.queries, mode)
+        for turn in range(searches):
+            query = corpus.queries[turn % len(corpus.queries)]
+            for name in _turned(names, turn):
+                took[name][mode].append(_seconds(partial(subjects[name].search, query, mode)))
+    return {name: Timing(written[name], took[name]) for name in names}
+
+
+def _turned(names: Sequence[str], turn: int) -> list[str]:
+    first = turn % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _check_agreement(subjects: Mapping[str, Subject], queries: Sequence[str], mode: str) -> None:
+    """Check, which also warms up, that all subjects do the same work."""
+    asked = queries[:40]
+    first, *others = ([set(subject.search(query, mode)) for query in asked] for subject in subjects.values())
+    for found in others:
+        shared = sum(len(mine & theirs) for mine, theirs in zip(first, found, strict=True))
+        share = shared / sum(map(len, first))
+        assert share >= LEAST_AGREEMENT, f"{mode}: {share:.1%} of the documents found are the same"

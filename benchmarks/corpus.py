@@ -1,0 +1,60 @@
+"""Ready outputs of the shape of BGE-M3's, the same in every run: what they are about does not matter here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ready_model import ReadyModel
+
+from flagvec import Document, M3Output
+
+DIMENSION = 1024
+VOCABULARY = 250_002
+DOCUMENT_TERMS, QUERY_TERMS = 60, 8
+TEXT_CHARACTERS = 500
+_WORDS = ("water", "oven", "butter", "flour", "slowly", "until", "golden", "and", "then", "serve")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents and queries whose outputs are ready.
+
+    Args:
+        documents: Texts of some 500 characters with a little metadata.
+        queries: Texts.
+        model: Gives the output of each of them.
+    """
+
+    documents: Sequence[Document]
+    queries: Sequence[str]
+    model: ReadyModel
+
+
+def make_corpus(documents: int, queries: int, seed: int = 0) -> Corpus:
+    """Return a corpus: dense vectors at random, lexical weights over a vocabulary as uneven as a language's."""
+    generator = np.random.default_rng(seed)
+    texts = [_text(f"Document {number}:", generator) for number in range(documents)]
+    asked = [f"Query {number}" for number in range(queries)]
+    dense = generator.standard_normal((documents + queries, DIMENSION), dtype=np.float32)
+    dense /= np.linalg.norm(dense, axis=1, keepdims=True)
+    terms = [DOCUMENT_TERMS] * documents + [QUERY_TERMS] * queries
+    output = M3Output(dense_vecs=dense, lexical_weights=[_weights(count, generator) for count in terms])
+    model = ReadyModel([*texts, *asked], output)
+    stored = [
+        Document(f"document-{number}", text, {"number": number, "language": "en"}) for number, text in enumerate(texts)
+    ]
+    return Corpus(stored, asked, model)
+
+
+def _text(start: str, generator: np.random.Generator) -> str:
+    words = generator.choice(_WORDS, size=TEXT_CHARACTERS // 5)
+    return f"{start} {' '.join(words)}"[:TEXT_CHARACTERS]
+
+
+def _weights(terms: int, generator: np.random.Generator) -> dict[int, float]:
+    # The logarithm of a token's rank is spread evenly, as by Zipf's law.
+    tokens = np.unique(np.exp(generator.uniform(0, np.log(VOCABULARY), size=terms)).astype(np.int64))
+    weights = generator.uniform(0.01, 0.4, size=len(tokens)).astype(np.float32)
+    return dict(zip(tokens.tolist(), weights.tolist(), strict=True))

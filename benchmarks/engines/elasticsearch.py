@@ -1,0 +1,175 @@
+"""Elasticsearch, at ELASTICSEARCH_URL: the client by hand, and langchain-elasticsearch where that is installed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from comparison import LIMIT, Comparison
+from corpus import DIMENSION, Corpus
+from elasticsearch import Elasticsearch
+from ready_model import ReadyModel
+from store_subject import StoreSubject
+
+from flagvec import Document
+from flagvec.retrieval.fusion import reciprocal_rank_fusion
+from flagvec_elasticsearch import ElasticsearchStore
+
+# Batches of 128 to 1,000 are written alike fast.
+BATCH = 256
+CANDIDATES = 100
+# Among so many the index finds what the store's index finds.
+BREADTH = 400
+SOURCE = ["text", "metadata"]
+MAPPING = {
+    "properties": {
+        "text": {"type": "text", "index": False},
+        "metadata": {"properties": {"number": {"type": "long"}, "language": {"type": "keyword"}}},
+        "dense": {
+            "type": "dense_vector",
+            "dims": DIMENSION,
+            "similarity": "dot_product",
+            "index_options": {"type": "hnsw"},
+        },
+        "sparse": {"type": "rank_features"},
+    }
+}
+
+
+@contextmanager
+def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
+    """Compare `ElasticsearchStore` with a client of the server at ELASTICSEARCH_URL."""
+    ours, theirs = (f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2))
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+        version = client.info()["version"]["number"]
+        store = ElasticsearchStore(corpus.model, client, ours)
+        store.create()
+        try:
+            by_hand = ByHand(corpus.model, client, theirs)
+            yield Comparison(f"Elasticsearch {version}", StoreSubject(store), {"by hand": by_hand})
+        finally:
+            client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
+
+
+@contextmanager
+def langchain(corpus: Corpus) -> Iterator[Comparison]:
+    """Compare `ElasticsearchStore` with langchain-elasticsearch, on dense vectors alone, each in its own default way."""
+    ours, theirs = (f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2))
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+        model = corpus.model.of({"dense"})
+        store = ElasticsearchStore(model, client, ours)
+        store.create()
+        try:
+            others = {"langchain-elasticsearch": LangChain(model, client, theirs)}
+            yield Comparison("Elasticsearch, dense vectors alone", StoreSubject(store), others, modes=("dense",))
+        finally:
+            client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
+
+
+class LangChain:
+    """`langchain_elasticsearch.ElasticsearchStore`, with the vectors given to it."""
+
+    def __init__(self, model: ReadyModel, client: Elasticsearch, index: str) -> None:
+        from langchain_elasticsearch import DenseVectorStrategy
+        from langchain_elasticsearch import ElasticsearchStore as LangChainStore
+
+        self.model = model
+        self.store = LangChainStore(
+            index, es_connection=client, strategy=DenseVectorStrategy(), num_dimensions=DIMENSION
+        )
+
+    def write(self, documents: Sequence[Document]) -> None:
+        """Add texts with their vectors, which refreshes."""
+        texts = [document.text for document in documents]
+        vectors = self.model.encode_corpus(texts)["dense_vecs"].tolist()
+        self.store.add_embeddings(
+            list(zip(texts, vectors, strict=True)),
+            metadatas=[dict(document.metadata) for document in documents],
+            ids=[document.id for document in documents],
+        )
+
+    def finish(self) -> None:
+        """Do nothing: each write has refreshed."""
+
+    def search(self, query: str, mode: str) -> list[str]:
+        """Search by the query's vector; what it returns has no id but the document's number."""
+        vector = self.model.encode_queries([query])["dense_vecs"][0].tolist()
+        found = self.store.similarity_search_by_vector_with_relevance_scores(vector, k=LIMIT)
+        return [f"document-{document.metadata['number']}" for document, _ in found]
+
+
+class ByHand:
+    """What an expert writes on `Elasticsearch`: bodies by orjson, one request a search, two where it fuses."""
+
+    def __init__(self, model: ReadyModel, client: Elasticsearch, index: str) -> None:
+        self.model = model
+        self.client = client
+        self.index = index
+        client.indices.create(index=index, mappings=MAPPING)
+
+    def write(self, documents: Sequence[Document]) -> None:
+        """Send bulk requests, and refresh, as the store does at the end of each call."""
+        for start in range(0, len(documents), BATCH):
+            part = documents[start : start + BATCH]
+            output = self.model.encode_corpus([document.text for document in part])
+            lines: list[dict[str, Any]] = []
+            for document, dense, weights in zip(part, output["dense_vecs"], output["lexical_weights"], strict=True):
+                sparse = {str(token): weight for token, weight in weights.items()}
+                source = {"text": document.text, "metadata": document.metadata, "dense": dense, "sparse": sparse}
+                lines += [{"index": {"_id": document.id}}, source]
+            answer = self.client.bulk(index=self.index, operations=_lines(lines), filter_path="errors")
+            assert not answer["errors"]
+        self.client.indices.refresh(index=self.index)
+
+    def finish(self) -> None:
+        """Do nothing: each write has refreshed."""
+
+    def search(self, query: str, mode: str) -> list[str]:
+        """Search once; to fuse, get both legs' ids in one request and the best documents in another."""
+        output = self.model.encode_queries([query])
+        size = CANDIDATES if mode == "rrf" else LIMIT
+        legs = {
+            "dense": {
+                "knn": {
+                    "field": "dense",
+                    "query_vector": output["dense_vecs"][0],
+                    "k": size,
+                    "num_candidates": BREADTH,
+                },
+                "size": size,
+            },
+            "sparse": {"query": _sparse(output["lexical_weights"][0]), "size": size},
+        }
+        if mode != "rrf":
+            [hits] = self._search([{**legs[mode], "_source": SOURCE}])
+            return [hit["_id"] for hit in hits if hit["_source"]]
+        found = self._search([{**leg, "_source": False} for leg in legs.values()])
+        fused = reciprocal_rank_fusion([[hit["_id"] for hit in hits] for hits in found])[:LIMIT]
+        best = self.client.mget(index=self.index, ids=[name for name, _ in fused], source=SOURCE)
+        return [document["_id"] for document in best["docs"] if document["_source"]]
+
+    def _search(self, bodies: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+        lines = [line for body in bodies for line in ({}, body)]
+        answer = self.client.msearch(index=self.index, searches=_lines(lines))
+        return [response["hits"]["hits"] for response in answer["responses"]]
+
+
+def _sparse(weights: Mapping[int, float]) -> dict[str, Any]:
+    clauses = [
+        {"rank_feature": {"field": f"sparse.{token}", "linear": {}, "boost": weight}}
+        for token, weight in weights.items()
+    ]
+    return {"bool": {"should": clauses}}
+
+
+def _lines(objects: Sequence[Mapping[str, Any]]) -> Any:
+    return b"".join(orjson.dumps(one, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n" for one in objects)
+
+
+ENGINES = {"elasticsearch": elasticsearch, "elasticsearch-langchain": langchain}
+LARGEST: dict[str, int] = {}
+NEEDS = dict.fromkeys(ENGINES, "ELASTICSEARCH_URL")

@@ -1,0 +1,123 @@
+"""Milvus: Milvus Lite, and a server if MILVUS_URI is set."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from comparison import LIMIT, Comparison
+from corpus import DIMENSION, Corpus
+from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
+from ready_model import ReadyModel
+from store_subject import StoreSubject
+
+from flagvec import Document
+from flagvec_milvus import MilvusStore, lite_client
+
+# Batches of 128 to 1,000 are written alike fast.
+BATCH = 256
+CANDIDATES = 100
+TIMEOUT = 60
+FIELDS = ["id", "text", "metadata"]
+GRAPH = {"M": 30, "efConstruction": 360}
+
+
+@contextmanager
+def milvus_lite(corpus: Corpus) -> Iterator[Comparison]:
+    """Compare `MilvusStore` with a client of Milvus Lite, each with a file of its own."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    with tempfile.TemporaryDirectory() as directory:
+        paths = [str(Path(directory) / name) for name in ("store.db", "raw.db")]
+        ours, theirs = (lite_client(path) for path in paths)
+        with _comparison("Milvus Lite", ours, theirs, corpus) as comparison:
+            yield comparison
+        for path in paths:
+            server_manager_instance.release_server(path)
+
+
+@contextmanager
+def milvus_server(corpus: Corpus) -> Iterator[Comparison]:
+    """Compare `MilvusStore` with a client of the server at MILVUS_URI."""
+    client = MilvusClient(os.environ["MILVUS_URI"], token=os.environ.get("MILVUS_TOKEN", ""))
+    with _comparison("Milvus server", client, client, corpus) as comparison:
+        yield comparison
+
+
+@contextmanager
+def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Corpus) -> Iterator[Comparison]:
+    names = [f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2)]
+    store = MilvusStore(corpus.model, ours, names[0])
+    store.create()
+    is_lite = "lite" in theirs.get_server_version(timeout=TIMEOUT)
+    yield Comparison(name, StoreSubject(store), {"by hand": ByHand(corpus.model, theirs, names[1], is_lite)})
+    for client, collection in zip((ours, theirs), names, strict=True):
+        client.drop_collection(collection)
+        client.close()
+
+
+class ByHand:
+    """What an expert writes on `MilvusClient`: one upsert a batch, one request a search."""
+
+    def __init__(self, model: ReadyModel, client: MilvusClient, collection: str, is_lite: bool) -> None:
+        self.model = model
+        self.client = client
+        self.collection = collection
+        self.is_lite = is_lite
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=512)
+        schema.add_field("text", DataType.VARCHAR, max_length=65_535)
+        schema.add_field("metadata", DataType.JSON)
+        schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
+        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        indexes = MilvusClient.prepare_index_params()
+        # On Lite a graph takes many times as long to write, and finds no sooner what is found among 20,000.
+        graph = {"index_type": "FLAT"} if is_lite else {"index_type": "HNSW", "params": GRAPH}
+        indexes.add_index("dense", metric_type="IP", **graph)
+        indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+        client.create_collection(collection, schema=schema, timeout=TIMEOUT)
+        client.create_index(collection, indexes, sync=False, timeout=TIMEOUT)
+        client.load_collection(collection, timeout=TIMEOUT)
+
+    def write(self, documents: Sequence[Document]) -> None:
+        """Upsert batches; and on Lite, where searches are slow before, flush, as the store does after each call."""
+        for start in range(0, len(documents), BATCH):
+            part = documents[start : start + BATCH]
+            output = self.model.encode_corpus([document.text for document in part])
+            rows = [
+                {
+                    "id": document.id,
+                    "text": document.text,
+                    "metadata": document.metadata,
+                    "dense": dense,
+                    "sparse": weights,
+                }
+                for document, dense, weights in zip(part, output["dense_vecs"], output["lexical_weights"], strict=True)
+            ]
+            self.client.upsert(self.collection, rows, timeout=TIMEOUT)
+        if self.is_lite:
+            self.client.flush(self.collection, timeout=TIMEOUT)
+
+    def finish(self) -> None:
+        """Do nothing: what was upserted is found."""
+
+    def search(self, query: str, mode: str) -> list[str]:
+        """Search once."""
+        output = self.model.encode_queries([query])
+        legs = {"dense": output["dense_vecs"][0], "sparse": output["lexical_weights"][0]}
+        options = {"limit": LIMIT, "output_fields": FIELDS, "timeout": TIMEOUT, "consistency_level": "Session"}
+        if mode == "rrf":
+            requests = [AnnSearchRequest([vector], name, {}, CANDIDATES) for name, vector in legs.items()]
+            [hits] = self.client.hybrid_search(self.collection, requests, RRFRanker(60), **options)
+        else:
+            [hits] = self.client.search(self.collection, [legs[mode]], anns_field=mode, **options)
+        return [hit["id"] for hit in hits]
+
+
+ENGINES = {"milvus-lite": milvus_lite, "milvus-server": milvus_server}
+LARGEST: dict[str, int] = {}
+NEEDS = {"milvus-server": "MILVUS_URI"}
