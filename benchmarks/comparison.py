@@ -9,8 +9,8 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from corpus import Corpus
 
+from corpus import Corpus
 from flagvec import Document
 
 MODES = ("dense", "sparse", "rrf")

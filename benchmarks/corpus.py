@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ready_model import ReadyModel
 
 from flagvec import Document, M3Output
+from ready_model import ReadyModel
 
 DIMENSION = 1024
 VOCABULARY = 250_002

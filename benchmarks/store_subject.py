@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comparison import LIMIT
-
 from flagvec import Document
 from flagvec.retrieval.store import HybridStore
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 
-from comparison import Comparison, Timing, measure
-from corpus import Corpus, make_corpus
 from rich.console import Console
 from rich.table import Table
+
+from comparison import Comparison, Timing, measure
+from corpus import Corpus, make_corpus
 
 MODULES = {
     "qdrant-edge": "engines.qdrant",

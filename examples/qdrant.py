@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mini_m3.build import build_mini_m3
-
 from flagvec import BGEM3FlagModel, Document
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+from mini_m3.build import build_mini_m3
 
 BUILD = Path(__file__).parents[1] / "build"
 RECIPES = [

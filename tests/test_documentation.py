@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import json
+import os
 import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ELASTICSEARCH = "http://127.0.0.1:9200"
 PRINTED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 RUN_BLOCKS = """
@@ -61,12 +63,39 @@ def hub_with_models(monkeypatch, hub_cache):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub_cache))
 
 
+@pytest.fixture
+def elasticsearch_node():
+    """Return how to ask for the node, so that only the example that needs one is skipped without it."""
+    asked = []
+
+    def ask():
+        if "ELASTICSEARCH_URL" not in os.environ:
+            pytest.skip("ELASTICSEARCH_URL is not set")
+        asked.append(os.environ["ELASTICSEARCH_URL"])
+        delete_example_index(asked[0])
+        return asked[0]
+
+    yield ask
+    if asked:
+        delete_example_index(asked[0])
+
+
+def delete_example_index(url):
+    from elasticsearch import Elasticsearch
+
+    with Elasticsearch(url) as client:
+        client.indices.delete(index="recipes", ignore_unavailable=True)
+
+
 @pytest.mark.parametrize("file", files_with_examples(), ids=str)
-def test_docstring_examples_print_what_they_say(file, hub_with_models, tmp_path, monkeypatch):
+def test_docstring_examples_print_what_they_say(file, hub_with_models, elasticsearch_node, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = []
     runner = doctest.DocTestRunner(optionflags=PRINTED)
     for test in doctest.DocTestFinder().find(import_file(file)):
+        for example in test.examples:
+            if ELASTICSEARCH in example.source:
+                example.source = example.source.replace(ELASTICSEARCH, elasticsearch_node())
         runner.run(test, out=printed.append)
     assert runner.tries > 0
     assert runner.failures == 0, "".join(printed)

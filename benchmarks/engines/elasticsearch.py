@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
+
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
 from elasticsearch import Elasticsearch
-from ready_model import ReadyModel
-from store_subject import StoreSubject
-
 from flagvec import Document
 from flagvec.retrieval.fusion import reciprocal_rank_fusion
 from flagvec_elasticsearch import ElasticsearchStore
+from ready_model import ReadyModel
+from store_subject import StoreSubject
 
 # Batches of 128 to 1,000 are written alike fast.
 BATCH = 256

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
+
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
-from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
-from ready_model import ReadyModel
-from store_subject import StoreSubject
-
 from flagvec import Document
 from flagvec_milvus import MilvusStore, lite_client
+from ready_model import ReadyModel
+from store_subject import StoreSubject
 
 # Batches of 128 to 1,000 are written alike fast.
 BATCH = 256

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
+from qdrant_client import QdrantClient, models
+
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
-from qdrant_client import QdrantClient, models
-from ready_model import ReadyModel
-from store_subject import StoreSubject
-
 from flagvec import Document
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+from ready_model import ReadyModel
+from store_subject import StoreSubject
 
 # Batches of 64 to 256 are written alike fast.
 BATCH = 256
