@@ -15,8 +15,6 @@ from flagvec import Document
 
 MODES = ("dense", "sparse", "rrf")
 LIMIT = 10
-# Indexes are approximate, and equal scores at the end of a list may be cut anywhere.
-LEAST_AGREEMENT = 0.95
 # Writing takes turns by so many documents, so that neither side has a quieter machine.
 DOCUMENTS_PER_TURN = 1_000
 
@@ -43,12 +41,15 @@ class Comparison:
         store: The adapter.
         others: What it is compared with, by name; each writes to a place of its own.
         modes: In which modes all of them can search.
+        agreement: The least share of documents found that must be the same; indexes are approximate, and equal scores
+            at the end of a list may be cut anywhere.
     """
 
     name: str
     store: Subject
     others: Mapping[str, Subject]
     modes: Sequence[str] = MODES
+    agreement: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, 
         written[name] += _seconds(subjects[name].finish)
     took: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in comparison.modes} for name in names}
     for mode in comparison.modes:
-        _check_agreement(subjects, corpus.queries, mode)
+        _check_agreement(subjects, corpus.queries, mode, comparison.agreement)
         for turn in range(searches):
             query = corpus.queries[turn % len(corpus.queries)]
             for name in _turned(names, turn):
@@ -109,11 +110,11 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _check_agreement(subjects: Mapping[str, Subject], queries: Sequence[str], mode: str) -> None:
+def _check_agreement(subjects: Mapping[str, Subject], queries: Sequence[str], mode: str, least: float) -> None:
     """Check, which also warms up, that all subjects do the same work."""
     asked = queries[:40]
     first, *others = ([set(subject.search(query, mode)) for query in asked] for subject in subjects.values())
     for found in others:
         shared = sum(len(mine & theirs) for mine, theirs in zip(first, found, strict=True))
         share = shared / sum(map(len, first))
-        assert share >= LEAST_AGREEMENT, f"{mode}: {share:.1%} of the documents found are the same"
+        assert share >= least, f"{mode}: {share:.1%} of the documents found are the same"

@@ -38,6 +38,9 @@ def main() -> None:
     console = Console(highlight=False)
     for name in options.engine or MODULES:
         module = import_module(MODULES[name])
+        if name not in module.ENGINES:
+            console.print(f"{name}: left out, its package is not installed")
+            continue
         if (variable := module.NEEDS.get(name)) and not os.environ.get(variable):
             console.print(f"{name}: left out, {variable} is not set")
             continue

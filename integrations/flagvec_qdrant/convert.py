@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha1
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +24,7 @@ _QDRANT_RRF_K = RRF_K + 1
 # How many times more vectors are compared in full than are wanted, where they are kept in a short form too.
 OVERSAMPLING = 3.0
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
-_POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11")
+_POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11").bytes
 # Keys that every version of Qdrant's JSON path takes without quotes.
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
@@ -69,13 +70,20 @@ class Stage:
 
 
 def point_id(document_id: str) -> str:
-    """Return the UUID under which Qdrant keeps a document, for Qdrant takes no other strings."""
-    return str(uuid.uuid5(_POINT_IDS, document_id))
+    """Return the UUID under which Qdrant keeps a document, for Qdrant takes no other strings.
+
+    It is ``uuid.uuid5`` of the id, which takes three times as long by way of its objects.
+    """
+    digest = bytearray(sha1(_POINT_IDS + document_id.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # the variant of RFC 4122
+    name = digest.hex()
+    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
 
 
 def to_payload(document: Document) -> dict[str, Any]:
     """Return a document as a point's payload, from which `from_payload` makes it again."""
-    return {"id": document.id, "text": document.text, "metadata": dict(document.metadata)}
+    return {"id": document.id, "text": document.text, "metadata": document.metadata}
 
 
 def from_payload(payload: Mapping[str, Any]) -> Document:

@@ -15,6 +15,9 @@ MAX_ID_BYTES = 512
 # never opens that store again.
 MAX_METADATA_DEPTH = 64
 
+# Nearly all are dicts, which are told at once; an abstract class is asked in more time than the rest takes.
+_MAPPINGS = (dict, Mapping)
+
 _TEXT_IDS = uuid.UUID("6ee2ef35-0a4f-5d5b-8ef8-b2e6a2b2f6f1")
 
 
@@ -119,10 +122,9 @@ def _checked_document(document: Document) -> Document:
     name = _checked_id(document.id)
     if not isinstance(document.text, str):
         raise TypeError(f"document {name!r}: text is {type(document.text).__name__}, not str")
-    if not isinstance(document.metadata, Mapping):
+    if not isinstance(document.metadata, _MAPPINGS):
         raise TypeError(f"document {name!r}: metadata is {type(document.metadata).__name__}, not a mapping")
-    metadata = _plain_json(document.metadata, f"document {name!r}: metadata", MAX_METADATA_DEPTH)
-    return Document(name, valid_unicode(document.text), metadata)
+    return Document(name, valid_unicode(document.text), _plain_json(document.metadata, (name,)))
 
 
 def _checked_id(name: Any) -> str:
@@ -137,34 +139,41 @@ def _checked_id(name: Any) -> str:
     return name
 
 
-def _plain_json(value: Any, where: str, levels: int) -> Any:
-    """Return a copy of `value` made of JSON's own types, `where` naming its place in errors."""
-    if levels < 0:
-        raise ValueError(f"{where[:80]}... is nested more than {MAX_METADATA_DEPTH} levels deep")
-    if value is None or isinstance(value, bool):
-        return value
+def _plain_json(value: Any, path: tuple[Any, ...]) -> Any:
+    """Return a copy of `value` made of JSON's own types; `path` is the document's id and the keys that lead here."""
     if isinstance(value, str):
-        if value != valid_unicode(value):
-            raise ValueError(f"{where} is not valid Unicode: it holds a surrogate")
+        if not value.isascii() and value != valid_unicode(value):
+            raise ValueError(f"{_place(path)} is not valid Unicode: it holds a surrogate")
+        return value
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
-            raise ValueError(f"{where} is {value}, over 64 bits: store it as a str")
+            raise ValueError(f"{_place(path)} is {value}, over 64 bits: store it as a str")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {value}, which JSON cannot hold: store None or a str")
+            raise ValueError(f"{_place(path)} is {value}, which JSON cannot hold: store None or a str")
         return value
-    if isinstance(value, Mapping):
-        return {
-            _plain_key(key, where): _plain_json(item, f"{where}[{key!r}]", levels - 1) for key, item in value.items()
-        }
+    if len(path) > MAX_METADATA_DEPTH:
+        raise ValueError(f"{_place(path)[:80]}... is nested more than {MAX_METADATA_DEPTH} levels deep")
+    if isinstance(value, _MAPPINGS):
+        return {_plain_key(key, path): _plain_json(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain_json(item, f"{where}[{index}]", levels - 1) for index, item in enumerate(value)]
-    raise TypeError(f"{where} is {type(value).__name__}; metadata takes None, bool, int, float, str, list and dict")
+        return [_plain_json(item, (*path, index)) for index, item in enumerate(value)]
+    raise TypeError(
+        f"{_place(path)} is {type(value).__name__}; metadata takes None, bool, int, float, str, list and dict"
+    )
 
 
-def _plain_key(key: Any, where: str) -> str:
+def _plain_key(key: Any, path: tuple[Any, ...]) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"{where} has the key {key!r:.80}; metadata keys are str")
-    return str(_plain_json(key, f"a key of {where}", 0))
+        raise TypeError(f"{_place(path)} has the key {key!r:.80}; metadata keys are str")
+    if not key.isascii() and key != valid_unicode(key):
+        raise ValueError(f"a key of {_place(path)} is not valid Unicode: it holds a surrogate")
+    return key
+
+
+def _place(path: tuple[Any, ...]) -> str:
+    name, *keys = path
+    return f"document {name!r}: metadata" + "".join(f"[{key!r}]" for key in keys)
