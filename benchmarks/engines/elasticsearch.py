@@ -14,14 +14,7 @@ import orjson
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
 from elasticsearch import Elasticsearch
-<<<<<<< HEAD
-from flagvec import Document
-=======
-from ready_model import ReadyModel
-from store_subject import StoreSubject
-
 from flagvec import Document, M3Output
->>>>>>> stores
 from flagvec.retrieval.fusion import reciprocal_rank_fusion
 from flagvec_elasticsearch import ElasticsearchStore
 from ready_model import ReadyModel
