@@ -11,6 +11,7 @@ from mini_m3.build import build_mini_m3
 # This file has the client's name, and would be imported in its place while its folder comes first.
 sys.path.append(sys.path.pop(0))
 from elasticsearch import Elasticsearch
+
 from flagvec import BGEM3FlagModel, Document, Weighted
 from flagvec_elasticsearch import ElasticsearchStore
 

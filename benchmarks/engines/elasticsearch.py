@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import orjson
+from elasticsearch import Elasticsearch
 
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
-from elasticsearch import Elasticsearch
 from flagvec import Document, M3Output
 from flagvec.retrieval.fusion import reciprocal_rank_fusion
 from flagvec_elasticsearch import ElasticsearchStore

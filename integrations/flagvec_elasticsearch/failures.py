@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elastic_transport import TlsError, TransportError
-
 from elasticsearch import ApiError
+
 from flagvec.errors import StoreError
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.writing import Refusal

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from elasticsearch import Elasticsearch
+
 from flagvec.errors import StoreError
 from flagvec.retrieval.capabilities import Capabilities
 from flagvec.retrieval.documents import Document, Hit

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from elasticsearch import Elasticsearch
+
 from flagvec_elasticsearch import ElasticsearchStore
 
 

@@ -10,8 +10,8 @@ import uuid
 
 import pytest
 from elastic_transport import ConnectionError
-
 from elasticsearch import Elasticsearch
+
 from flagvec import Document, StoreError
 from flagvec.retrieval.writing import Backoff
 from flagvec_elasticsearch import ElasticsearchStore
