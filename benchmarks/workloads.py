@@ -14,7 +14,7 @@ from torch import nn
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 EXAMPLES = ROOT / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.append(str(EXAMPLES))  # at the end: one of the examples has the name of the Elasticsearch client
 
 from mini_m3.build import build_mini_m3  # noqa: E402  # examples/ is no package
 

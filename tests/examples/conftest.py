@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# As `python examples/demo.py` has it; the examples are no package.
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+# The examples are no package. At the end of the path, as one of them has the name of the Elasticsearch client.
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
 
 from flagvec import BGEM3FlagModel
 from mini_m3.build import build_mini_m3
