@@ -38,7 +38,7 @@ class Layout:
         colbert_field: The field type of the ColBERT vectors.
     """
 
-    dense_index: DenseIndex = "hnsw"
+    dense_index: DenseIndex = "int8_hnsw"
     sparse_field: SparseField = "rank_features"
     colbert_field: ColbertField = "binary"
 

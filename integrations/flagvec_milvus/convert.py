@@ -59,7 +59,7 @@ class Layout:
 
 
 class _Checked(str):
-    """A string that the client sends without a look at each of its characters, which costs 40 ns each.
+    """A string that the client sends without a look at each of its characters, which costs 20 ns each.
 
     pymilvus 3.0 checks the one string of a row as it checks a list of strings (``convert_to_str_array``).
     """

@@ -42,6 +42,12 @@ def test_hits_and_scores_are_those_of_the_reference(golden_store, golden_referen
                 assert score == pytest.approx(expected.own[name][hit.id], abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+async def test_a_search_that_is_awaited_finds_the_same(golden_store, queries, options):
+    for query in queries[:3]:
+        assert await golden_store.asearch(query, **options) == golden_store.search(query, **options)
+
+
 @pytest.mark.parametrize("options", [{"mode": "dense"}, {"mode": "sparse"}, {}], ids=["dense", "sparse", "rrf"])
 def test_hits_come_in_the_order_of_the_reference(golden_store, golden_reference, queries, options):
     for query in queries:

@@ -48,8 +48,9 @@ def fuse(query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions,
     legs = {name: found for name in options.legs if (found := legs.get(name))}
     union = {name for found in legs.values() for name in found}
     if options.representations == options.legs and len(options.legs) == 1:
-        [own] = legs.values() or [{}]
-        return _ranked(own, {options.mode: own}, options)
+        [leg] = options.legs
+        own = legs.get(leg, {})
+        return _ranked(own, {leg: own}, options)
     if options.rerank:
         known = _completed(query, legs, union, options, scores_of)
         colbert = known["colbert"] if "colbert" in query.present else dict.fromkeys(union, 0.0)

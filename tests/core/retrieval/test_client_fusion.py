@@ -20,8 +20,8 @@ scores = st.fixed_dictionaries({name: st.floats(-1, 1) for name in IDS})
 all_scores = st.fixed_dictionaries({name: scores for name in ("dense", "sparse", "colbert")})
 searches = st.sampled_from(
     [{}, {"mode": "dense"}, {"mode": "sparse"}, {"fusion": Weighted()}, {"fusion": Weighted(1, 0.3, 0)},
-     {"fusion": Weighted(0, 0, 1)}, {"fusion": Weighted(1, 0, 1)}, {"rerank": "colbert"},
-     {"mode": "sparse", "rerank": "colbert"}]
+     {"fusion": Weighted(0, 0, 1)}, {"fusion": Weighted(1, 0, 1)}, {"fusion": Weighted(1, 0, 0)},
+     {"fusion": Weighted(0, 2, 0)}, {"rerank": "colbert"}, {"mode": "sparse", "rerank": "colbert"}]
 )  # fmt: skip
 
 

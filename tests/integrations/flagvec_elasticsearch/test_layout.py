@@ -16,14 +16,14 @@ def test_the_schema_is_read_back_from_the_mapping():
 
 @pytest.mark.parametrize(
     "layout",
-    [Layout(), Layout("int8_hnsw", "sparse_vector", "rank_vectors"), Layout("flat"), Layout("bbq_hnsw")],
+    [Layout(), Layout("hnsw", "sparse_vector", "rank_vectors"), Layout("flat"), Layout("bbq_hnsw")],
 )
 def test_the_layout_is_read_back_from_the_mapping(layout):
     assert layout_of(mappings(SCHEMA, layout), SCHEMA, Layout(), "the index") == layout
 
 
 def test_an_index_without_weights_has_the_layout_that_was_wanted():
-    wanted = Layout("hnsw", "sparse_vector", "rank_vectors")
+    wanted = Layout(sparse_field="sparse_vector", colbert_field="rank_vectors")
     assert layout_of(mappings(DENSE_ONLY, Layout()), DENSE_ONLY, wanted, "the index") == wanted
 
 

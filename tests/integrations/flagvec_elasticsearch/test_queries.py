@@ -12,9 +12,14 @@ WORDS = {"term": {"typed.strings": "lang=en"}}
 
 
 def test_the_nearest_vectors_are_looked_for_among_four_times_as_many():
-    knn = queries.nearest(VECTOR, 10, 100, [])["knn"]
-    assert (knn["k"], knn["num_candidates"]) == (10, 400)
+    knn = queries.nearest(VECTOR, 100, 100, [])["knn"]
+    assert (knn["k"], knn["num_candidates"]) == (100, 400)
     assert "filter" not in knn
+
+
+def test_the_candidates_are_those_that_the_index_looks_among_where_they_are_more():
+    knn = queries.nearest(VECTOR, 10, 100, [])["knn"]
+    assert (knn["k"], knn["num_candidates"]) == (10, 100)
 
 
 def test_no_search_looks_among_more_than_elasticsearch_allows():

@@ -51,6 +51,7 @@ def reference(reference_of, seeded):
     "options",
     [
         {"dense_index": "int8_hnsw"},
+        {"dense_index": "hnsw"},
         {"dense_index": "int4_hnsw"},
         {"dense_index": "bbq_hnsw"},
         {"dense_index": "flat"},

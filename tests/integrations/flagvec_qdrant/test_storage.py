@@ -130,6 +130,7 @@ def test_every_profile_ranks_alike_before_and_after_optimizing(seeded, tmp_path,
         assert hits(store) == [[str(number)] for number in range(20)]
 
 
+@pytest.mark.skipif(not hasattr(models, "Memory"), reason="qdrant-client before 1.19 has no memory option")
 def test_a_new_server_is_told_where_vectors_lie_by_memory():
     params = client_schema.vector_params(SCHEMA, PROFILES["balanced"], "1.19.0")
     assert params["dense"].datatype == models.Datatype.FLOAT16
@@ -143,7 +144,7 @@ def test_a_new_server_is_told_where_vectors_lie_by_memory():
 
 def test_an_older_server_is_told_by_on_disk():
     params = client_schema.vector_params(SCHEMA, PROFILES["small"], "1.18.3")
-    assert (params["dense"].memory, params["dense"].on_disk) == (None, True)
+    assert (getattr(params["dense"], "memory", None), params["dense"].on_disk) == (None, True)
     assert params["dense"].quantization_config.binary.always_ram is True
     assert params["colbert"].on_disk is True
     assert client_schema.sparse_params(PROFILES["small"], "1.18.3")["sparse"].index.on_disk is False
@@ -153,6 +154,6 @@ def test_an_older_server_is_told_by_on_disk():
 def test_the_accurate_profile_leaves_places_to_the_server(version):
     params = client_schema.vector_params(SCHEMA, PROFILES["accurate"], version)
     for vector in params.values():
-        assert (vector.memory, vector.on_disk, vector.quantization_config) == (None, None, None)
+        assert vector.model_dump(exclude_none=True).keys().isdisjoint({"memory", "on_disk", "quantization_config"})
     assert params["dense"].datatype is None
     assert client_schema.sparse_params(PROFILES["accurate"], version)["sparse"].index is None
