@@ -28,6 +28,8 @@ BREADTH = {LIMIT: 100, CANDIDATES: 400}
 # Random vectors are the hardest for an index: of 20,000 it finds 97 % of the nearest, and no two indexes the same.
 AGREEMENT = 0.9
 SOURCE = ["text", "metadata"]
+# Both refresh at the end of each write; a refresh now and then besides would give one index more segments to search.
+SETTINGS = {"refresh_interval": -1}
 MAPPING = {
     "properties": {
         "text": {"type": "text", "index": False},
@@ -49,11 +51,10 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
     ours, theirs = (f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2))
     with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
         version = client.info()["version"]["number"]
-        store = ElasticsearchStore(corpus.model, client, ours)
+        store = ElasticsearchStore(corpus.model, client, ours, settings=SETTINGS)
         store.create()
         try:
-            by_hand = ByHand(corpus.model, client, theirs)
-            others = {"by hand": by_hand}
+            others = {"by hand": ByHand(corpus.model, client, theirs)}
             yield Comparison(f"Elasticsearch {version}", StoreSubject(store), others, agreement=AGREEMENT)
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
@@ -66,7 +67,7 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
     with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
         texts = [*(document.text for document in corpus.documents), *corpus.queries]
         model = ReadyModel(texts, M3Output(dense_vecs=corpus.model.encode_corpus(texts)["dense_vecs"]))
-        store = ElasticsearchStore(model, client, ours)
+        store = ElasticsearchStore(model, client, ours, settings=SETTINGS)
         store.create()
         try:
             others = {"langchain-elasticsearch": LangChain(model, client, theirs)}
@@ -119,7 +120,7 @@ class ByHand:
         self.model = model
         self.client = client
         self.index = index
-        client.indices.create(index=index, mappings=MAPPING)
+        client.indices.create(index=index, mappings=MAPPING, settings=SETTINGS)
 
     def write(self, documents: Sequence[Document]) -> None:
         """Send bulk requests, and refresh, as the store does at the end of each call."""

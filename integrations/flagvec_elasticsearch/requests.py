@@ -92,13 +92,27 @@ class Index:
         return [queries.hits(answer) for answer in answers]
 
     def documents(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        """Return those of the documents that are there."""
+        """Return those of the documents that are there.
+
+        Raises:
+            StoreError: One could not be looked for; says why.
+        """
         answer = self._within(timeout).mget(index=self.name, ids=ids, **queries.ONLY_DOCUMENTS)
-        return [convert.to_document(found) for found in answer["docs"] if found.get("found")]
+        for found in answer["docs"]:
+            if "error" in found:
+                raise StoreError(f"{self}: {found['_id']!r} was not read: {error_reason(found['error'])}")
+        return [convert.to_document(found) for found in answer["docs"] if found["found"]]
 
     def count(self, query: Query | None, timeout: float | None) -> int:
-        """Return how many documents a query finds, all for None."""
-        return int(self._within(timeout).count(index=self.name, query=query)["count"])
+        """Return how many documents a query finds, all for None.
+
+        Raises:
+            StoreError: A part of the index did not answer; says why.
+        """
+        answer = self._within(timeout).count(index=self.name, query=query)
+        if failures := answer["_shards"].get("failures"):
+            raise StoreError(f"{self} was not counted: {error_reason(failures[0]['reason'])}")
+        return int(answer["count"])
 
     def delete_where(self, query: Query, timeout: float | None) -> None:
         """Delete what a query finds; of it, what was replaced meanwhile stays.

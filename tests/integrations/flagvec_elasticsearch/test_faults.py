@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 from elastic_transport import ConnectionError
-from elasticsearch import Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 
 from flagvec import Document, StoreError
 from flagvec.retrieval.writing import Backoff
@@ -105,6 +105,15 @@ def test_an_index_that_is_gone_is_not_made_anew_by_a_write(client, index, store)
     with pytest.raises(StoreError, match="does not exist any more"):
         store.delete("1")
     assert not client.indices.exists(index=index)
+
+
+def test_an_index_that_is_closed_says_so(client, index, store):
+    store.add(Document("a", "one two"))
+    client.indices.close(index=index)
+    with pytest.raises(StoreError, match="'a' was not read: index_closed_exception"):
+        store.get("a")
+    with pytest.raises(BadRequestError, match="index_closed_exception"):
+        store.count()
 
 
 def test_a_closed_client_is_named_at_once(index, store, seeded):
