@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
@@ -22,6 +22,9 @@ from flagvec.engine.reductions import first_rows, mean_rows
 from flagvec.engine.tokens import TextTokenizer
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.models import find_model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _DEFAULT_MAX_LENGTH = 512
 _SHORTEST_MAX_LENGTH = 3  # two special tokens and one of the text
@@ -73,6 +76,9 @@ class EmbedderOptions:
 class AbsEmbedder(ABC):
     """A loaded model on one device; `FlagModel` and `BGEM3FlagModel` say what they make of its hidden states.
 
+    It is pickled as the arguments that it was made with, without ``token``: what unpickles it loads the checkpoint
+    again. A deep copy of what holds a model shares the model.
+
     Attributes:
         model: The torch module.
         tokenizer: The transformers tokenizer.
@@ -82,6 +88,13 @@ class AbsEmbedder(ABC):
 
     model: Any
     tokenizer: Any
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        """Note the arguments, which are all that a pickle holds."""
+        embedder = super().__new__(cls)
+        embedder._arguments = arguments, keywords
+        return embedder
 
     def __init__(
         self,
@@ -127,6 +140,13 @@ class AbsEmbedder(ABC):
             self.tokenizer.backend_tokenizer, getattr(self.tokenizer, "truncation_side", "right")
         )
         self._encoder = HiddenStateEncoder(self.checkpoint.backbone, device, self.tokenizer.pad_token_id or 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments, keywords = self._arguments
+        return _made_again, (type(self), arguments, {name: keywords[name] for name in keywords if name != "token"})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     @property
     @abstractmethod
@@ -289,6 +309,10 @@ class AbsEmbedder(ABC):
             return
         if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= width:
             raise ValueError(f"truncate_dim={given!r}: this model's vectors have 1 to {width} dimensions")
+
+
+def _made_again(model_class: type[AbsEmbedder], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> AbsEmbedder:
+    return model_class(*arguments, **keywords)
 
 
 def _with_instruction(instruction: str | None, instruction_format: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import threading
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, get_args
-from weakref import WeakKeyDictionary
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.database import Database
 from flagvec.retrieval.options import check_choice
 from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.turns import turn_of
 from flagvec.retrieval.vectors import ColbertOverflow
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
 _logger = logging.getLogger(__name__)
-
-# Stores, and their threads, may share a model, which takes one call at a time.
-_encoding: WeakKeyDictionary[AbsEmbedder, threading.Lock] = WeakKeyDictionary()
 
 
 class OpenedDatabase(Database):
@@ -36,7 +33,7 @@ class OpenedDatabase(Database):
         self.model = model
         self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
-        self._encoding = _encoding.setdefault(model, threading.Lock())
+        self._encoding = turn_of(model)
         self._opening = threading.Lock()
         self._is_open = False
         self._is_closed = False

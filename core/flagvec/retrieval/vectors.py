@@ -87,7 +87,7 @@ def encode_documents(
         ValueError: A vector that is not finite, not of length 1 or not of the model's dimension, a weight that is not
             finite, a token id that is out of range, or too many ColBERT vectors; names the text.
     """
-    output = _encode(model.encode_corpus, model, texts, representations)
+    output = encode_texts(model.encode_corpus, model, texts, representations)
     return validated(output, names, colbert_limit)
 
 
@@ -95,8 +95,45 @@ def encode_query(
     model: AbsEmbedder, query: str, representations: Collection[str], colbert_limit: ColbertLimit = NO_LIMIT
 ) -> TextVectors:
     """Encode a query, with the model's query instruction; the rest is as in `encode_documents`."""
-    output = _encode(model.encode_queries, model, [query], representations)
+    output = encode_texts(model.encode_queries, model, [query], representations)
     return validated(output, ["the query"], colbert_limit)[0]
+
+
+def encode_texts(
+    encode: Callable[..., Any],
+    model: AbsEmbedder,
+    texts: Sequence[str],
+    representations: Collection[str],
+    **options: Any,
+) -> M3Output:
+    """Return what a model's `encode` gives for texts, the same of every kind of model; not validated.
+
+    Args:
+        encode: ``encode_corpus`` or ``encode_queries`` of the model.
+        model: Any flagvec model that can give `representations`.
+        texts: Documents or queries.
+        representations: Which to encode, of ``dense``, ``sparse`` and ``colbert``.
+        options: Further arguments of `encode`.
+
+    Raises:
+        ValueError: Another number of vectors than texts, or vectors of another dimension than the model says it has.
+    """
+    if model.representations == {"dense"}:
+        output = encode(texts, convert_to_numpy=True, **options)
+        output = output if isinstance(output, M3Output) else M3Output(dense_vecs=output)
+    else:
+        output = M3Output(
+            encode(
+                texts,
+                return_dense="dense" in representations,
+                return_sparse="sparse" in representations,
+                return_colbert_vecs="colbert" in representations,
+                convert_to_numpy=True,
+                **options,
+            )
+        )
+    _check_shapes(output, model, len(texts))
+    return output
 
 
 def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> list[TextVectors]:
@@ -116,26 +153,6 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
         )
         for position, name in enumerate(names)
     ]
-
-
-def _encode(
-    encode: Callable[..., Any], model: AbsEmbedder, texts: Sequence[str], representations: Collection[str]
-) -> M3Output:
-    if model.representations == {"dense"}:
-        output = encode(texts, convert_to_numpy=True)
-        output = output if isinstance(output, M3Output) else M3Output(dense_vecs=output)
-    else:
-        output = M3Output(
-            encode(
-                texts,
-                return_dense="dense" in representations,
-                return_sparse="sparse" in representations,
-                return_colbert_vecs="colbert" in representations,
-                convert_to_numpy=True,
-            )
-        )
-    _check_shapes(output, model, len(texts))
-    return output
 
 
 def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
