@@ -41,6 +41,8 @@ class Comparison:
         store: The adapter.
         others: What it is compared with, by name; each writes to a place of its own.
         modes: In which modes all of them can search.
+        settle: What is done once between writing and searching, untimed, for databases where searching
+            one place takes another time than another, equal one.
         agreement: The least share of documents found that must be the same; indexes are approximate, and equal scores
             at the end of a list may be cut anywhere.
     """
@@ -49,6 +51,7 @@ class Comparison:
     store: Subject
     others: Mapping[str, Subject]
     modes: Sequence[str] = MODES
+    settle: Callable[[], object] = lambda: None
     agreement: float = 0.95
 
 
@@ -89,6 +92,7 @@ def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, 
             written[name] += _seconds(partial(subjects[name].write, part))
     for name in names:
         written[name] += _seconds(subjects[name].finish)
+    comparison.settle()
     took: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in comparison.modes} for name in names}
     for mode in comparison.modes:
         _check_agreement(subjects, corpus.queries, mode, comparison.agreement)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec import scoring
@@ -15,7 +17,8 @@ from flagvec.arguments import checked_batch_size, checked_pairs, checked_texts
 from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signature_of
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
-from flagvec.engine.reductions import strongest_weights, without_first_rows
+from flagvec.engine.overlap import HostCopy
+from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights, without_first_rows
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
 
@@ -171,10 +174,11 @@ class BGEM3FlagModel(AbsEmbedder):
         to_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
         keys = self._asked_for(return_dense, return_sparse, return_colbert_vecs)
         output = self._empty_output(len(texts), keys, "cpu" if to_numpy else self.target_devices[0])
-        for batch in self._hidden_batches(
-            texts, batch_size, max_length, instruction, instruction_format, show_progress
+        reduce = partial(self._reduced, keys=keys, to_numpy=to_numpy)
+        for positions, found in self._results(
+            texts, batch_size, max_length, instruction, instruction_format, show_progress, reduce
         ):
-            self._write(batch, output)
+            _write(positions, found, output)
         if to_numpy:
             output = _as_numpy(output)
         return M3Output({key: value[0] for key, value in output.items()}) if isinstance(sentences, str) else output
@@ -302,26 +306,28 @@ class BGEM3FlagModel(AbsEmbedder):
             output["dense_vecs"] = torch.empty((size, self.dimension), device=device)
         return output
 
-    def _write(self, batch: HiddenBatch, output: M3Output) -> None:
-        """Write what a batch gives into its texts' places in `output`."""
-        if "dense_vecs" in output:
-            vectors = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
-            output["dense_vecs"][batch.positions] = vectors.to(output["dense_vecs"].device)
-        for key, per_text in (("lexical_weights", self._lexical_weights), ("colbert_vecs", self._colbert_vectors)):
-            if key in output:
-                for position, value in zip(batch.positions, per_text(batch), strict=True):
-                    output[key][position] = value
+    def _reduced(self, batch: HiddenBatch, keys: Sequence[str], to_numpy: bool) -> HostCopy:
+        """Return what is asked for of a batch, in tensors that are on their way to where they are wanted."""
+        found = {"lengths": batch.lengths}
+        if "dense_vecs" in keys:
+            found["dense_vecs"] = dense_vectors(
+                batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings
+            )
+        if "lexical_weights" in keys:
+            weights = self.model.sparse_linear(batch.states.float()).squeeze(-1)
+            entries = strongest_weights(weights, batch.token_ids, batch.lengths, self._ids_without_weight)
+            found |= {"token_keys": entries.keys, "token_weights": entries.weights}
+        if "colbert_vecs" in keys:
+            vectors = self._colbert_vectors(batch)
+            # Most of what is copied; in half of the bytes, where the states have no more digits.
+            in_half = vectors.is_cuda and to_numpy and batch.states.dtype is not torch.float32
+            found["colbert_vecs"] = vectors.half() if in_half else vectors
+        return HostCopy(found, staying=() if to_numpy else ("dense_vecs", "colbert_vecs"))
 
-    def _lexical_weights(self, batch: HiddenBatch) -> list[dict[int, float]]:
-        weights = self.model.sparse_linear(batch.states.float()).squeeze(-1)
-        return strongest_weights(weights, batch.token_ids, batch.lengths, self._ids_without_weight).as_dicts()
-
-    def _colbert_vectors(self, batch: HiddenBatch) -> Sequence[Tensor]:
+    def _colbert_vectors(self, batch: HiddenBatch) -> Tensor:
         states = without_first_rows(batch.states, batch.lengths)
-        vectors = self.model.colbert_linear(states.float())[:, : self.colbert_dimension]
-        if self.normalize_embeddings:
-            vectors = nn.functional.normalize(vectors, dim=-1)
-        return torch.split(vectors, (batch.lengths - 1).tolist())
+        vectors: Tensor = self.model.colbert_linear(states.float())[:, : self.colbert_dimension]
+        return nn.functional.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors
 
     def _score_outputs(
         self, q_reps: Mapping[str, Any], p_reps: Mapping[str, Any], weights: Sequence[float] | None = None
@@ -366,6 +372,26 @@ class BGEM3FlagModel(AbsEmbedder):
             token = self.tokenizer.decode([int(token_id)])
             named[token] = max(weight, named.get(token, weight))
         return named
+
+
+def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3Output) -> None:
+    """Write what a batch gave into its texts' places in `output`."""
+    if "dense_vecs" in output:
+        output["dense_vecs"][positions] = found["dense_vecs"]
+    per_text: dict[str, Sequence[Any]] = {}
+    if "lexical_weights" in output:
+        entries = TokenWeights(found["token_keys"], found["token_weights"])
+        per_text["lexical_weights"] = as_dicts(entries, len(positions))
+    if "colbert_vecs" in output:
+        # As float32 of their own: page-locked memory is scarce, and would be held as long as they are.
+        per_text["colbert_vecs"] = torch.split(_unpinned(found["colbert_vecs"]), (found["lengths"] - 1).tolist())
+    for key, values in per_text.items():
+        for position, value in zip(positions, values, strict=True):
+            output[key][position] = value
+
+
+def _unpinned(vectors: Tensor) -> Tensor:
+    return vectors.to(torch.float32, copy=True) if vectors.is_pinned() else vectors
 
 
 def _as_numpy(output: M3Output) -> M3Output:

@@ -6,28 +6,36 @@ import inspect
 import itertools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from flagvec.arguments import checked_batch_size, checked_format, checked_texts
 from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
+from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
 from flagvec.engine.reductions import first_rows, mean_rows
-from flagvec.engine.tokens import TextTokenizer
+from flagvec.engine.tokens import TextTokenizer, TokenIds
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.models import find_model
+from flagvec.upstream_calls import UpstreamCalls
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _DEFAULT_MAX_LENGTH = 512
 _SHORTEST_MAX_LENGTH = 3  # two special tokens and one of the text
+# So many texts are tokenised and put in order of length at a time: batches of even length, and little held.
+_WINDOW = 4_096
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class EmbedderOptions:
         return cls(**keywords)
 
 
-class AbsEmbedder(ABC):
+class AbsEmbedder(UpstreamCalls, ABC):
     """A loaded model on one device; `FlagModel` and `BGEM3FlagModel` say what they make of its hidden states.
 
     It is pickled as the arguments that it was made with, without ``token``: what unpickles it loads the checkpoint
@@ -260,7 +268,7 @@ class AbsEmbedder(ABC):
         r"""Return instruction and text joined by the format; a literal ``\n`` in it is a line break, as upstream."""
         return instruction_format.replace("\\n", "\n").format(instruction, sentence)
 
-    def _hidden_batches(
+    def _results(
         self,
         texts: Sequence[str],
         batch_size: int | None,
@@ -268,7 +276,9 @@ class AbsEmbedder(ABC):
         instruction: str | None,
         instruction_format: str,
         show_progress: bool,
-    ) -> Iterator[HiddenBatch]:
+        reduce: Callable[[HiddenBatch], HostCopy],
+    ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
+        """Yield which texts a batch held, and the tensors that `reduce` made of it."""
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         longest = self.passage_max_length if max_length is None else self._checked_max_length("max_length", max_length)
         if instruction is not None:
@@ -276,12 +286,17 @@ class AbsEmbedder(ABC):
                 raise TypeError(f"instruction takes a str, not {type(instruction).__name__}")
             checked_format("instruction_format", instruction_format)
             texts = [self.get_detailed_instruct(instruction_format, instruction, text) for text in texts]
-        starts = range(0, len(texts), size)
-        token_ids = [ids for start in starts for ids in self._tokenize(texts[start : start + size], longest)]
+        windows = (texts[start : start + _WINDOW] for start in range(0, len(texts), _WINDOW))
+        results = self._encoder.run(self._tokenized(windows, longest), size, reduce)
         with tqdm(total=len(texts), desc="encode", unit="text", disable=not show_progress) as progress:
-            for batch in self._encoder.run(token_ids, size):
-                yield batch
-                progress.update(len(batch.positions))
+            for positions, copy in results if self._encoder.is_on_host else one_behind(results):
+                yield positions, copy.wait()
+                progress.update(len(positions))
+
+    def _tokenized(self, windows: Iterable[Sequence[str]], max_length: int) -> Iterator[list[TokenIds]]:
+        tokenize = partial(self._tokenize, max_length=max_length)
+        # A CPU would only have its cores disturbed.
+        return map(tokenize, windows) if self._encoder.is_on_host else one_ahead(tokenize, windows)
 
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
@@ -337,7 +352,7 @@ def signature_of(model_class: type[AbsEmbedder]) -> list[str]:
     return [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
 
 
-def dense_vectors(batch: HiddenBatch, pooling_method: str, truncate_dim: int | None, normalize: bool) -> torch.Tensor:
+def dense_vectors(batch: HiddenBatch, pooling_method: str, truncate_dim: int | None, normalize: bool) -> Tensor:
     """Return (texts, dimension) float32: pooled, then cut to `truncate_dim`, then normalised, as upstream."""
     pool = mean_rows if pooling_method == "mean" else first_rows
     vectors = pool(batch.states, batch.lengths).float()[:, :truncate_dim]

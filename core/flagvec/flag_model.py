@@ -11,6 +11,8 @@ import torch
 from flagvec.arguments import checked_texts
 from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signature_of
 from flagvec.engine.devices import DeviceLike
+from flagvec.engine.hidden_states import HiddenBatch
+from flagvec.engine.overlap import HostCopy
 
 
 class FlagModel(AbsEmbedder):
@@ -118,11 +120,14 @@ class FlagModel(AbsEmbedder):
         vectors = torch.empty(
             (len(texts), self.dimension), device="cpu" if to_numpy else torch.device(self.target_devices[0])
         )
-        for batch in self._hidden_batches(
-            texts, batch_size, max_length, instruction, instruction_format, show_progress
+
+        def reduce(batch: HiddenBatch) -> HostCopy:
+            found = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
+            return HostCopy({"dense": found}, staying=() if to_numpy else ("dense",))
+
+        for positions, found in self._results(
+            texts, batch_size, max_length, instruction, instruction_format, show_progress, reduce
         ):
-            vectors[batch.positions] = dense_vectors(
-                batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings
-            ).to(vectors.device)
+            vectors[positions] = found["dense"]
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if to_numpy else result

@@ -148,5 +148,3 @@ def _order(stage: convert.Stage, vectors: Mapping[str, Any]) -> Any:
                 models.MultExpression(mult=[factor, name]) for factor, name in zip(factors, names, strict=True)
             ]
             return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults=dict.fromkeys(names, 0.0))
-        case None:
-            return None

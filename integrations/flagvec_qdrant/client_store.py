@@ -18,7 +18,7 @@ from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
 from flagvec.retrieval.writing import Record, Refusal
 from flagvec_qdrant import client_convert, client_schema, convert
 from flagvec_qdrant.client_errors import refusal_of
-from flagvec_qdrant.point_store import FoundPoint, PointStore, ScoredPoint
+from flagvec_qdrant.point_store import FoundPoint, OwnScores, PointStore
 from flagvec_qdrant.storage import FieldType, Storage, check_indexes
 
 if TYPE_CHECKING:
@@ -160,20 +160,17 @@ class QdrantStore(PointStore):
         )
         return [answer]
 
-    def _scored(
+    def _own_scores(
         self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
-    ) -> list[ScoredPoint]:
+    ) -> Mapping[str, OwnScores]:
         if not self._local:
-            return super()._scored(ids, representations, query, timeout)
+            return super()._own_scores(ids, representations, query, timeout)
         # The local mode compares all points before it filters, so that chosen ones are compared here.
         with self._turn:
             records = self.client.retrieve(
-                self.collection_name, list(ids), with_payload=True, with_vectors=list(representations)
+                self.collection_name, list(ids), with_payload=False, with_vectors=list(representations)
             )
-        return [
-            ScoredPoint(str(record.id), record.payload or {}, client_convert.scores(record.vector, query))
-            for record in records
-        ]
+        return {str(record.id): client_convert.scores(record.vector, query) for record in records}
 
     def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:
         with self._turn:

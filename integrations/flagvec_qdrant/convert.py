@@ -55,14 +55,14 @@ class Stage:
     """One stage of a search, as Qdrant nests them.
 
     Args:
-        order: What the points are ordered by; None for any order.
+        order: What the points are ordered by.
         limit: The most points that it passes on.
         sources: The stages whose points it orders; all points of the store if there are none.
         only: If not empty, the ids of the only points that take part. For an outermost stage.
         payload: Whether points come with their payload. For an outermost stage.
     """
 
-    order: Nearest | ReciprocalRanks | WeightedSum | None
+    order: Nearest | ReciprocalRanks | WeightedSum
     limit: int
     sources: tuple[Stage, ...] = ()
     only: tuple[str, ...] = ()
@@ -131,11 +131,9 @@ def ranking(query: TextVectors, options: SearchOptions) -> Stage | None:
     )
 
 
-def details(ids: Sequence[str], representations: Sequence[str]) -> list[Stage]:
-    """Return the stages that give chosen points' payloads, and then their exact scores in each representation."""
-    chosen, count = tuple(ids), len(ids)
-    payloads = Stage(None, count, only=chosen, payload=True)
-    return [payloads, *(Stage(Nearest(name), count, only=chosen) for name in representations)]
+def own_scores(ids: Sequence[str], representations: Sequence[str]) -> list[Stage]:
+    """Return the stages that give chosen points' exact scores, one for each representation."""
+    return [Stage(Nearest(name), len(ids), only=tuple(ids)) for name in representations]
 
 
 def score_scale(representation: str, query: TextVectors) -> float:

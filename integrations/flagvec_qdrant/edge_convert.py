@@ -172,5 +172,3 @@ def _order(stage: convert.Stage, vectors: Mapping[str, Any]) -> Any:
                 for factor, name in zip(factors, names, strict=True)
             ]
             return edge.Formula(edge.Expression.Sum(terms), defaults=dict.fromkeys(names, 0.0))
-        case None:
-            return None

@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
 
+# So many points after the last hit show nearly always whether others tie with it.
+_BEYOND_LAST = 8
+
+# A point's own scores by representation.
+OwnScores = Mapping[str, float]
+
+
 class FoundPoint(NamedTuple):
     """A point of an answer; its payload is empty where none was asked for."""
 
     id: str
     score: float
     payload: Mapping[str, Any]
-
-
-class ScoredPoint(NamedTuple):
-    """A point with its own scores by representation."""
-
-    id: str
-    payload: Mapping[str, Any]
-    scores: Mapping[str, float]
 
 
 class PointStore(HybridStore):
@@ -69,40 +68,53 @@ class PointStore(HybridStore):
         if stage is None:
             return []
         where = native_filter(options.filter, self._TERMS)
+        points = self._best_points(stage, query, where, options)
         if len(options.representations) == 1:
-            # The ranking's score is the representation's own: one request says it all.
-            name = options.representations[0]
-            [points] = self._query([replace(stage, payload=True)], query, where, options.timeout)
+            # The ranking's score is the representation's own.
+            [name] = options.representations
             return [_hit(point, point.score, {name: point.score}) for point in points]
-        [points] = self._query([stage], query, where, options.timeout)
-        if not points:
-            return []
-        last = sorted((point.score for point in points), reverse=True)[: options.limit][-1]
-        best = {point.id: point.score for point in points if point.score >= last}
-        return self._explained(best, query, options)
+        return self._explained(points, query, options) if points else []
 
-    def _explained(self, fused: Mapping[str, float], query: TextVectors, options: SearchOptions) -> list[Hit]:
-        """Return the points with these scores as hits, with their own score in each representation."""
-        scored = [name for name in options.representations if name in query.present]
+    def _best_points(
+        self, stage: convert.Stage, query: TextVectors, where: Any, options: SearchOptions
+    ) -> Sequence[FoundPoint]:
+        """Return a search's best points with their payloads, and the points that tie with the last of them too."""
+        stage = replace(stage, payload=True)
+        if stage.limit <= options.limit:
+            return self._query([stage], query, where, options.timeout)[0]
+        asked = min(options.limit + _BEYOND_LAST, stage.limit)
+        [points] = self._query([replace(stage, limit=asked)], query, where, options.timeout)
+        if len(points) == asked and points[-1].score == points[options.limit - 1].score:
+            [points] = self._query([stage], query, where, options.timeout)
+        if len(points) <= options.limit:
+            return points
+        last = points[options.limit - 1].score
+        return [point for point in points if point.score >= last]
+
+    def _explained(self, points: Sequence[FoundPoint], query: TextVectors, options: SearchOptions) -> list[Hit]:
+        """Return points as hits, with their own score in each representation."""
+        present = [name for name in options.representations if name in query.present]
+        own = self._own_scores([point.id for point in points], present, query, options.timeout)
         hits = []
-        for point in self._scored(list(fused), scored, query, options.timeout):
-            scores = {name: point.scores.get(name, 0.0) for name in options.representations}
-            hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else fused[point.id], scores))
+        for point in points:
+            scores = {name: own.get(point.id, {}).get(name, 0.0) for name in options.representations}
+            hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else point.score, scores))
         return hits
 
-    def _scored(
+    def _own_scores(
         self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
-    ) -> list[ScoredPoint]:
-        """Return those points that are there, each with its exact scores in the model's scale, in one request.
+    ) -> Mapping[str, OwnScores]:
+        """Return the exact scores of points in the model's scale, by their ids, asked for in one request.
 
         A point that has nothing in common with the query in a representation, or no such vector, has no score there.
         """
-        points, *answers = self._query(convert.details(ids, representations), query, None, timeout)
-        own: dict[str, dict[str, float]] = {point.id: {} for point in points}
+        own: dict[str, dict[str, float]] = {name: {} for name in ids}
+        answers = self._query(convert.own_scores(ids, representations), query, None, timeout)
         for name, answer in zip(representations, answers, strict=True):
+            scale = convert.score_scale(name, query)
             for point in answer:
-                own.setdefault(point.id, {})[name] = point.score * convert.score_scale(name, query)
-        return [ScoredPoint(point.id, point.payload, own[point.id]) for point in points]
+                own[point.id][name] = point.score * scale
+        return own
 
     def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         payloads = self._payloads([convert.point_id(name) for name in ids], timeout)
@@ -157,6 +169,6 @@ class PointStore(HybridStore):
         """Return the payloads of `size` points at most from `offset` on, and the offset of the next page if any."""
 
 
-def _hit(point: FoundPoint | ScoredPoint, score: float, scores: Mapping[str, float]) -> Hit:
+def _hit(point: FoundPoint, score: float, scores: Mapping[str, float]) -> Hit:
     document = convert.from_payload(point.payload)
     return Hit(document.id, score, document.text, document.metadata, scores)

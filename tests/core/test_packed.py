@@ -41,8 +41,8 @@ def texts_of(lengths, seed=0):
 
 def states_by_text(encoder, texts, batch_size=256):
     found = {}
-    for batch in encoder.run(texts, batch_size):
-        found.update(zip(batch.positions.tolist(), batch.states.split(batch.lengths.tolist()), strict=True))
+    for positions, batch in encoder.run([texts], batch_size, reduce=lambda batch: batch):
+        found.update(zip(positions.tolist(), batch.states.split(batch.lengths.tolist()), strict=True))
     return [found[position] for position in range(len(texts))]
 
 
@@ -85,11 +85,11 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(packed, monkeyp
     expected = states_by_text(packed, texts)
     forward, failed = packed._forward, []
 
-    def forward_with_little_memory(batch, positions):
+    def forward_with_little_memory(batch):
         if sum(map(len, batch)) > 50:
             failed.append(len(batch))
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(batch, positions)
+        return forward(batch)
 
     monkeypatch.setattr(packed, "_forward", forward_with_little_memory)
     monkeypatch.setattr(packed, "_token_budget", packed._token_budget)
@@ -100,7 +100,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(packed, monkeyp
 
 
 def test_one_text_that_does_not_fit_is_an_error(packed, monkeypatch):
-    def fail(batch, positions):
+    def fail(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(packed, "_forward", fail)
@@ -110,7 +110,7 @@ def test_one_text_that_does_not_fit_is_an_error(packed, monkeypatch):
 
 
 def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
-    def fail(batch, positions):
+    def fail(batch):
         raise RuntimeError("device-side assert")
 
     monkeypatch.setattr(packed, "_forward", fail)

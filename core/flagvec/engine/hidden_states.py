@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack
 from flagvec.engine.prepacked import can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
+
+Reduced = TypeVar("Reduced")
 
 # Architectures whose attention looks at nothing but the text itself, with positions given from outside: these run
 # packed. Others (relative positions, sliding windows, remote code) run padded.
@@ -34,13 +36,11 @@ class HiddenBatch:
         states: (tokens, width), the texts' tokens end to end.
         token_ids: (tokens,) int64, on the same device.
         lengths: (texts,) int64, tokens of each text, on the same device.
-        positions: (texts,) which of the input texts each one is.
     """
 
     states: Tensor
     token_ids: Tensor
     lengths: Tensor
-    positions: NDArray[np.intp]
 
 
 class HiddenStateEncoder:
@@ -64,27 +64,44 @@ class HiddenStateEncoder:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)
 
-    @torch.inference_mode()
-    def run(self, texts: Sequence[TokenIds], batch_size: int) -> Iterator[HiddenBatch]:
-        """Yield the hidden states of all `texts`, longest first, in batches of at most `batch_size` texts.
+    @property
+    def is_on_host(self) -> bool:
+        """Whether the forward pass runs on the CPU, so that nothing can be done beside it."""
+        return self._device.type == "cpu"
+
+    def run(
+        self, windows: Iterable[Sequence[TokenIds]], batch_size: int, reduce: Callable[[HiddenBatch], Reduced]
+    ) -> Iterator[tuple[NDArray[np.intp], Reduced]]:
+        """Run all texts of each window, longest first, in batches of at most `batch_size` texts.
 
         A batch that does not fit into the device's memory is halved and run again, and so are the batches after it.
+
+        Args:
+            windows: The token ids of some texts at a time.
+            batch_size: The most texts in one forward pass.
+            reduce: What is made of a batch, on its device, before the next one runs.
+
+        Yields:
+            Which texts a batch held, counted over all windows, and what `reduce` made of it.
 
         Raises:
             torch.OutOfMemoryError: One text alone does not fit.
         """
-        lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
-        pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
-        while pending:
-            positions = pending.popleft()
-            try:
-                batch = self._forward([texts[position] for position in positions], positions)
-            except torch.OutOfMemoryError:
-                if len(positions) == 1:
-                    raise
-                self._shrink(pending, positions)
-                continue
-            yield batch
+        before = 0
+        for texts in windows:
+            lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
+            pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
+            while pending:
+                positions = pending.popleft()
+                try:
+                    reduced = reduce(self._forward([texts[position] for position in positions]))
+                except torch.OutOfMemoryError:
+                    if len(positions) == 1:
+                        raise
+                    self._shrink(pending, positions)
+                    continue
+                yield positions + before, reduced
+            before += len(texts)
 
     def _shrink(self, pending: deque[NDArray[np.intp]], failed: NDArray[np.intp]) -> None:
         torch.cuda.empty_cache()
@@ -95,10 +112,11 @@ class HiddenStateEncoder:
             middle = (len(positions) + 1) // 2
             pending.extend(half for half in (positions[:middle], positions[middle:]) if len(half))
 
-    def _forward(self, texts: Sequence[TokenIds], positions: NDArray[np.intp]) -> HiddenBatch:
+    @torch.inference_mode()
+    def _forward(self, texts: Sequence[TokenIds]) -> HiddenBatch:
         batch = PackedBatch.of(texts, self._device)
         states = self._packed_states(batch) if self._is_packed else self._padded_states(batch)
-        return HiddenBatch(states, batch.token_ids, batch.starts.diff().long(), positions)
+        return HiddenBatch(states, batch.token_ids, batch.starts.diff().long())
 
     def _packed_states(self, batch: PackedBatch) -> Tensor:
         output = self._backbone(

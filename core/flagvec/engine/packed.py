@@ -21,6 +21,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from flagvec.engine.reductions import text_of_row
+
 _HAS_KERNEL = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
 PACKED_ATTENTION = "flagvec_packed"
@@ -49,9 +51,8 @@ class PackedBatch:
 
     def positions(self, first: int) -> Tensor:
         """Return each token's position in its own text, (tokens,) int64, counted from `first`."""
-        starts = self.starts[:-1].long()
-        counts = self.starts.diff()
-        return torch.arange(first, first + len(self.token_ids), device=starts.device) - starts.repeat_interleave(counts)
+        before = self.starts[:-1][text_of_row(self.starts.diff(), len(self.token_ids))]
+        return torch.arange(first, first + len(self.token_ids), device=before.device) - before
 
 
 def attend(

@@ -7,29 +7,34 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """The distinct tokens of a batch of texts and their weights, text after text.
+    """The tokens of a batch of texts and their weights, in tensors whose sizes do not depend on the weights.
+
+    So a device need not be waited for. Entries come text after text.
 
     Args:
-        token_ids: (entries,) int64, no id twice within a text.
-        weights: (entries,) float32, above zero.
-        counts: (texts,) int64, entries of each text.
+        keys: (tokens,) int64, a text's number in the batch shifted by 32 bits and a token id, no two the same among the
+            entries.
+        weights: (tokens,) float32; what is zero is no entry.
     """
 
-    token_ids: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    counts: NDArray[np.int64]
+    keys: Tensor
+    weights: Tensor
 
-    def as_dicts(self) -> list[dict[int, float]]:
-        """Return one ``{token id: weight}`` a text."""
-        ids, weights = self.token_ids.tolist(), self.weights.tolist()
-        bounds = np.cumsum([0, *self.counts]).tolist()
-        return [dict(zip(ids[start:end], weights[start:end], strict=True)) for start, end in itertools.pairwise(bounds)]
+
+def as_dicts(entries: TokenWeights, texts: int) -> list[dict[int, float]]:
+    """Return one ``{token id: weight}`` a text, of entries on the host."""
+    is_entry = entries.weights.numpy() > 0
+    keys, weights = entries.keys.numpy()[is_entry], entries.weights.numpy()[is_entry].tolist()
+    ids = (keys & 0xFFFFFFFF).tolist()
+    bounds = np.cumsum(np.bincount(keys >> 32, minlength=texts)).tolist()
+    return [
+        dict(zip(ids[start:end], weights[start:end], strict=True)) for start, end in itertools.pairwise([0, *bounds])
+    ]
 
 
 def first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
@@ -40,15 +45,15 @@ def first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
 def mean_rows(packed: Tensor, lengths: Tensor) -> Tensor:
     """Return the mean of each text's rows in float32: (tokens, width) and (texts,) to (texts, width)."""
     sums = packed.new_zeros((len(lengths), packed.shape[1]), dtype=torch.float32)
-    sums.index_add_(0, _text_of_row(lengths), packed.float())
+    sums.index_add_(0, text_of_row(lengths, len(packed)), packed.float())
     return sums / lengths[:, None]
 
 
 def without_first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
     """Return `packed` (tokens, width) without each text's first row."""
-    keep = torch.ones(len(packed), dtype=torch.bool, device=packed.device)
-    keep[lengths.cumsum(0) - lengths] = False
-    return packed[keep]
+    rows = len(packed) - len(lengths)
+    skipped = text_of_row(lengths - 1, rows) + 1
+    return packed[torch.arange(rows, device=packed.device) + skipped]
 
 
 def strongest_weights(weights: Tensor, token_ids: Tensor, lengths: Tensor, excluded_ids: Tensor) -> TokenWeights:
@@ -60,19 +65,18 @@ def strongest_weights(weights: Tensor, token_ids: Tensor, lengths: Tensor, exclu
         lengths: (texts,) int64.
         excluded_ids: Ids to leave out.
     """
-    kept = (weights > 0) & ~torch.isin(token_ids, excluded_ids)
-    text_of_entry = _text_of_row(lengths)[kept]
+    counted = torch.where((weights > 0) & ~torch.isin(token_ids, excluded_ids), weights.float(), 0.0)
     # One integer a (text, token): a token id fits in 32 bits.
-    keys, inverse = torch.unique((text_of_entry << 32) | token_ids[kept], return_inverse=True)
-    strongest = torch.zeros(len(keys), dtype=torch.float32, device=weights.device)
-    strongest.scatter_reduce_(0, inverse, weights[kept].float(), reduce="amax")
+    keys, order = ((text_of_row(lengths, len(token_ids)) << 32) | token_ids).sort()
+    entry = (keys.diff(prepend=keys[:1] - 1) > 0).cumsum(0) - 1
     return TokenWeights(
-        token_ids=(keys & 0xFFFFFFFF).cpu().numpy(),
-        weights=strongest.cpu().numpy(),
-        counts=torch.bincount(keys >> 32, minlength=len(lengths)).cpu().numpy(),
+        keys=torch.zeros_like(keys).scatter_(0, entry, keys),
+        weights=torch.zeros_like(counted).scatter_reduce_(0, entry, counted[order], reduce="amax"),
     )
 
 
-def _text_of_row(lengths: Tensor) -> Tensor:
+def text_of_row(lengths: Tensor, rows: int) -> Tensor:
+    """Return which text each of `rows` rows belongs to, (rows,) int64, for texts of `lengths` rows."""
     texts = torch.arange(len(lengths), device=lengths.device)
-    return texts.repeat_interleave(lengths)
+    # Told how many there are, a device need not be asked.
+    return texts.repeat_interleave(lengths, output_size=rows)

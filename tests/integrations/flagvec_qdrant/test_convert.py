@@ -80,11 +80,9 @@ def test_a_query_without_tokens_leaves_the_empty_legs_out():
     assert ranking(bare, fusion=Weighted()).order == WeightedSum((1 / 3,))
 
 
-def test_details_ask_for_payloads_once_and_for_each_score():
-    payloads, *scores = convert.details(["a", "b"], ["dense", "colbert"])
-    assert payloads == Stage(None, 2, only=("a", "b"), payload=True)
-    assert [(stage.order.vector, stage.limit, stage.only) for stage in scores] == [
-        ("dense", 2, ("a", "b")), ("colbert", 2, ("a", "b")),
+def test_chosen_points_are_scored_in_each_representation():
+    assert convert.own_scores(["a", "b"], ["dense", "colbert"]) == [
+        Stage(Nearest("dense"), 2, only=("a", "b")), Stage(Nearest("colbert"), 2, only=("a", "b")),
     ]  # fmt: skip
 
 

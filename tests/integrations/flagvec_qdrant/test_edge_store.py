@@ -160,3 +160,17 @@ def test_optimizing_changes_no_hit(store):
     after = [store.search(f"word{number}", rerank="colbert") for number in range(90, 110)]
     assert before == after
     assert store.count() == 400
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 8])
+def test_a_tie_at_the_end_of_a_fused_search_is_cut_alike_however_far_is_looked(tmp_path, seeded, monkeypatch, beyond):
+    monkeypatch.setattr("flagvec_qdrant.point_store._BEYOND_LAST", beyond)
+    with QdrantEdgeStore(seeded(), tmp_path / "store") as store:
+        store.create()
+        words = [f"word{number}" for number in range(60)]
+        store.add(Document(f"{number:02}", " ".join(words[:number])) for number in range(1, 60))
+        everything = store.search(" ".join(words), 50, candidates=50)
+        scores = [hit.score for hit in everything]
+        assert len(set(scores)) < len(scores)
+        for limit in range(1, len(everything) + 1):
+            assert store.search(" ".join(words), limit, candidates=50) == everything[:limit]
