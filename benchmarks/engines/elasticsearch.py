@@ -104,7 +104,11 @@ class LangChain:
         from langchain_elasticsearch import ElasticsearchStore as LangChainStore
 
         self.store = LangChainStore(
-            index, client=self.client, strategy=DenseVectorStrategy(), vector_query_field="dense"
+            index,
+            client=self.client,
+            strategy=DenseVectorStrategy(),
+            vector_query_field="dense",
+            num_dimensions=DIMENSION,
         )
 
     def write(self, documents: Sequence[Document]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -21,9 +22,22 @@ from flagvec.engine.overlap import HostCopy
 from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights, without_first_rows
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
+from flagvec.token_pooling import checked_pool_factor, pool_tokens
 
 # The special tokens that upstream leaves out of the lexical weights.
 _TOKENS_WITHOUT_WEIGHT = ("cls_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
+
+
+@dataclass(frozen=True)
+class M3Options(EmbedderOptions):
+    """What `BGEM3FlagModel` takes beyond its signature.
+
+    Args:
+        colbert_pool_factor: How many times fewer ColBERT vectors a document gets: those that are alike become their
+            mean (`flagvec.token_pooling.pool_tokens`; what it costs is in benchmarks/RESULTS.md). Queries keep all.
+    """
+
+    colbert_pool_factor: int = 1
 
 
 class M3Model(nn.Module):
@@ -54,11 +68,12 @@ class BGEM3FlagModel(AbsEmbedder):
             that is lower.
         passage_max_length: The same for documents and for `encode`.
         convert_to_numpy: Give numpy arrays; if False, torch tensors on the model's device.
-        colbert_dim: Rows of the checkpoint's ColBERT head; -1 is the backbone's width.
+        colbert_dim: Length of ColBERT vectors, the first rows of the checkpoint's ColBERT head; -1 is the backbone's
+            width. Shorter ones than a head was trained for take less room and find less, see benchmarks/RESULTS.md.
         return_dense: Give dense vectors, unless a call says otherwise.
         return_sparse: Give lexical weights, unless a call says otherwise.
         return_colbert_vecs: Give ColBERT vectors, unless a call says otherwise.
-        kwargs: The fields of `EmbedderOptions`.
+        kwargs: The fields of `M3Options`.
 
     Raises:
         TypeError: An unknown argument; names the nearest.
@@ -93,6 +108,9 @@ class BGEM3FlagModel(AbsEmbedder):
         return_colbert_vecs: bool = False,
         **kwargs: Any,
     ) -> None:
+        options = M3Options.from_keywords(kwargs, signature_of(BGEM3FlagModel), "BGEM3FlagModel")
+        self.colbert_pool_factor = checked_pool_factor(options.colbert_pool_factor)
+        _check_colbert_dim(colbert_dim)
         super().__init__(
             model_name_or_path,
             pooling_method=pooling_method,
@@ -105,9 +123,9 @@ class BGEM3FlagModel(AbsEmbedder):
             query_max_length=query_max_length,
             passage_max_length=passage_max_length,
             convert_to_numpy=convert_to_numpy,
-            options=EmbedderOptions.from_keywords(kwargs, signature_of(BGEM3FlagModel), "BGEM3FlagModel"),
+            options=options,
         )
-        self.colbert_dim = colbert_dim if colbert_dim > 0 else self.checkpoint.width
+        self.colbert_dim = self.checkpoint.width if colbert_dim == -1 else colbert_dim
         self.return_dense = return_dense
         self.return_sparse = return_sparse
         self.return_colbert_vecs = return_colbert_vecs
@@ -144,6 +162,7 @@ class BGEM3FlagModel(AbsEmbedder):
         instruction: str | None = None,
         instruction_format: str = "{}{}",
         show_progress: bool = False,
+        colbert_pool_factor: int = 1,
     ) -> M3Output:
         """Encode texts as they are, without an instruction unless one is given, in one forward pass a batch.
 
@@ -158,6 +177,7 @@ class BGEM3FlagModel(AbsEmbedder):
             instruction: What is put in front of each text.
             instruction_format: How it is joined to the text, with two ``{}``.
             show_progress: Show a progress bar.
+            colbert_pool_factor: How many times fewer ColBERT vectors a text gets; `encode_corpus` takes the model's.
 
         Returns:
             The representations in the order of the input. ``dense_vecs``: (texts, dimension) float32.
@@ -167,21 +187,32 @@ class BGEM3FlagModel(AbsEmbedder):
 
         Raises:
             TypeError: A text is not a ``str``; names its position.
-            ValueError: ``batch_size`` or ``max_length`` out of range, or no representation asked for.
+            ValueError: ``batch_size``, ``max_length`` or ``colbert_pool_factor`` out of range, or no representation
+                asked for.
             CheckpointError: The checkpoint has no head for what is asked for.
         """
         texts = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
         to_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
         keys = self._asked_for(return_dense, return_sparse, return_colbert_vecs)
         output = self._empty_output(len(texts), keys, "cpu" if to_numpy else self.target_devices[0])
+        pool_factor = checked_pool_factor(colbert_pool_factor)
         reduce = partial(self._reduced, keys=keys, to_numpy=to_numpy)
         for positions, found in self._results(
             texts, batch_size, max_length, instruction, instruction_format, show_progress, reduce
         ):
             _write(positions, found, output)
+            if pool_factor > 1 and "colbert_vecs" in output:
+                self._pool_tokens(positions, output["colbert_vecs"], pool_factor)
         if to_numpy:
             output = _as_numpy(output)
         return M3Output({key: value[0] for key, value in output.items()}) if isinstance(sentences, str) else output
+
+    def encode_corpus(
+        self, corpus: Any, batch_size: int | None = None, max_length: int | None = None, **options: Any
+    ) -> Any:
+        """Do as `AbsEmbedder.encode_corpus` does, with the model's ``colbert_pool_factor``."""
+        options = {"colbert_pool_factor": self.colbert_pool_factor, **options}
+        return super().encode_corpus(corpus, batch_size, max_length, **options)
 
     @overload
     def compute_score(
@@ -282,8 +313,8 @@ class BGEM3FlagModel(AbsEmbedder):
     def _head(self, file_name: str, rows: int, needed: bool) -> nn.Linear | None:
         if not needed and not (self.checkpoint.directory / file_name).is_file():
             return None
-        remedy = "; colbert_dim says how many rows the head has" if file_name == COLBERT_HEAD else ""
-        head = load_head(self.checkpoint.directory, file_name, rows, self.checkpoint.width, remedy)
+        width = self.checkpoint.width
+        head = load_head(self.checkpoint.directory, file_name, rows, width, may_have_more=file_name == COLBERT_HEAD)
         return head.to(self.target_devices[0]).requires_grad_(False)
 
     def _asked_for(self, dense: bool | None, sparse: bool | None, colbert: bool | None) -> list[str]:
@@ -305,6 +336,12 @@ class BGEM3FlagModel(AbsEmbedder):
         if "dense_vecs" in output:
             output["dense_vecs"] = torch.empty((size, self.dimension), device=device)
         return output
+
+    def _pool_tokens(self, positions: NDArray[np.intp], vectors: list[Tensor], pool_factor: int) -> None:
+        for position in positions:
+            rows = vectors[position]
+            pooled = pool_tokens(rows.cpu().numpy(), pool_factor, self.normalize_embeddings)
+            vectors[position] = torch.from_numpy(pooled).to(rows.device)
 
     def _reduced(self, batch: HiddenBatch, keys: Sequence[str], to_numpy: bool) -> HostCopy:
         """Return what is asked for of a batch, in tensors that are on their way to where they are wanted."""
@@ -372,6 +409,14 @@ class BGEM3FlagModel(AbsEmbedder):
             token = self.tokenizer.decode([int(token_id)])
             named[token] = max(weight, named.get(token, weight))
         return named
+
+
+def _check_colbert_dim(colbert_dim: Any) -> None:
+    is_number = isinstance(colbert_dim, int) and not isinstance(colbert_dim, bool)
+    if not is_number or (colbert_dim < 1 and colbert_dim != -1):
+        raise ValueError(
+            f"colbert_dim={colbert_dim!r}: give the length of ColBERT vectors, or -1 for the model's width"
+        )
 
 
 def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3Output) -> None:

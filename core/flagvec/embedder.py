@@ -67,7 +67,7 @@ class EmbedderOptions:
     local_files_only: bool = False
 
     @classmethod
-    def from_keywords(cls, keywords: Mapping[str, Any], signature: Sequence[str], owner: str) -> EmbedderOptions:
+    def from_keywords(cls, keywords: Mapping[str, Any], signature: Sequence[str], owner: str) -> Self:
         """Return the options in `keywords`.
 
         Raises:

@@ -111,8 +111,15 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
 
 
-def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: str = "") -> nn.Linear:
+def load_head(directory: Path, file_name: str, rows: int, columns: int, may_have_more: bool = False) -> nn.Linear:
     """Load a linear head, ``weight`` (rows, columns) and ``bias`` (rows,), as float32.
+
+    Args:
+        directory: The checkpoint's.
+        file_name: The head's.
+        rows: How many rows it has.
+        columns: How wide the hidden states are.
+        may_have_more: Take the first rows of a head that has more, as Matryoshka-trained heads let one.
 
     Raises:
         CheckpointError: The file is missing, damaged, or its tensors have other names or shapes.
@@ -121,14 +128,16 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, remedy: 
     if not path.is_file():
         raise missing_head(directory, file_name)
     state = _reading(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
-    expected = {"weight": (rows, columns), "bias": (rows,)}
     found = _shapes(state)
-    if found != expected:
+    given = max(_rows(found), rows) if may_have_more else rows
+    if found != {"weight": (given, columns), "bias": (given,)}:
+        remedy = "; colbert_dim says how many of a head's rows are used" if may_have_more else ""
+        expected = {"weight": (rows, columns), "bias": (rows,)}
         raise CheckpointError(f"{path} holds {found}, but this model needs {expected}{remedy}")
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise CheckpointError(f"{path} holds NaN or infinite weights")
     head = nn.Linear(columns, rows)
-    head.load_state_dict(state)
+    head.load_state_dict({name: tensor[:rows] for name, tensor in state.items()})
     return head.eval()
 
 
@@ -136,6 +145,13 @@ def _shapes(state: Any) -> Any:
     if not isinstance(state, dict):
         return type(state)
     return {key: tuple(value.shape) if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+
+
+def _rows(shapes: Any) -> int:
+    match shapes:
+        case {"weight": (int(rows), _)}:
+            return rows
+    return 0
 
 
 def missing_head(directory: Path, file_name: str) -> CheckpointError:

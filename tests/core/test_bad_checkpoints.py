@@ -5,6 +5,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -105,11 +106,24 @@ def test_a_head_of_another_shape_is_refused_with_both_shapes(directory, head, sh
 
 def test_a_colbert_head_of_fewer_rows_needs_its_colbert_dim(directory):
     torch.save(torch.nn.Linear(48, 16).state_dict(), directory / "colbert_linear.pt")
-    with pytest.raises(CheckpointError, match="colbert_dim says how many rows the head has"):
+    with pytest.raises(CheckpointError, match="colbert_dim says how many of a head's rows are used"):
         load(directory)
     model = load(directory, colbert_dim=16)
     assert model.colbert_dimension == 16
     assert model.encode("a text")["colbert_vecs"].shape[1] == 16
+
+
+def test_the_first_rows_of_a_colbert_head_give_shorter_vectors(directory):
+    whole, short = load(directory), load(directory, colbert_dim=16)
+    kept = whole.encode("a text")["colbert_vecs"][:, :16]
+    expected = kept / np.linalg.norm(kept, axis=1, keepdims=True)
+    np.testing.assert_allclose(short.encode("a text")["colbert_vecs"], expected, atol=1e-6)
+    assert short.colbert_dimension == 16
+
+
+def test_more_rows_than_a_colbert_head_has_are_refused(directory):
+    with pytest.raises(CheckpointError, match=r"'weight': \(48, 48\).*needs {'weight': \(64, 48\)"):
+        load(directory, colbert_dim=64)
 
 
 @pytest.mark.parametrize("state", [[1, 2], {"weight": torch.zeros(1, 48)}, {"linear.weight": torch.zeros(1, 48)}, {}])

@@ -1,0 +1,59 @@
+"""Fewer ColBERT vectors a document: those that are alike become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Clustering takes the square of this in memory and time, and neighbours are alike more often than what lies far apart.
+_SPAN = 1_024
+
+
+def checked_pool_factor(pool_factor: Any) -> int:
+    """Return `pool_factor`.
+
+    Raises:
+        ValueError: Not a whole number of at least 1.
+    """
+    if not isinstance(pool_factor, int) or isinstance(pool_factor, bool) or pool_factor < 1:
+        raise ValueError(f"colbert_pool_factor={pool_factor!r}: give a whole number, 1 to keep every vector")
+    return pool_factor
+
+
+def pool_tokens(vectors: NDArray[np.float32], pool_factor: int, normalize: bool) -> NDArray[np.float32]:
+    """Return one vector in the place of about `pool_factor` that are alike: the mean of each cluster.
+
+    Hierarchical clustering by Ward's method into as many clusters as there are vectors divided by the factor, as in
+    Clavié, Chaffin and Adams, "Reducing the Footprint of Multi-Vector Retrieval with Minimal Performance Impact via
+    Token Pooling" (arXiv 2409.14683). A text of over 1,024 vectors is clustered in spans of equal size.
+
+    Args:
+        vectors: (tokens, dimension), of one document.
+        pool_factor: How many times fewer vectors to return, 1 and up; rounded so that there is at least one.
+        normalize: Give the means length 1, as the vectors have.
+
+    Returns:
+        (clusters, dimension) float32, in the order in which the clusters begin in the text.
+    """
+    if pool_factor == 1 or len(vectors) < 2:
+        return vectors
+    spans = np.array_split(vectors, -(-len(vectors) // _SPAN))
+    return np.concatenate([_cluster_means(span, max(len(span) // pool_factor, 1), normalize) for span in spans])
+
+
+def _cluster_means(vectors: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    labels = fcluster(linkage(vectors, method="ward"), clusters, criterion="maxclust")
+    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), vectors.shape[1]), dtype=np.float32)
+    np.add.at(sums, members, vectors)
+    if normalize:
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        # Vectors that cancel out have no mean direction: the first stands for them.
+        means = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), vectors[first])
+    else:
+        means = sums / np.bincount(members)[:, None].astype(np.float32)
+    return np.asarray(means[np.argsort(first)], dtype=np.float32)
