@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError
+from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
 from flagvec.m3_output import M3Output
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.fusion import Weighted
@@ -31,6 +31,7 @@ __all__ = [
     "ModelNotFoundError",
     "StoreError",
     "Weighted",
+    "WriteError",
 ]
 
 # The model classes stand on torch, which takes seconds to import: they are loaded when first asked for.

@@ -120,19 +120,24 @@ def _properties(schema: Schema, layout: Layout) -> dict[str, Any]:
         TEXT: {"type": "text", "index": False},
         METADATA: {"type": "object", "enabled": False},
         TYPED: {"properties": {name: {"type": "keyword", "doc_values": False} for name in _TYPED_FIELDS}},
-        DENSE: {
-            "type": "dense_vector",
-            "dims": schema.dimension,
-            "index": True,
-            "similarity": "dot_product",
-            "index_options": _index_options(layout),
-        },
+        DENSE: dense_property(schema.dimension, layout),
     }
     if schema.sparse:
         properties[SPARSE] = _sparse_property(layout.sparse_field)
     if schema.colbert_dimension is not None:
         properties |= _colbert_properties(layout.colbert_field, schema.colbert_dimension)
     return properties
+
+
+def dense_property(dimension: int, layout: Layout) -> dict[str, Any]:
+    """Return the mapping of a field of dense vectors of length 1."""
+    return {
+        "type": "dense_vector",
+        "dims": dimension,
+        "index": True,
+        "similarity": "dot_product",
+        "index_options": _index_options(layout),
+    }
 
 
 def _index_options(layout: Layout) -> dict[str, Any]:

@@ -57,18 +57,33 @@ def sharing_tokens(
         limit: How many documents to find.
         filters: Queries that all hold for the documents that take part.
     """
-    heaviest = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:MOST_QUERY_TOKENS]
     if field_type == "sparse_vector":
-        vector = {str(token): weight for token, weight in heaviest}
+        vector = {str(token): weight for token, weight in _heaviest(weights)}
         clauses = [{"sparse_vector": {"field": fields.SPARSE, "query_vector": vector, "prune": False}}]
     else:
-        clauses = [
-            {"rank_feature": {"field": f"{fields.SPARSE}.{token}", "linear": {}, "boost": weight}}
-            for token, weight in heaviest
-        ]
+        clauses = token_clauses(weights, fields.SPARSE)
     # Beside a filter Elasticsearch asks for no clause to match, unless it is told.
     found: Query = {"should": clauses, "minimum_should_match": 1, "filter": list(filters)}
     return {"query": {"bool": found}, "size": limit}
+
+
+def token_clauses(weights: Mapping[int, float], field: str, share: float = 1.0) -> list[Query]:
+    """Return a query for each of the 512 heaviest tokens, whose scores add up to the dot product of lexical weights.
+
+    Args:
+        weights: Token id to weight.
+        field: The path of the ``rank_features`` that hold the documents' weights.
+        share: What the scores are multiplied by, above 0.
+    """
+    return [
+        {"rank_feature": {"field": f"{field}.{token}", "linear": {}, "boost": share * weight}}
+        for token, weight in _heaviest(weights)
+    ]
+
+
+def _heaviest(weights: Mapping[int, float]) -> list[tuple[int, float]]:
+    """Return the tokens that a query is searched by, with their weights: the 512 heaviest, heaviest first."""
+    return sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:MOST_QUERY_TOKENS]
 
 
 def nearest_of(vector: NDArray[np.float32], ids: Sequence[str], quantised: bool) -> Query:

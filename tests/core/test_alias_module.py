@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,19 +41,50 @@ def path_of(*folders):
 def test_the_alias_serves_flagvecs_classes_without_a_warning(run_python):
     printed = run_python(
         "import FlagEmbedding, flagvec\n"
-        "print(sorted(FlagEmbedding.__all__))\n"
-        "print(all(getattr(FlagEmbedding, name) is getattr(flagvec, name) for name in FlagEmbedding.__all__))\n"
-        "try:\n"
-        "    import FlagEmbedding.inference\n"
-        "except ModuleNotFoundError as error:\n"
-        "    print(error)",
+        "shared = [name for name in FlagEmbedding.__all__ if hasattr(flagvec, name)]\n"
+        "print(shared, all(getattr(FlagEmbedding, name) is getattr(flagvec, name) for name in shared))",
         "-W",
         "error::UserWarning",
     )
-    names, same, error = printed.splitlines()
-    assert names == "['AbsEmbedder', 'BGEM3FlagModel', 'FlagAutoModel', 'FlagModel']"
-    assert same == "True"
-    assert "not a package" in error
+    assert printed.strip() == "['AbsEmbedder', 'BGEM3FlagModel', 'FlagAutoModel', 'FlagModel'] True"
+
+
+@pytest.mark.parametrize(
+    "module, names",
+    [
+        ("inference", ["BGEM3FlagModel", "FlagAutoModel", "FlagModel"]),
+        ("inference.embedder", ["BGEM3FlagModel", "FlagModel"]),
+        ("inference.embedder.encoder_only", ["BGEM3FlagModel", "FlagModel"]),
+    ],
+)
+def test_upstreams_submodules_serve_flagvecs_classes(module, names):
+    found = import_module(f"FlagEmbedding.{module}")
+    assert [getattr(found, name) for name in names] == [getattr(flagvec, name) for name in names]
+
+
+@pytest.mark.parametrize("module", ["FlagEmbedding", "FlagEmbedding.inference"])
+def test_a_reranker_is_refused_with_what_to_use_instead(module):
+    with pytest.raises(ImportError, match=rf"{module} is served by flagvec here, which has no FlagReranker.*rerank="):
+        exec(f"from {module} import FlagReranker")
+
+
+@pytest.mark.parametrize("module", ["FlagEmbedding", "FlagEmbedding.inference.embedder"])
+def test_a_decoder_is_refused_with_what_to_use_instead(module):
+    with pytest.raises(ImportError, match=r"which has no FlagLLMModel.*sentence_transformers\.SentenceTransformer"):
+        exec(f"from {module} import FlagLLMModel")
+
+
+def test_a_name_that_upstream_does_not_have_either_is_missing_as_in_any_module():
+    import FlagEmbedding
+
+    assert not hasattr(FlagEmbedding, "FlagEverything")
+    with pytest.raises(ImportError, match="cannot import name 'FlagEverything'"):
+        from FlagEmbedding import FlagEverything  # noqa: F401
+
+
+def test_a_submodule_that_is_not_served_is_missing_as_in_any_package():
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'FlagEmbedding\.finetune'"):
+        import FlagEmbedding.finetune  # noqa: F401
 
 
 def test_an_installed_flagembedding_wins_in_the_same_folder(run_python, upstream):

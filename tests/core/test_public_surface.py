@@ -13,7 +13,7 @@ CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "Hit", "Weighted",
-    "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError",
+    "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {
     "flagvec_qdrant", "flagvec_milvus", "flagvec_elasticsearch", "flagvec_ray",

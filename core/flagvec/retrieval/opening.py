@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import PurePath
 from types import TracebackType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.database import Database
@@ -48,6 +48,16 @@ class OpenedDatabase(Database):
         if self._found_schema() is None:
             self._create()
         self._open()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds a database that is open in this process, which cannot be pickled: make the "
+            "store where it is used"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # As of a model: a copy of what holds a store shares it.
+        return self
 
     def close(self) -> None:
         """Free what the store object holds; the documents stay. Closing twice is no error."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flagvec.errors import StoreError
+from flagvec.errors import WriteError
 
 _SHOWN_FAILURES = 3
 # The user and password of a URL, and the value of a header or option that carries a secret.
@@ -60,10 +60,10 @@ class WriteReport:
         """Do nothing if every document was written.
 
         Raises:
-            StoreError: Some were not; says how many, and of the first ones why.
+            WriteError: Some were not; says how many, and of the first ones why. Its ``report`` is this.
         """
         if self.failed:
-            raise StoreError(self.summary())
+            raise WriteError(self)
 
     def summary(self) -> str:
         """Return one line: how many documents were written and how many not, and of the first of these why not."""

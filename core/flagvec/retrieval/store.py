@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from flagvec.m3_output import M3Output
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import FilterLike
 from flagvec.retrieval.options import Fusion, Mode, Rerank
@@ -64,6 +65,31 @@ class HybridStore(Verbs):
         return await asyncio.to_thread(
             self.search,
             query,
+            limit,
+            mode=mode,
+            fusion=fusion,
+            rerank=rerank,
+            candidates=candidates,
+            filter=filter,
+            timeout=timeout,
+        )
+
+    async def asearch_vectors(
+        self,
+        vectors: M3Output,
+        limit: int = 10,
+        *,
+        mode: Mode | None = None,
+        fusion: Fusion = "rrf",
+        rerank: Rerank | None = None,
+        candidates: int | None = None,
+        filter: FilterLike | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """Do as `search_vectors` does."""
+        return await asyncio.to_thread(
+            self.search_vectors,
+            vectors,
             limit,
             mode=mode,
             fusion=fusion,

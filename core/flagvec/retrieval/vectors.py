@@ -15,6 +15,7 @@ from flagvec.scoring import with_integer_keys
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
+    from flagvec.retrieval.schema import Schema
 
 # Half precision rounds the length of a unit vector by up to 5e-4.
 LENGTH_TOLERANCE = 1e-3
@@ -24,6 +25,8 @@ SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 LARGEST_TOKEN_ID = 2**32 - 3
 
 ColbertOverflow = Literal["error", "truncate", "pool"]
+
+OUTPUT_KEYS = {"dense": "dense_vecs", "sparse": "lexical_weights", "colbert": "colbert_vecs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,43 @@ def encode_query(
     """Encode a query, with the model's query instruction; the rest is as in `encode_documents`."""
     output = encode_texts(model.encode_queries, model, [query], representations)
     return validated(output, ["the query"], colbert_limit)[0]
+
+
+def query_vectors(
+    output: M3Output,
+    schema: Schema,
+    representations: Sequence[str],
+    colbert_limit: ColbertLimit = NO_LIMIT,
+) -> TextVectors:
+    """Return the ready vectors of a query, validated as those that `encode_query` makes.
+
+    Args:
+        output: What a model gave for one query; what is not in `representations` is left out.
+        schema: What the store holds.
+        representations: What the search uses.
+        colbert_limit: How many ColBERT vectors are kept.
+
+    Raises:
+        TypeError: Something else than a model's output.
+        ValueError: Not one text, a representation that is missing, or what `encode_documents` refuses.
+    """
+    if not isinstance(output, M3Output):
+        raise TypeError(f"vectors takes an M3Output, as encode_queries gives it, not {type(output).__name__}")
+    batch = output.as_batch()
+    if batch.num_texts != 1:
+        raise ValueError(f"vectors holds {batch.num_texts} queries; search for one at a time: vectors[0]")
+    if missing := [name for name in representations if batch[OUTPUT_KEYS[name]] is None]:
+        raise ValueError(
+            f"the search uses {' and '.join(representations)}, but vectors holds no {' and no '.join(missing)}: "
+            "encode the query for all of these, or choose another mode"
+        )
+    batch = M3Output({OUTPUT_KEYS[name]: batch[OUTPUT_KEYS[name]] for name in representations})
+    widths = {"dense": schema.dimension, "colbert": schema.colbert_dimension}
+    for name in set(representations) & widths.keys():
+        shape = np.shape(batch[OUTPUT_KEYS[name]][0])
+        if shape[-1:] != (widths[name],):
+            raise ValueError(f"vectors holds a {name} part of shape {shape}; the store's has {widths[name]} dimensions")
+    return validated(batch, ["the query"], colbert_limit)[0]
 
 
 def encode_texts(

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from flagvec.m3_output import M3Output
 from flagvec.retrieval.batches import batches
 from flagvec.retrieval.documents import Document, Hit, as_documents, checked_ids
 from flagvec.retrieval.filters import All, Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.retrieval.opening import OpenedDatabase
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, checked_timeout, whole_number
 from flagvec.retrieval.reports import FailedWrite, WriteReport
-from flagvec.retrieval.vectors import ColbertLimit, encode_documents, encode_query
+from flagvec.retrieval.vectors import ColbertLimit, TextVectors, encode_documents, encode_query, query_vectors
 from flagvec.retrieval.writing import Record, Refusal, refused, write_request
 
 _logger = logging.getLogger(__name__)
@@ -126,7 +127,51 @@ class Verbs(OpenedDatabase):
         self._open()
         with self._encoding:
             vectors = encode_query(self.model, query, options.representations, self._colbert_limit())
-        return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))[: options.limit]
+        return self._best_first(vectors, options)
+
+    def search_vectors(
+        self,
+        vectors: M3Output,
+        limit: int = 10,
+        *,
+        mode: Mode | None = None,
+        fusion: Fusion = "rrf",
+        rerank: Rerank | None = None,
+        candidates: int | None = None,
+        filter: FilterLike | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """Find the documents that fit a query best whose vectors are ready; the rest is as in `search`.
+
+        Args:
+            vectors: What the model's ``encode_queries`` gave for one query, with all that the search uses.
+            limit: The most hits to return.
+            mode: As in `search`; for dense vectors alone, say ``"dense"``.
+            fusion: As in `search`.
+            rerank: As in `search`.
+            candidates: As in `search`.
+            filter: As in `search`.
+            timeout: As in `search`.
+
+        Raises:
+            TypeError: Something else than a model's output; an option is of a type that it does not take.
+            ValueError: Vectors of several queries, of other dimensions than the store's, not of length 1, or without
+                what the search uses; an option that `search` refuses.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        options = SearchOptions.checked(
+            self.schema,
+            limit=limit,
+            mode=mode,
+            fusion=fusion,
+            rerank=rerank,
+            candidates=candidates,
+            filter=filter,
+            timeout=timeout,
+        )
+        self._open()
+        ready = query_vectors(vectors, self.schema, options.representations, self._colbert_limit())
+        return self._best_first(ready, options)
 
     def get(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
         """Return the documents of these ids, in the order of the ids; an id that is not there is left out.
@@ -208,6 +253,9 @@ class Verbs(OpenedDatabase):
         for batch in batches:
             yield batch
             self._refuse_closed()
+
+    def _best_first(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
+        return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))[: options.limit]
 
     def _add(self, documents: Sequence[Document], timeout: float | None) -> tuple[list[FailedWrite], Refusal | None]:
         """Encode and write one batch; return its failures, and why further batches are hopeless if they are."""

@@ -1,6 +1,8 @@
+import pickle
+
 import pytest
 
-from flagvec import StoreError
+from flagvec import StoreError, WriteError
 from flagvec.retrieval.reports import FailedWrite, WriteReport, without_secrets
 
 
@@ -12,6 +14,15 @@ def test_failures_are_raised_with_their_number_and_the_first_reasons():
     failed = tuple(FailedWrite(name, "too long", retryable=False) for name in "bcdef")
     with pytest.raises(StoreError, match=r"1 of 6 .* 'b': too long; 'c': too long; 'd': too long; and 2 more"):
         WriteReport(("a",), failed).raise_for_failures()
+
+
+def test_the_error_of_failed_writes_holds_the_report_and_is_pickled_with_it():
+    report = WriteReport(("a",), (FailedWrite("b", "too long", retryable=False),))
+    with pytest.raises(WriteError) as raised:
+        report.raise_for_failures()
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert raised.value.report is report
+    assert (again.report, str(again)) == (report, report.summary())
 
 
 @pytest.mark.parametrize(
