@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,17 +37,29 @@ from workloads import (
 
 PEERS = BUILD / "bench-environment"
 PEER_PACKAGES = ("FlagEmbedding==1.4.2", "sentence-transformers", "openvino")
-SWEPT_BATCH_SIZES = (4, 8, 16, 32)
+SWEPT_BATCH_SIZES = (4, 8, 16)
+DEFAULT_BATCH = "FlagEmbedding, default batch"
+WARM_UP_TEXTS = 8
 PLOTTED_LENGTHS = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Texts to encode, and how long they may be in tokens."""
+    """Texts to encode.
+
+    Args:
+        name: What the table calls it.
+        texts: The texts.
+        max_length: How long they may be in tokens.
+        repeats: How often they are encoded in one turn, whose seconds are the median; where once is too short to tell.
+        leaves_out: Labels of contenders that would take too long.
+    """
 
     name: str
     texts: Sequence[str]
     max_length: int
+    repeats: int = 1
+    leaves_out: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -82,10 +94,10 @@ class Process:
         )
         self._read(entry.contender)
 
-    def encode(self, texts: Path, max_length: int, batch_size: int | None) -> dict[str, float]:
-        """Encode once and return ``seconds``, and ``peak_mb`` of memory so far."""
+    def encode(self, texts: Path, max_length: int, batch_size: int | None, repeats: int = 1) -> dict[str, float]:
+        """Encode and return ``seconds``, and ``peak_mb`` of memory so far."""
         assert self._process.stdin is not None
-        request = {"texts": str(texts), "max_length": max_length, "batch_size": batch_size}
+        request = {"texts": str(texts), "max_length": max_length, "batch_size": batch_size, "repeats": repeats}
         print(json.dumps(request), file=self._process.stdin, flush=True)
         return self._read("contender")
 
@@ -122,6 +134,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=("BGE-M3's shape", "mini-M3", "both"), default="both")
     parser.add_argument("--texts", type=int, default=400, help="texts of the bulk workload")
+    parser.add_argument("--long-texts", type=int, default=48, help="texts of the long workload, a multiple of 6")
     parser.add_argument("--turns", type=int, default=3, help="how often each contender encodes each workload")
     parser.add_argument("--half", default="bfloat16", choices=("bfloat16", "float32"), help="the fast precision")
     parser.add_argument("--plot", type=Path, help="where to write a picture of throughput against length")
@@ -135,24 +148,25 @@ def measure_model(console: Console, name: str, checkpoint: Path, pooling: str, a
         Entry("flagvec", "flagvec", half),
         Entry("flagvec, dense only", "flagvec_dense", half),
         Entry("flagvec float32", "flagvec", "float32"),
-        Entry("FlagEmbedding, default batch", "flagembedding", "float32"),
+        Entry(DEFAULT_BATCH, "flagembedding", "float32"),
         *(Entry(f"FlagEmbedding, batch {size}", "flagembedding", "float32", size) for size in SWEPT_BATCH_SIZES),
         Entry("sentence-transformers, dense only", "sentence_transformers", half),
         Entry("OpenVINO", "openvino", half),
         Entry("bare products", "bound", half),
         Entry("bare products float32", "bound", "float32"),
     ]
+    longest = min(LONG_MIX_MAX_LENGTH, 512 if pooling == "mean" else 2_048)
+    size = arguments.long_texts
     workloads = [
         Workload(f"{arguments.texts} texts", bulk_texts(arguments.texts), 512),
-        Workload("one short query", [SHORT_QUERY], 512),
-        Workload(
-            "48 texts up to 2,048 tokens", long_mix(48), min(LONG_MIX_MAX_LENGTH, 512 if pooling == "mean" else 2_048)
-        ),
+        Workload("one short query", [SHORT_QUERY], 512, repeats=30),
+        Workload(f"{size} texts up to {longest:,} tokens", long_mix(size), longest, leaves_out=(DEFAULT_BATCH,)),
     ]
     with running(entries, checkpoint, pooling) as processes:
         for workload in workloads:
-            answers = take_turns(entries, processes, workload, arguments.turns)
-            console.print(as_table(f"{name}: {workload.name}", entries, answers))
+            asked = [entry for entry in entries if entry.label not in workload.leaves_out]
+            answers = take_turns(asked, processes, workload, arguments.turns)
+            console.print(as_table(f"{name}: {workload.name}", asked, answers))
         if arguments.plot:
             plot_lengths(arguments.plot, entries[0], entries[3], processes)
 
@@ -173,22 +187,24 @@ def running(entries: Sequence[Entry], checkpoint: Path, pooling: str) -> Iterato
 def take_turns(
     entries: Sequence[Entry], processes: dict[tuple[str, str], Process], workload: Workload, turns: int
 ) -> list[dict[str, float]]:
-    """Let every entry encode the workload once to warm up and then `turns` times in turn; return the medians."""
-    texts = write_texts(workload.texts)
+    """Let every entry warm up and then encode the workload `turns` times in turn; return the medians."""
+    warm_up = write_texts(workload.texts[:WARM_UP_TEXTS], "warm-up")
+    texts = write_texts(workload.texts, "texts")
+    for entry in entries:
+        processes[entry.contender, entry.precision].encode(warm_up, workload.max_length, entry.batch_size)
     seconds: list[list[float]] = [[] for _ in entries]
     last: list[dict[str, float]] = [{} for _ in entries]
-    for turn in range(turns + 1):
+    for _ in range(turns):
         for position, entry in enumerate(entries):
             process = processes[entry.contender, entry.precision]
-            last[position] = process.encode(texts, workload.max_length, entry.batch_size)
-            if turn:
-                seconds[position].append(last[position]["seconds"])
+            last[position] = process.encode(texts, workload.max_length, entry.batch_size, workload.repeats)
+            seconds[position].append(last[position]["seconds"])
     return [answer | {"seconds": statistics.median(times)} for answer, times in zip(last, seconds, strict=True)]
 
 
-def write_texts(texts: Sequence[str]) -> Path:
+def write_texts(texts: Sequence[str], name: str) -> Path:
     """Write texts where contenders can read them."""
-    path = BUILD / "bench-texts.json"
+    path = BUILD / f"bench-{name}.json"
     path.write_text(json.dumps(list(texts)), encoding="utf-8")
     return path
 
@@ -209,7 +225,7 @@ def as_table(title: str, entries: Sequence[Entry], answers: Sequence[dict[str, f
         seconds = answer["seconds"]
         table.add_row(
             f"{entry.label} ({entry.precision})",
-            f"{seconds:.3f}",
+            f"{seconds:.4f}",
             f"{tokens / seconds:,.0f}",
             f"{seconds / ours:.2f}x",
             f"{bounds[entry.precision] / seconds:.0%}",
@@ -226,7 +242,7 @@ def plot_lengths(path: Path, ours: Entry, peer: Entry, processes: dict[tuple[str
     for entry in (ours, peer):
         rates = []
         for words in PLOTTED_LENGTHS:
-            texts = write_texts(texts_of_length(words, max(4_096 // words, 4)))
+            texts = write_texts(texts_of_length(words, max(4_096 // words, 4)), "texts")
             process = processes[entry.contender, entry.precision]
             seconds = min(process.encode(texts, 512, entry.batch_size)["seconds"] for _ in range(2))
             rates.append(words * max(4_096 // words, 4) / seconds)

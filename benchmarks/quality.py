@@ -1,10 +1,12 @@
-"""What each fast mode costs in quality: MRR@10 and recall@10 of every representation, searched exactly in numpy."""
+"""What each fast or small mode costs in quality: MRR@10 and recall@10, searched exactly in numpy."""
 
 from __future__ import annotations
 
 import argparse
 import gzip
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,40 @@ MODES: dict[str, dict[str, Any]] = {
     "float32": {"use_fp16": False},
     "bfloat16": {"use_fp16": False, "use_bf16": True},
 }
+SMALLER_COLBERT: dict[str, dict[str, Any]] = {
+    "384 dimensions": {},
+    "192 dimensions": {"colbert_dim": 192},
+    "96 dimensions": {"colbert_dim": 96},
+    "48 dimensions": {"colbert_dim": 48},
+    "a half of the vectors": {"colbert_pool_factor": 2},
+    "a third": {"colbert_pool_factor": 3},
+    "a quarter": {"colbert_pool_factor": 4},
+    "a half, 96 dimensions": {"colbert_pool_factor": 2, "colbert_dim": 96},
+}
 RERANKED = 100
+COLBERT = "colbert, of dense's best"
+BYTES_A_NUMBER = 2  # as stores keep them, in float16
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is found.
+
+    Args:
+        rank: MRR@10.
+        recall: Recall@10.
+    """
+
+    rank: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mode's quality by representation, and the bytes of a document's ColBERT vectors on average."""
+
+    quality: Mapping[str, Quality]
+    colbert_bytes: float
 
 
 def main() -> None:
@@ -40,8 +75,10 @@ def main() -> None:
     documents = chosen(
         read(arguments.documents), {name for query in queries for name in query["relevant"]}, arguments.limit
     )
-    found = {mode: measure(documents, queries, options) for mode, options in MODES.items()}
-    Console().print(as_table(found, len(documents), len(queries)))
+    title = f"{len(queries)} queries in {len(documents):,} documents, mini-M3"
+    by_precision = {mode: measure(documents, queries, options) for mode, options in MODES.items()}
+    smaller = {mode: measure(documents, queries, options) for mode, options in SMALLER_COLBERT.items()}
+    Console().print(precision_table(title, by_precision), colbert_table(f"{title}: {COLBERT}", smaller))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -57,10 +94,8 @@ def chosen(documents: list[dict[str, Any]], needed: set[str], limit: int | None)
     return documents if limit is None else [*kept, *others[: max(limit - len(kept), 0)]]
 
 
-def measure(
-    documents: list[dict[str, Any]], queries: list[dict[str, Any]], options: dict[str, Any]
-) -> dict[str, tuple[float, float]]:
-    """Return MRR@10 and recall@10 by representation."""
+def measure(documents: list[dict[str, Any]], queries: list[dict[str, Any]], options: dict[str, Any]) -> Measured:
+    """Return what a model with these options finds."""
     model = BGEM3FlagModel(
         mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True, **options
     )
@@ -72,13 +107,14 @@ def measure(
         "dense": asked["dense_vecs"] @ corpus["dense_vecs"].T,
         "sparse": (_matrix(asked, model) @ _matrix(corpus, model).T).toarray(),
     }
-    scores["colbert, of dense's best"] = _reranked(scores["dense"], asked, corpus)
-    results = {}
+    scores[COLBERT] = _reranked(scores["dense"], asked, corpus)
+    quality = {}
     for name, matrix in scores.items():
         best = np.argsort(-matrix, axis=1, kind="stable")[:, :DEPTH]
         rankings = [[ids[position] for position in row] for row in best]
-        results[name] = mean_reciprocal_rank(rankings, relevant), mean_recall(rankings, relevant)
-    return results
+        quality[name] = Quality(mean_reciprocal_rank(rankings, relevant), mean_recall(rankings, relevant))
+    numbers = sum(vectors.size for vectors in corpus["colbert_vecs"])
+    return Measured(quality, numbers * BYTES_A_NUMBER / len(documents))
 
 
 def _matrix(output: M3Output, model: BGEM3FlagModel) -> csr_array:
@@ -100,16 +136,36 @@ def _reranked(dense: NDArray[np.float32], queries: M3Output, documents: M3Output
     return scores
 
 
-def as_table(found: dict[str, dict[str, tuple[float, float]]], documents: int, queries: int) -> Table:
-    """Return MRR@10 and recall@10 by mode and representation, and how far each mode is from the first."""
-    table = Table(title=f"{queries} queries in {documents:,} documents, mini-M3", title_justify="left")
-    for column in ("representation", "mode", "MRR@10", "recall@10", "MRR against float32"):
-        table.add_column(column)
-    for name, reference in next(iter(found.values())).items():
-        for mode, results in found.items():
-            (rank, recall), difference = results[name], results[name][0] - reference[0]
-            table.add_row(name, mode, f"{rank:.4f}", f"{recall:.4f}", f"{difference:+.4f}")
+def precision_table(title: str, found: Mapping[str, Measured]) -> Table:
+    """Return the quality of each representation by mode, and how far each mode is from the first."""
+    table = _table(title, "representation", "mode", "MRR@10", "recall@10", "MRR against float32")
+    for name, reference in next(iter(found.values())).quality.items():
+        for mode, measured in found.items():
+            quality = measured.quality[name]
+            table.add_row(name, mode, *_numbers(quality), f"{quality.rank - reference.rank:+.4f}")
     return table
+
+
+def colbert_table(title: str, found: Mapping[str, Measured]) -> Table:
+    """Return what smaller ColBERT vectors find and take, and how far each is from the first."""
+    table = _table(title, "vectors", "bytes a document", "MRR@10", "recall@10", "MRR against all")
+    reference = next(iter(found.values())).quality[COLBERT]
+    for mode, measured in found.items():
+        quality = measured.quality[COLBERT]
+        size = f"{measured.colbert_bytes:,.0f}"
+        table.add_row(mode, size, *_numbers(quality), f"{quality.rank - reference.rank:+.4f}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _numbers(quality: Quality) -> tuple[str, str]:
+    return f"{quality.rank:.4f}", f"{quality.recall:.4f}"
 
 
 if __name__ == "__main__":

@@ -177,5 +177,5 @@ class EdgeByHand:
 
 
 ENGINES = {"qdrant-edge": qdrant_edge, "qdrant-local": qdrant_local, "qdrant-server": qdrant_server}
-LARGEST = {"qdrant-local": 2_000}
+LARGEST = {"qdrant-local": 10_000}
 NEEDS = {"qdrant-server": "QDRANT_URL"}
