@@ -1,8 +1,8 @@
 """One contender of `encode.py`: a process that loads a model once and encodes when told to.
 
 Run as ``python contenders.py NAME CHECKPOINT POOLING PRECISION``; it reads one JSON request a line, ``{"texts": file,
-"max_length": tokens, "batch_size": texts or null, "repeats": times}``, encodes, and answers ``{"seconds": ..., "tokens": ...}``. Each
-contender runs in the environment that it needs, and only one of them works at a time.
+"max_length": tokens, "batch_size": texts or null, "repeats": times}``, encodes, and answers ``{"seconds": ...,
+"tokens": ...}``. Each contender runs in the environment that it needs, and only one of them works at a time.
 """
 
 from __future__ import annotations

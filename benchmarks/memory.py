@@ -1,0 +1,63 @@
+"""How much memory `encode_stream` takes over few and over many documents: a process for each number, its peak."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from workloads import BUILD, bulk_texts, mini_m3
+
+BATCH_SIZE = 256
+
+
+def main() -> None:
+    """Measure each number of documents in a process of its own and print the peaks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, nargs="+", default=[2_000, 20_000])
+    parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside is not None:
+        print(peak_megabytes(arguments.inside))
+        return
+    mini_m3(BUILD)
+    table = Table(title="encode_stream, mini-M3, all three outputs", title_justify="left")
+    for column in ("documents", "peak MB", "more than the first"):
+        table.add_column(column, justify="right")
+    peaks = [measured(documents) for documents in arguments.documents]
+    for documents, peak in zip(arguments.documents, peaks, strict=True):
+        table.add_row(f"{documents:,}", f"{peak:,.0f}", f"{peak - peaks[0]:+,.0f}")
+    Console().print(table)
+
+
+def measured(documents: int) -> float:
+    """Return the peak of a process that encodes so many documents."""
+    command = [sys.executable, __file__, "--inside", str(documents)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peak_megabytes(documents: int) -> float:
+    """Encode documents as a stream that nobody holds, and return this process' peak of resident memory."""
+    from flagvec import BGEM3FlagModel
+
+    model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
+    for _ in model.encode_stream(itertools.islice(endless_texts(), documents), batch_size=BATCH_SIZE):
+        pass
+    # ru_maxrss is in kilobytes on Linux.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def endless_texts() -> Iterator[str]:
+    """Yield descriptions without end, no two the same."""
+    for round_, text in ((round_, text) for round_ in itertools.count() for text in bulk_texts(2_000)):
+        yield f"{round_} {text}"
+
+
+if __name__ == "__main__":
+    main()
