@@ -1,0 +1,66 @@
+"""`M3SparseEmbeddings`: a model's lexical weights, for langchain-qdrant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from langchain_qdrant import SparseEmbeddings, SparseVector
+
+from langchain_flagvec.views import SparseView
+
+
+class M3SparseEmbeddings(SparseView, SparseEmbeddings):
+    """A model's lexical weights as Qdrant's sparse vectors: token ids and weights, in the order of the tokens.
+
+    The ``a`` methods do the same in a worker thread. With `FlagEmbeddings` of the same model at its side, a text goes
+    through the model once for both.
+
+    Args:
+        model: A loaded `BGEM3FlagModel`.
+        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+        show_progress: Show a progress bar while documents are encoded.
+
+    Raises:
+        TypeError: The model is none.
+        ValueError: The model gives no lexical weights, or a ``batch_size`` below 1.
+
+    Example:
+        >>> from flagvec import BGEM3FlagModel
+        >>> from langchain_flagvec import FlagEmbeddings
+        >>> from langchain_qdrant import QdrantVectorStore, RetrievalMode
+        >>> model = BGEM3FlagModel("bge-m3")
+        >>> store = QdrantVectorStore.from_texts(
+        ...     ["Bread is baked in an oven.", "Rice is cooked in water."],
+        ...     FlagEmbeddings(model),
+        ...     sparse_embedding=M3SparseEmbeddings(model),
+        ...     retrieval_mode=RetrievalMode.HYBRID,
+        ...     location=":memory:",
+        ... )
+        >>> store.similarity_search("Bread is baked in an oven.", k=1)[0].page_content
+        'Bread is baked in an oven.'
+    """
+
+    def embed_documents(self, texts: list[str]) -> list[SparseVector]:
+        """Return a sparse vector for each document, empty where no token has a weight.
+
+        Args:
+            texts: Documents; an empty list gives an empty one.
+
+        Raises:
+            TypeError: A bare str, or an item that is no str; names its position.
+            ValueError: A weight that is not finite; names the text by its position.
+        """
+        return [_vector(weights) for weights in self._document_weights(texts)]
+
+    def embed_query(self, text: str) -> SparseVector:
+        """Return the sparse vector of a query, as `embed_documents` returns those of documents.
+
+        Raises:
+            TypeError: The query is no str.
+            ValueError: A weight that is not finite.
+        """
+        return _vector(self._query_weights(text))
+
+
+def _vector(weights: Mapping[int, float]) -> SparseVector:
+    return SparseVector(indices=list(weights), values=list(weights.values()))

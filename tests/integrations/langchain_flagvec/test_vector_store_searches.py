@@ -1,0 +1,266 @@
+"""`FlagVectorStore` on every store: searches, relevance and diversity."""
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+from langchain_core.vectorstores.utils import maximal_marginal_relevance as langchain_mmr
+
+from flagvec import Weighted
+from flagvec.retrieval.filters import NativeFilter
+from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.schema import Schema
+from flagvec_qdrant import QdrantEdgeStore
+from langchain_flagvec import FlagVectorStore
+from langchain_flagvec.diversity import maximal_marginal_relevance
+from langchain_flagvec.relevance import relevance_of
+
+SEARCHES = {
+    "dense": {"mode": "dense"},
+    "sparse": {"mode": "sparse"},
+    "rrf": {},
+    "rrf of few candidates": {"candidates": 10},
+    "weighted": {"fusion": Weighted()},
+    "rerank": {"rerank": "colbert", "candidates": 15},
+}
+ALL = Schema("all", 16, sparse=True, colbert_dimension=16)
+
+
+@pytest.fixture
+def vector_store(golden_store):
+    return FlagVectorStore(golden_store)
+
+
+@pytest.fixture
+def recipes(store):
+    """A store of seeded vectors, with metadata."""
+    vector_store = FlagVectorStore(store)
+    vector_store.add_texts(["warm soup", "cold soup", "cold rice"], [{"n": 1}, {"n": 2}, {"n": 3}], ids=["a", "b", "c"])
+    return vector_store
+
+
+def in_metadata(document):
+    return document.metadata["n"]
+
+
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+async def test_a_search_finds_what_the_store_finds(vector_store, queries, options):
+    for query in queries[:2]:
+        hits = vector_store.store.search(query, 5, **options)
+        documents = [Document(hit.text, id=hit.id, metadata=hit.metadata) for hit in hits]
+        assert vector_store.similarity_search(query, 5, **options) == documents
+        assert await vector_store.asimilarity_search(query, k=5, **options) == documents
+        for scored in (
+            vector_store.similarity_search_with_score(query, 5, **options),
+            await vector_store.asimilarity_search_with_score(query, k=5, **options),
+        ):
+            assert [document for document, _ in scored] == documents
+            # numpy, in Qdrant's local mode, rounds by where an array happens to lie.
+            assert [score for _, score in scored] == pytest.approx([hit.score for hit in hits], abs=1e-6)
+
+
+def test_what_the_constructor_says_holds_unless_a_call_says_otherwise(recipes):
+    sparse = FlagVectorStore(recipes.store, mode="sparse")
+    assert [document.id for document in sparse.similarity_search("warm")] == ["a"]
+    assert len(sparse.similarity_search("warm", mode="dense")) == 3
+    assert len(sparse.similarity_search("warm", mode="dense", k=2)) == 2
+
+
+async def test_a_filter_chooses_on_every_way_to_search(recipes):
+    chosen = {"filter": {"n": {"gte": 2}}}
+    vector = recipes.embeddings.embed_query("warm soup")
+    for found in [
+        recipes.similarity_search("warm soup", **chosen),
+        await recipes.asimilarity_search("warm soup", **chosen),
+        recipes.similarity_search_by_vector(vector, **chosen),
+        await recipes.asimilarity_search_by_vector(vector, **chosen),
+        recipes.max_marginal_relevance_search("warm soup", **chosen),
+        recipes.max_marginal_relevance_search_by_vector(vector, **chosen),
+        [document for document, _ in recipes.similarity_search_with_relevance_scores("warm soup", **chosen)],
+        recipes.as_retriever(search_kwargs=chosen).invoke("warm soup"),
+    ]:
+        assert sorted(map(in_metadata, found)) == [2, 3]
+
+
+def test_a_native_filter_is_passed_on(tmp_path, seeded):
+    from qdrant_edge import FieldCondition, Filter, MatchValue
+
+    with QdrantEdgeStore(seeded(), tmp_path / "index") as store:
+        store.create()
+        vector_store = FlagVectorStore(store)
+        vector_store.add_texts(["warm soup", "cold soup"], [{"n": 1}, {"n": 2}])
+        native = NativeFilter(Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(2))]))
+        assert [in_metadata(found) for found in vector_store.similarity_search("soup", filter=native)] == [2]
+
+
+async def test_a_search_by_vector_is_a_dense_one_whatever_the_vectors_length(vector_store, queries):
+    for query in queries[:2]:
+        expected = vector_store.similarity_search(query, 5, mode="dense")
+        vector = vector_store.embeddings.embed_query(query)
+        assert vector_store.similarity_search_by_vector(vector, 5) == expected
+        assert vector_store.similarity_search_by_vector([3 * number for number in vector], 5) == expected
+        assert await vector_store.asimilarity_search_by_vector(np.array(vector), k=5) == expected
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        ([0.0] * 16, "length 0"),
+        ([float("nan")] * 16, "length nan"),
+        ([1.0] * 8, "16 dimensions"),
+        ([], "one vector"),
+        ([[1.0] * 16], "one vector"),
+    ],
+)
+def test_a_vector_without_a_direction_in_the_store_is_refused(recipes, vector, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.similarity_search_by_vector(vector)
+
+
+def test_bad_options_are_named(recipes):
+    for search in (
+        recipes.similarity_search,
+        recipes.similarity_search_with_relevance_scores,
+        recipes.max_marginal_relevance_search,
+    ):
+        with pytest.raises(ValueError, match="k=0"):
+            search("soup", k=0)
+        with pytest.raises(TypeError, match="modus"):
+            search("soup", modus="dense")
+        with pytest.raises(ValueError, match="mode='dens'"):
+            search("soup", mode="dens")
+        with pytest.raises(TypeError, match="query takes a str, not NoneType"):
+            search(None)
+    with pytest.raises(ValueError, match="mode='dens'"):
+        FlagVectorStore(recipes.store, mode="dens")
+    with pytest.raises(ValueError, match="fetch_k=0"):
+        recipes.max_marginal_relevance_search("soup", fetch_k=0)
+    for share, error in ((1.5, ValueError), (float("nan"), ValueError), ("high", TypeError)):
+        with pytest.raises(error, match="lambda_mult"):
+            recipes.max_marginal_relevance_search("soup", lambda_mult=share)
+
+
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+async def test_relevance_is_between_0_and_1_and_keeps_the_order(vector_store, queries, options):
+    for query in queries[:3]:
+        scored = vector_store.similarity_search_with_score(query, 8, **options)
+        relevant = vector_store.similarity_search_with_relevance_scores(query, 8, **options)
+        assert [document for document, _ in relevant] == [document for document, _ in scored]
+        relevances = [relevance for _, relevance in relevant]
+        assert relevances == sorted(relevances, reverse=True)
+        assert all(0 <= relevance <= 1 for relevance in relevances)
+        awaited = await vector_store.asimilarity_search_with_relevance_scores(query, 8, **options)
+        assert [document for document, _ in awaited] == [document for document, _ in scored]
+        assert [relevance for _, relevance in awaited] == pytest.approx(relevances, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "score", "relevance"),
+    [
+        ({"mode": "dense"}, 1.0000001, 1.0),
+        ({"mode": "dense"}, 0.0, 0.5),
+        ({"mode": "dense"}, -1.0, 0.0),
+        ({"mode": "dense", "rerank": "colbert"}, 0.5, 0.75),
+        ({"fusion": Weighted()}, 0.5, 0.75),
+        ({"fusion": Weighted()}, 1.5, 1.0),
+        ({"mode": "sparse"}, 0.0, 0.0),
+        ({"mode": "sparse"}, 1.0, 0.5),
+        ({}, 2 / 61, 1.0),
+        ({}, 1 / 61, 0.5),
+    ],
+)
+def test_relevance_is_said_for_each_kind_of_score(options, score, relevance):
+    assert relevance_of(SearchOptions.checked(ALL, **options))(score) == pytest.approx(relevance, abs=1e-9)
+
+
+def test_a_text_itself_is_fully_relevant(vector_store, texts):
+    for options in ({"mode": "dense"}, {"rerank": "colbert"}, {}):
+        [(document, relevance)] = vector_store.similarity_search_with_relevance_scores(texts[1], 1, **options)
+        assert (document.page_content, relevance) == (texts[1], pytest.approx(1, abs=1e-3))
+    assert vector_store._select_relevance_score_fn()(2 / 61) == 1
+
+
+def test_a_threshold_leaves_out_what_is_less_relevant(recipes):
+    found = recipes.similarity_search_with_relevance_scores("warm soup", mode="sparse", score_threshold=0.2)
+    assert [document.id for document, _ in found] == ["a"]
+    retriever = recipes.as_retriever(
+        search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.2, "mode": "sparse"}
+    )
+    assert [document.id for document in retriever.invoke("warm soup")] == ["a"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_diverse_hits_are_those_that_langchain_would_choose(vector_store, queries, share):
+    embeddings = vector_store.embeddings
+    for query in queries[:3]:
+        candidates = vector_store.similarity_search(query, 12)
+        vectors = embeddings.embed_documents([document.page_content for document in candidates])
+        asked = np.array(embeddings.embed_query(query))
+        expected = [candidates[position] for position in langchain_mmr(asked, vectors, share, k=5)]
+        found = vector_store.max_marginal_relevance_search(query, 5, fetch_k=12, lambda_mult=share)
+        assert found == expected
+
+
+async def test_diverse_hits_near_a_vector_are_chosen_among_dense_ones(vector_store, queries):
+    vector = vector_store.embeddings.embed_query(queries[0])
+    expected = vector_store.max_marginal_relevance_search(queries[0], 5, 12, mode="dense")
+    assert vector_store.max_marginal_relevance_search_by_vector(vector, 5, 12) == expected
+    assert await vector_store.amax_marginal_relevance_search_by_vector(vector, 5, 12) == expected
+    assert await vector_store.amax_marginal_relevance_search(queries[0], 5, 12, mode="dense") == expected
+
+
+def test_candidates_are_at_least_as_many_as_documents_are_wanted(vector_store, queries):
+    assert len(vector_store.max_marginal_relevance_search(queries[0], k=25)) == 25
+
+
+def test_the_constructors_candidates_grow_with_what_a_call_wants(vector_store, queries):
+    narrow = FlagVectorStore(vector_store.store, candidates=5)
+    assert len(narrow.max_marginal_relevance_search(queries[0], k=8)) == 8
+    assert len(narrow.similarity_search(queries[0], k=8)) == 8
+    assert len(narrow.similarity_search_by_vector(narrow.embeddings.embed_query(queries[0]), k=8)) == 8
+    with pytest.raises(ValueError, match="candidates=5: at least 8"):
+        narrow.similarity_search(queries[0], k=8, candidates=5)
+
+
+def test_diverse_hits_are_chosen_among_what_the_search_finds(recipes):
+    found = recipes.max_marginal_relevance_search("warm soup", mode="sparse")
+    assert sorted(document.id for document in found) == ["a", "b"]
+
+
+def test_an_empty_store_has_no_diverse_hits(store):
+    vector_store = FlagVectorStore(store)
+    assert vector_store.max_marginal_relevance_search("soup") == []
+    assert vector_store.max_marginal_relevance_search_by_vector([1.0] + [0.0] * 15) == []
+
+
+def test_a_diverse_search_encodes_the_query_once_and_the_candidates_together(recipes, monkeypatch):
+    model, calls = recipes.store.model, []
+
+    def recorded(name, encode):
+        def record(texts, *arguments, **options):
+            calls.append((name, len(texts)))
+            return encode(texts, *arguments, **options)
+
+        return record
+
+    for name in ("encode_queries", "encode_corpus"):
+        monkeypatch.setattr(model, name, recorded(name, getattr(model, name)))
+    recipes.max_marginal_relevance_search("soup", 2, rerank="colbert")
+    assert calls == [("encode_queries", 1), ("encode_corpus", 3)]
+
+
+def test_diversity_of_no_documents_and_of_fewer_than_wanted():
+    rows = np.eye(3, dtype=np.float32)
+    assert maximal_marginal_relevance(rows[0], rows[:0], 4, 0.5) == []
+    assert maximal_marginal_relevance(rows[1], rows, 9, 0.5) == [1, 0, 2]
+
+
+@pytest.mark.parametrize("search_type", ["similarity", "mmr", "similarity_score_threshold"])
+async def test_each_type_of_retriever_finds_the_same_awaited_or_not(recipes, search_type):
+    options = {"k": 2, **({"score_threshold": 0.1} if "threshold" in search_type else {})}
+    retriever = recipes.as_retriever(search_type=search_type, search_kwargs=options)
+    found = retriever.invoke("warm soup")
+    assert (found[0].id, len(found)) == ("a", 2)
+    assert await retriever.ainvoke("warm soup") == found
+    assert recipes.search("warm soup", search_type, **options) == found
+    assert await recipes.asearch("warm soup", search_type, **options) == found
+    assert {"FlagVectorStore", "FlagEmbeddings"} <= set(retriever.tags)
