@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPAT := $(basename $(notdir $(wildcard tests/compat/*.txt)))
+compat_folders = $(shell sed -n 's|^-r \(.*\)/requirements.txt$$|tests/compat/\1|p' tests/compat/$(1).txt)
 
-.PHONY: help demo test test-servers check format bench clean
+.PHONY: help demo test test-compat test-servers check format bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +16,11 @@ demo: $(READY)  ## Index real documents and search them, offline, in an embedded
 
 test: $(READY)  ## Run the tests
 	$(BIN)/pytest -n auto --dist loadfile
+
+test-compat: $(COMPAT:%=test-compat-%)  ## Run the tests with packages that want other versions, each in an environment for it
+
+test-compat-%: build/compat/%/.ready
+	build/compat/$*/bin/pytest -n auto --dist loadfile $(call compat_folders,$*)
 
 test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run the integration tests on them, stop them
 	docker compose -f docker-compose.test.yml up --detach --wait
@@ -40,4 +47,14 @@ clean:  ## Delete the environment and everything built
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A version that the requirements pin stands in place of the one in constraints.txt.
+.PRECIOUS: build/compat/%/.ready
+.SECONDEXPANSION:
+build/compat/%/.ready: tests/compat/%.txt pyproject.toml constraints.txt \
+		$$(addsuffix /requirements.txt,$$(call compat_folders,$$*))
+	$(PYTHON) -m venv --clear $(@D)
+	sed -n 's/^\([A-Za-z0-9-]*==\).*/^\1/p' $(filter tests/%,$^) | grep -v -f - constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt -r $<
 	@touch $@

@@ -188,7 +188,7 @@ def take_turns(
     entries: Sequence[Entry], processes: dict[tuple[str, str], Process], workload: Workload, turns: int
 ) -> list[dict[str, float]]:
     """Let every entry warm up and then encode the workload `turns` times in turn; return the medians."""
-    warm_up = write_texts(workload.texts[:WARM_UP_TEXTS], "warm-up")
+    warm_up = write_texts(bulk_texts(WARM_UP_TEXTS), "warm-up")
     texts = write_texts(workload.texts, "texts")
     for entry in entries:
         processes[entry.contender, entry.precision].encode(warm_up, workload.max_length, entry.batch_size)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModel
 
 from flagvec.engine.hidden_states import HiddenStateEncoder, first_position
-from flagvec.engine.packed import PackedBatch, can_pack, runs_of_equal_length
+from flagvec.engine.packed import PackedBatch, can_pack, even_number, runs_of_equal_length
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -121,6 +121,25 @@ def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
 def test_positions_start_anew_with_each_text():
     batch = PackedBatch.of(texts_of([3, 1, 2]), CPU)
     assert batch.positions(2).tolist() == [2, 3, 4, 2, 2, 3]
+
+
+def test_filling_belongs_to_no_text():
+    batch = PackedBatch.of(texts_of([3, 1]), CPU).filled_up(8, padding_id=1)
+    assert batch.token_ids[4:].tolist() == [1, 1, 1, 1]
+    assert batch.lengths == [3, 1]
+    assert batch.positions(2).tolist() == [2, 3, 4, 2, 2, 2, 2, 2]
+
+
+@given(st.integers(1, 100_000))
+def test_few_rows_are_added_and_few_numbers_come_out(tokens):
+    rows = even_number(tokens)
+    assert tokens <= rows < max(tokens * 33 / 32, tokens + 8)
+    assert even_number(rows) == rows
+
+
+def test_a_full_batch_has_few_numbers_of_rows():
+    assert {even_number(tokens) for tokens in range(3_900, 4_097)} == {3_904, 3_968, 4_032, 4_096}
+    assert len({even_number(tokens) for tokens in range(1, 4_097)}) < 200
 
 
 def test_roberta_counts_positions_from_behind_its_padding(checkpoint):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack
+from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack, even_number
 from flagvec.engine.prepacked import can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
@@ -58,7 +58,8 @@ class HiddenStateEncoder:
         self._padding_id = padding_id
         self._token_budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype)
-        if can_prepack(device, backbone.dtype):
+        self._is_prepacked = can_prepack(device, backbone.dtype)
+        if self._is_prepacked:
             prepack_linear_layers(backbone)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
@@ -119,10 +120,13 @@ class HiddenStateEncoder:
         return HiddenBatch(states, batch.token_ids, batch.starts.diff().long())
 
     def _packed_states(self, batch: PackedBatch) -> Tensor:
+        tokens = len(batch.token_ids)
+        if self._is_prepacked:
+            batch = batch.filled_up(even_number(tokens), self._padding_id)
         output = self._backbone(
             input_ids=batch.token_ids[None], position_ids=batch.positions(self._first_position)[None], packed=batch
         )
-        return output.last_hidden_state[0]  # type: ignore[no-any-return]  # transformers is not typed
+        return output.last_hidden_state[0, :tokens]  # type: ignore[no-any-return]  # transformers is not typed
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:
         lengths = batch.starts.diff()

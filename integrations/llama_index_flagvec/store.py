@@ -1,0 +1,295 @@
+"""`FlagVectorStore`: any of flagvec's stores as LlamaIndex's vector store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+
+from flagvec.retrieval.documents import Document, Hit
+from flagvec.retrieval.filters import Any_, Not
+from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions
+from flagvec.retrieval.reports import WriteReport
+from flagvec.retrieval.store import HybridStore
+from llama_index_flagvec.deferred_embedding import DeferredEmbedding
+from llama_index_flagvec.diversity import diverse
+from llama_index_flagvec.failures import NodesNotWritten
+from llama_index_flagvec.nodes import DOCUMENT_ID, as_documents, to_node
+from llama_index_flagvec.queries import Defaults, Search, search_of
+from llama_index_flagvec.selection import chosen, unwanted
+
+_EVERYTHING = Not(Any_(()))
+
+
+class FlagVectorStore(BasePydanticVectorStore):
+    """LlamaIndex's nodes in any of flagvec's stores, found by hybrid search.
+
+    The store encodes nodes and queries itself, once each, for all that it holds of them. So no index need embed
+    anything: give it `embed_model`. Nodes come back as they were added, but for their embedding.
+
+    The modes of a query are these searches, for ``similarity_top_k`` nodes unless said otherwise:
+
+    - ``default``: that of `default_mode`.
+    - ``hybrid``: dense and sparse, fused as `fusion` says; with ``alpha`` by ``Weighted(dense=alpha,
+      sparse=1 - alpha)``, so that 1 is dense alone. Each leg finds as many candidates; ``sparse_top_k`` says how many.
+      ``hybrid_top_k``, where given, is the number of nodes. Both hold for ``default`` where that is hybrid.
+    - ``semantic_hybrid``: hybrid, then ordered by ColBERT.
+    - ``sparse`` and ``text_search``: by lexical weights; ``sparse_top_k``, where given, is the number of nodes.
+    - ``mmr``: dense, then chosen from by maximal marginal relevance, which encodes what it chooses from again.
+    - ``svm``, ``linear_regression`` and ``logistic_regression`` are refused: no database gives all vectors out.
+
+    A node's similarity is the score of `flagvec.retrieval.documents.Hit`, and for ``mmr`` the marginal relevance. With
+    ``"rrf"`` it is 0.033 at most, so that a ``similarity_cutoff`` wants another fusion, or dense search. Each query
+    takes further options as ``vector_store_kwargs`` of a retriever: ``fusion``, ``rerank``, ``candidates`` and
+    ``timeout`` as ``HybridStore.search`` does; in the mode ``mmr`` ``mmr_threshold`` (0.5), and ``mmr_prefetch_k`` or
+    ``mmr_prefetch_factor`` (4), how many nodes are chosen from. What `HybridStore` and `portable_filter` refuse is
+    refused here. A query is its text: an embedding that comes with it, as of a hypothetical document, has no effect.
+
+    Documents that were added to the store itself are found as well, as text nodes, but not by ids.
+
+    Args:
+        store: Any flagvec store; `create` makes it.
+        default_mode: ``"dense"``, ``"sparse"`` or ``"hybrid"``; None is hybrid where the store holds lexical weights,
+            and else dense.
+        fusion: ``"rrf"`` or a `Weighted`, for hybrid searches.
+        rerank: ``"colbert"`` orders what every search but MMR finds by ColBERT.
+        candidates: How many nodes each leg finds before fusion or rerank; 100 if None, and never below the limit.
+
+    Raises:
+        TypeError: Something else than a store.
+        ValueError: An option that is unknown, out of range, in conflict with another, or needs what the store does not
+            hold.
+
+    Example:
+        >>> from flagvec import BGEM3FlagModel
+        >>> from flagvec_qdrant import QdrantEdgeStore
+        >>> from llama_index.core import Document, StorageContext, VectorStoreIndex
+        >>> store = QdrantEdgeStore(BGEM3FlagModel("bge-m3"), "nodes")
+        >>> store.create()
+        >>> vectors = FlagVectorStore(store)
+        >>> index = VectorStoreIndex.from_vector_store(vectors, embed_model=vectors.embed_model)
+        >>> index.insert(Document(text="Rice is cooked in water."))
+        >>> [found.text for found in index.as_retriever().retrieve("Rice is cooked in water.")]
+        ['Rice is cooked in water.']
+        >>> store.close()
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    stores_text: bool = Field(default=True, exclude=True, frozen=True)
+    is_embedding_query: bool = Field(default=False, exclude=True, frozen=True)
+    default_mode: Mode | None = Field(default=None, frozen=True)
+    fusion: Fusion = Field(default="rrf", frozen=True)
+    rerank: Rerank | None = Field(default=None, frozen=True)
+    candidates: int | None = Field(default=None, frozen=True)
+    _store: HybridStore = PrivateAttr()
+
+    def __init__(
+        self,
+        store: HybridStore,
+        *,
+        default_mode: Mode | None = None,
+        fusion: Fusion | Mapping[str, float] = "rrf",
+        rerank: Rerank | None = None,
+        candidates: int | None = None,
+    ) -> None:
+        if not isinstance(store, HybridStore):
+            raise TypeError(
+                f"store takes a flagvec store, like QdrantEdgeStore(model, 'index'), not {type(store).__name__}"
+            )
+        SearchOptions.checked(store.schema, limit=1, mode=default_mode, rerank=rerank, candidates=candidates)
+        options: dict[str, Any] = {"default_mode": default_mode, "fusion": fusion}
+        options |= {"rerank": rerank, "candidates": candidates}
+        super().__init__(**options)
+        if self.fusion != "rrf":
+            SearchOptions.checked(store.schema, limit=1, mode="hybrid", fusion=self.fusion, rerank=rerank)
+        self._store = store
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FlagVectorStore:
+        return self.model_copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "a FlagVectorStore cannot be pickled, as it holds a model and an open database: make it where it is "
+            "used; to_dict and from_dict(data, store=store) carry its options"
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that a serialised one carries."""
+        return "FlagVectorStore"
+
+    @property
+    def client(self) -> HybridStore:
+        """The store."""
+        return self._store
+
+    @property
+    def embed_model(self) -> DeferredEmbedding:
+        """What indices and pipelines take as their embedding model, so that nothing is encoded twice."""
+        return DeferredEmbedding()
+
+    def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
+        """Encode nodes and write them, replacing those of the same id; their embeddings have no part in it.
+
+        Args:
+            nodes: Any nodes. What is encoded is their text, with the metadata that is not excluded from embedding.
+            add_kwargs: ``timeout``, the seconds that one request to the database may take.
+
+        Returns:
+            The ids of the nodes, in order.
+
+        Raises:
+            TypeError: Something else than a node; an unknown argument; metadata that JSON cannot hold.
+            ValueError: A bad id or metadata, or a vector that the store cannot take; names the node.
+            NodesNotWritten: The database did not take some of the nodes; it says which and why.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        timeout = _timeout(add_kwargs)
+        return _written(nodes, self._store.add(as_documents(nodes), timeout=timeout))
+
+    async def async_add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
+        """Do as `add` does."""
+        timeout = _timeout(add_kwargs)
+        return _written(nodes, await self._store.aadd(as_documents(nodes), timeout=timeout))
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Find the nodes that fit a query best; the class says how.
+
+        Raises:
+            TypeError: An argument that the mode does not take; a value of a wrong type.
+            ValueError: A query without a text or in a mode that is refused; an option that is unknown, out of range, in
+                conflict with another, or needs what the store does not hold; a filter that cannot be said.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        search = search_of(query, self._defaults(), kwargs)
+        return _result(self._chosen(self._store.search(search.text, search.limit, **search.options), search))
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Do as `query` does."""
+        search = search_of(query, self._defaults(), kwargs)
+        hits = await self._store.asearch(search.text, search.limit, **search.options)
+        return _result(await asyncio.to_thread(self._chosen, hits, search))
+
+    def get_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
+    ) -> list[BaseNode]:
+        """Return the nodes of these ids, in their order, those that filters hold for, or that both do; or all.
+
+        Args:
+            node_ids: The ids; of one that is not there no node is returned, and of an empty list none at all.
+            filters: Metadata filters; None for any node.
+            kwargs: ``timeout``.
+
+        Raises:
+            TypeError: An unknown argument.
+            ValueError: A filter that cannot be said, or an id that no node can have.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        timeout = _timeout(kwargs)
+        if filters is None and node_ids is not None:
+            return _nodes(self._store.get(node_ids, timeout=timeout))
+        return _nodes(self._store.scroll(chosen(node_ids, filters), timeout=timeout))
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
+    ) -> list[BaseNode]:
+        """Do as `get_nodes` does."""
+        timeout = _timeout(kwargs)
+        if filters is None and node_ids is not None:
+            return _nodes(await self._store.aget(node_ids, timeout=timeout))
+        found = self._store.ascroll(chosen(node_ids, filters), timeout=timeout)
+        return [to_node(document) async for document in found]
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Delete the nodes that are from a document.
+
+        Args:
+            ref_doc_id: The document's id.
+            delete_kwargs: ``timeout``.
+
+        Raises:
+            TypeError: An unknown argument.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        self._store.delete(filter={DOCUMENT_ID: ref_doc_id}, timeout=_timeout(delete_kwargs))
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Do as `delete` does."""
+        await self._store.adelete(filter={DOCUMENT_ID: ref_doc_id}, timeout=_timeout(delete_kwargs))
+
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Delete the nodes of these ids, those that filters hold for, or that both do.
+
+        Args:
+            node_ids: The ids; of an empty list no node is deleted.
+            filters: Metadata filters; None for any node.
+            delete_kwargs: ``timeout``.
+
+        Raises:
+            TypeError: Neither of the two; an unknown argument.
+            ValueError: Filters that hold everywhere, that cannot be said, or an id that no node can have.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        self._store.delete(**unwanted(node_ids, filters), timeout=_timeout(delete_kwargs))
+
+    async def adelete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Do as `delete_nodes` does."""
+        await self._store.adelete(**unwanted(node_ids, filters), timeout=_timeout(delete_kwargs))
+
+    def clear(self) -> None:
+        """Delete everything in the store, which stays.
+
+        Raises:
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        self._store.delete(filter=_EVERYTHING)
+
+    async def aclear(self) -> None:
+        """Do as `clear` does."""
+        await self._store.adelete(filter=_EVERYTHING)
+
+    def _defaults(self) -> Defaults:
+        mode = self.default_mode or ("hybrid" if self._store.schema.sparse else "dense")
+        return Defaults(mode, self.fusion, self.rerank, self.candidates)
+
+    def _chosen(self, hits: list[Hit], search: Search) -> list[Hit]:
+        return hits if search.diversity is None else diverse(hits, self._store.model, search.diversity)
+
+
+def _written(nodes: Sequence[BaseNode], report: WriteReport) -> list[str]:
+    if report.failed:
+        raise NodesNotWritten(report)
+    return [node.node_id for node in nodes]
+
+
+def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
+    return VectorStoreQueryResult(
+        nodes=[to_node(Document(hit.id, hit.text, hit.metadata)) for hit in hits],
+        similarities=[hit.score for hit in hits],
+        ids=[hit.id for hit in hits],
+    )
+
+
+def _nodes(documents: Iterable[Document]) -> list[BaseNode]:
+    return [to_node(document) for document in documents]
+
+
+def _timeout(given: Mapping[str, Any]) -> Any:
+    for name in given:
+        if name != "timeout":
+            raise TypeError(f"a FlagVectorStore takes no argument {name!r} here; it takes timeout")
+    return given.get("timeout")
