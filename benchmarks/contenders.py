@@ -40,8 +40,10 @@ def flagvec_dense(checkpoint: str, pooling: str, precision: str) -> Encode:
 
 def flagembedding(checkpoint: str, pooling: str, precision: str) -> Encode:
     """Return FlagEmbedding, all three outputs; on a CPU it computes in float32 whatever it is told."""
+    import FlagEmbedding
     from FlagEmbedding import BGEM3FlagModel
 
+    assert "flagvec" not in sys.modules, f"{FlagEmbedding.__file__} is our alias"
     model = BGEM3FlagModel(
         checkpoint, pooling_method=pooling, use_fp16=precision != "float32", devices="cpu",
         return_sparse=True, return_colbert_vecs=True,

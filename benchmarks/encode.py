@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -76,7 +77,10 @@ class Process:
     """A running contender."""
 
     def __init__(self, entry: Entry, checkpoint: Path, pooling: str) -> None:
-        python = PEERS / "bin/python" if entry.contender in _PEER_CONTENDERS else Path(sys.executable)
+        is_peer = entry.contender in _PEER_CONTENDERS
+        python = PEERS / "bin/python" if is_peer else Path(sys.executable)
+        # On a peer's path our alias would stand in FlagEmbedding's place.
+        environment = {name: value for name, value in os.environ.items() if not (is_peer and name == "PYTHONPATH")}
         command = [
             python,
             Path(__file__).with_name("contenders.py"),
@@ -90,6 +94,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment,
             text=True,
         )
         self._read(entry.contender)
