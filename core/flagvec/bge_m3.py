@@ -428,15 +428,19 @@ def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3O
         entries = TokenWeights(found["token_keys"], found["token_weights"])
         per_text["lexical_weights"] = as_dicts(entries, len(positions))
     if "colbert_vecs" in output:
-        # As float32 of their own: page-locked memory is scarce, and would be held as long as they are.
-        per_text["colbert_vecs"] = torch.split(_unpinned(found["colbert_vecs"]), (found["lengths"] - 1).tolist())
+        vectors = torch.split(found["colbert_vecs"], (found["lengths"] - 1).tolist())
+        per_text["colbert_vecs"] = [_kept(rows) for rows in vectors]
     for key, values in per_text.items():
         for position, value in zip(positions, values, strict=True):
             output[key][position] = value
 
 
-def _unpinned(vectors: Tensor) -> Tensor:
-    return vectors.to(torch.float32, copy=True) if vectors.is_pinned() else vectors
+def _kept(rows: Tensor) -> Tensor:
+    """Return a text's rows; on the host as float32 of their own, so that they hold neither the batch nor what it is in.
+
+    That may be page-locked memory, which is scarce, and else is as large as activations, which take turns in it.
+    """
+    return rows if rows.is_cuda else rows.to(torch.float32, copy=True)
 
 
 def _as_numpy(output: M3Output) -> M3Output:

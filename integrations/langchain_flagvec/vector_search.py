@@ -13,11 +13,11 @@ from langchain_core.vectorstores import VectorStore
 from typing_extensions import Unpack
 
 from flagvec import Hit, M3Output
+from flagvec.retrieval.diversity import Diversity, checked_share, marginal_relevance, vectors_of
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, whole_number
 from flagvec.retrieval.store import HybridStore
 from flagvec.retrieval.turns import turn_of
-from flagvec.retrieval.vectors import encode_documents, encode_texts
-from langchain_flagvec.diversity import checked_relevance_share, maximal_marginal_relevance
+from flagvec.retrieval.vectors import encode_texts
 from langchain_flagvec.documents import to_langchain
 from langchain_flagvec.relevance import relevance_of
 from langchain_flagvec.search_keywords import SearchKeywords, VectorSearchKeywords
@@ -135,7 +135,7 @@ class VectorSearch(VectorStore):
         Raises:
             As `similarity_search` does.
         """
-        share, fetched = checked_relevance_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
+        share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
         vectors = self._encoded(query, self._checked(options, fetched).representations)
         hits = self.store.search_vectors(vectors, fetched, **self._options(options, fetched))
         return self._diverse(vectors, hits, k, share)
@@ -163,7 +163,7 @@ class VectorSearch(VectorStore):
 
         Otherwise as `max_marginal_relevance_search`, with the candidates of `similarity_search_by_vector`.
         """
-        share, fetched = checked_relevance_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
+        share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
         vectors = _dense_query(embedding)
         hits = self.store.search_vectors(vectors, fetched, **self._vector_options(options, fetched))
         return self._diverse(vectors, hits, k, share)
@@ -223,16 +223,9 @@ class VectorSearch(VectorStore):
             return encode_texts(model.encode_queries, model, [query], {"dense", *representations})
 
     def _diverse(self, query: M3Output, hits: Sequence[Hit], k: int, relevance_share: float) -> list[LangChainDocument]:
-        if not hits:
-            return []
-        model = self.store.model
-        with turn_of(model):
-            encoded = encode_documents(
-                model, [hit.text for hit in hits], [f"document {hit.id!r}" for hit in hits], ["dense"]
-            )
-        documents = np.stack([vectors.dense for vectors in encoded if vectors.dense is not None])
-        chosen = maximal_marginal_relevance(query["dense_vecs"][0], documents, k, relevance_share)
-        return [to_langchain(hits[position]) for position in chosen]
+        vectors = vectors_of(hits, self.store.model)
+        chosen = marginal_relevance(vectors @ query["dense_vecs"][0], vectors, Diversity(k, relevance_share))
+        return [to_langchain(hits[position]) for position, _ in chosen]
 
 
 def _limit(k: int) -> int:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llama_index_flagvec.deferred_embedding import DeferredEmbedding
     from llama_index_flagvec.embedding import FlagEmbedding
-    from llama_index_flagvec.failures import NodesNotWritten
     from llama_index_flagvec.milvus import M3SparseEmbeddingFunction
     from llama_index_flagvec.qdrant import sparse_doc_fn, sparse_query_fn
     from llama_index_flagvec.rerank import ColbertRerank
@@ -22,7 +21,6 @@ __all__ = [
     "FlagVectorStore",
     "M3SparseEmbedding",
     "M3SparseEmbeddingFunction",
-    "NodesNotWritten",
     "sparse_doc_fn",
     "sparse_query_fn",
 ]
@@ -39,7 +37,6 @@ _MODULES = {
     "FlagVectorStore": ("llama_index_flagvec.store", *_CORE),
     "M3SparseEmbedding": ("llama_index_flagvec.sparse_embedding", *_CORE),
     "M3SparseEmbeddingFunction": ("llama_index_flagvec.milvus", *_MILVUS),
-    "NodesNotWritten": ("llama_index_flagvec.failures", *_CORE),
     "sparse_doc_fn": ("llama_index_flagvec.qdrant", *_CORE),
     "sparse_query_fn": ("llama_index_flagvec.qdrant", *_CORE),
 }

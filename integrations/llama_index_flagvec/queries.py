@@ -8,10 +8,10 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from flagvec.retrieval.diversity import Diversity, checked_share
 from flagvec.retrieval.filters import Filter
 from flagvec.retrieval.fusion import Weighted
 from flagvec.retrieval.options import Fusion, Mode, Rerank, whole_number
-from llama_index_flagvec.diversity import Diversity
 from llama_index_flagvec.nodes import DOCUMENT_ID
 from llama_index_flagvec.selection import chosen, with_ids
 
@@ -154,15 +154,14 @@ def _fusion(query: VectorStoreQuery, rerank: Any, defaults: Defaults, given: Map
         )
     if "fusion" in given:
         raise ValueError(f"alpha={alpha} and fusion={given['fusion']!r} both say how to fuse: leave one of the two out")
-    _check_share("alpha", alpha)
-    return Weighted(dense=alpha, sparse=1 - alpha, colbert=0)
+    dense = checked_share("alpha", alpha)
+    return Weighted(dense=dense, sparse=1 - dense, colbert=0)
 
 
 def _diversity(query: VectorStoreQuery, given: Mapping[str, Any]) -> Diversity:
     threshold = given.get("mmr_threshold", query.mmr_threshold)
-    threshold = _MMR_THRESHOLD if threshold is None else threshold
-    _check_share("mmr_threshold", threshold)
-    return Diversity(whole_number("similarity_top_k", query.similarity_top_k, at_least=1), float(threshold))
+    limit = whole_number("similarity_top_k", query.similarity_top_k, at_least=1)
+    return Diversity(limit, checked_share("mmr_threshold", _MMR_THRESHOLD if threshold is None else threshold))
 
 
 def _prefetched(query: VectorStoreQuery, given: Mapping[str, Any]) -> int:
@@ -172,10 +171,3 @@ def _prefetched(query: VectorStoreQuery, given: Mapping[str, Any]) -> int:
     if "mmr_prefetch_factor" in given:
         raise ValueError("mmr_prefetch_k and mmr_prefetch_factor both say how many nodes to choose from: leave one out")
     return whole_number("mmr_prefetch_k", given["mmr_prefetch_k"], at_least=query.similarity_top_k)
-
-
-def _check_share(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} takes a number, not {type(value).__name__}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value}: a number from 0 to 1")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -15,14 +17,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from flagvec.retrieval.diversity import marginal_relevance, vectors_of
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import Any_, Not
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions
 from flagvec.retrieval.reports import WriteReport
 from flagvec.retrieval.store import HybridStore
 from llama_index_flagvec.deferred_embedding import DeferredEmbedding
-from llama_index_flagvec.diversity import diverse
-from llama_index_flagvec.failures import NodesNotWritten
 from llama_index_flagvec.nodes import DOCUMENT_ID, as_documents, to_node
 from llama_index_flagvec.queries import Defaults, Search, search_of
 from llama_index_flagvec.selection import chosen, unwanted
@@ -151,7 +152,7 @@ class FlagVectorStore(BasePydanticVectorStore):
         Raises:
             TypeError: Something else than a node; an unknown argument; metadata that JSON cannot hold.
             ValueError: A bad id or metadata, or a vector that the store cannot take; names the node.
-            NodesNotWritten: The database did not take some of the nodes; it says which and why.
+            WriteError: The database did not take some of the nodes; its ``report`` says which and why.
             StoreError: The store does not exist, does not fit the model, or was closed.
         """
         timeout = _timeout(add_kwargs)
@@ -267,12 +268,15 @@ class FlagVectorStore(BasePydanticVectorStore):
         return Defaults(mode, self.fusion, self.rerank, self.candidates)
 
     def _chosen(self, hits: list[Hit], search: Search) -> list[Hit]:
-        return hits if search.diversity is None else diverse(hits, self._store.model, search.diversity)
+        if search.diversity is None:
+            return hits
+        similarities = np.array([hit.scores["dense"] for hit in hits])
+        ranked = marginal_relevance(similarities, vectors_of(hits, self._store.model), search.diversity)
+        return [replace(hits[position], score=score) for position, score in ranked]
 
 
 def _written(nodes: Sequence[BaseNode], report: WriteReport) -> list[str]:
-    if report.failed:
-        raise NodesNotWritten(report)
+    report.raise_for_failures()
     return [node.node_id for node in nodes]
 
 

@@ -11,7 +11,6 @@ from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore
 from langchain_flagvec import FlagVectorStore
-from langchain_flagvec.diversity import maximal_marginal_relevance
 from langchain_flagvec.relevance import relevance_of
 
 SEARCHES = {
@@ -246,12 +245,6 @@ def test_a_diverse_search_encodes_the_query_once_and_the_candidates_together(rec
         monkeypatch.setattr(model, name, recorded(name, getattr(model, name)))
     recipes.max_marginal_relevance_search("soup", 2, rerank="colbert")
     assert calls == [("encode_queries", 1), ("encode_corpus", 3)]
-
-
-def test_diversity_of_no_documents_and_of_fewer_than_wanted():
-    rows = np.eye(3, dtype=np.float32)
-    assert maximal_marginal_relevance(rows[0], rows[:0], 4, 0.5) == []
-    assert maximal_marginal_relevance(rows[1], rows, 9, 0.5) == [1, 0, 2]
 
 
 @pytest.mark.parametrize("search_type", ["similarity", "mmr", "similarity_score_threshold"])

@@ -10,9 +10,9 @@ import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
-from flagvec import Document, StoreError, Weighted
-from llama_index_flagvec import FlagVectorStore, NodesNotWritten
-from llama_index_flagvec.diversity import Diversity, marginal_relevance
+from flagvec import Document, StoreError, Weighted, WriteError
+from flagvec.retrieval.diversity import Diversity, marginal_relevance
+from llama_index_flagvec import FlagVectorStore
 
 QUERY = "rice in water"
 VEGAN = MetadataFilters(filters=[MetadataFilter(key="tags", value="vegan", operator="contains")])
@@ -215,7 +215,7 @@ def test_a_write_that_fails_is_an_exception_with_the_report(server_factory, seed
         vectors = FlagVectorStore(store)
         vectors.add(recipes.nodes[:1])
         faults.append("all that comes")
-        with pytest.raises(NodesNotWritten, match="0 of 3 documents were written; 'bread': ") as raised:
+        with pytest.raises(WriteError, match="0 of 3 documents were written; 'bread': ") as raised:
             vectors.add(recipes.nodes[1:])
         store.close()
     assert [failure.id for failure in raised.value.report.failed] == ["bread", "soup", "eggs"]
@@ -236,10 +236,10 @@ async def test_nodes_that_an_embedded_database_does_not_take_are_in_the_report_t
         vectors = FlagVectorStore(store)
         vectors.add(recipes.nodes)
         milvus_lite.cleanup(name)
-        with pytest.raises(NodesNotWritten, match=r"0 of 4 documents were written.*does not exist") as raised:
+        with pytest.raises(WriteError, match=r"0 of 4 documents were written.*does not exist") as raised:
             vectors.add(recipes.nodes)
         assert {failure.id for failure in raised.value.report.failed} == {node.node_id for node in recipes.nodes}
-        with pytest.raises(NodesNotWritten, match="0 of 4 documents were written"):
+        with pytest.raises(WriteError, match="0 of 4 documents were written"):
             await vectors.async_add(recipes.nodes)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,23 +31,29 @@ class Diversity:
     threshold: float
 
 
-def diverse(hits: Sequence[Hit], model: AbsEmbedder, diversity: Diversity) -> list[Hit]:
-    """Return those of the hits of a dense search that `marginal_relevance` chooses, each with that as its score.
+def checked_share(argument: str, value: Any) -> float:
+    """Return the value of an argument that takes a share.
 
-    The stores do not give vectors out, so that the hits' texts are encoded again, in one pass.
-
-    Args:
-        hits: Hits with a dense score.
-        model: What the store encodes with.
-        diversity: How many to choose, and how.
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not between 0 and 1.
     """
-    if not hits:
-        return []
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{argument} takes a number, not {type(value).__name__}")
+    if not math.isfinite(value) or not 0 <= value <= 1:
+        raise ValueError(f"{argument}={value}: a number from 0 to 1")
+    return float(value)
+
+
+def vectors_of(hits: Sequence[Hit], model: AbsEmbedder) -> NDArray[np.float32]:
+    """Return the hits' dense vectors, (n, dimension): their texts are encoded again, in one pass.
+
+    The stores do not give vectors out.
+    """
     with turn_of(model):
-        encoded = encode_documents(model, [hit.text for hit in hits], [f"node {hit.id!r}" for hit in hits], ["dense"])
-    vectors = np.array([one.dense for one in encoded], dtype=np.float32)
-    similarities = np.array([hit.scores["dense"] for hit in hits])
-    return [replace(hits[row], score=score) for row, score in marginal_relevance(similarities, vectors, diversity)]
+        names = [f"document {hit.id!r}" for hit in hits]
+        encoded = encode_documents(model, [hit.text for hit in hits], names, ["dense"])
+    return np.array([one.dense for one in encoded], dtype=np.float32).reshape(len(hits), model.dimension)
 
 
 def marginal_relevance(
