@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,6 +53,18 @@ def _causes(error: Mapping[str, Any]) -> Iterator[Any]:
         error = cause
 
 
+def answered_reason(error: ApiError) -> str:
+    """Return the words in which Elasticsearch refused a request."""
+    body = error.body
+    return error_reason(body.get("error", body)) if isinstance(body, Mapping) else error.message
+
+
+def is_about_rank_vectors(error: ApiError) -> bool:
+    """Return whether an index was refused for its ``rank_vectors``, which not every server and licence has."""
+    # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
+    return re.search("rank.vectors", answered_reason(error), re.IGNORECASE) is not None
+
+
 def refusal(error: Exception) -> Refusal | None:
     """Return what an exception says of the write that raised it; None if it is none of the client's or flagvec's."""
     match error:
@@ -73,10 +86,8 @@ def _answered(error: ApiError) -> Refusal:
         # The server says nothing more. A request of several documents is divided until the large one is alone.
         remedy = "split the document, or raise that setting"
         return Refusal(f"413: over the server's http.max_content_length: {remedy}", retryable=False, divisible=True)
-    body = error.body
-    said = error_reason(body.get("error", body)) if isinstance(body, Mapping) else error.message
     return Refusal(
-        f"{status}: {said}",
+        f"{status}: {answered_reason(error)}",
         retryable=status in _RETRYABLE,
         divisible=status == _BAD_REQUEST,
         pause=_seconds(error.meta.headers.get("retry-after")),

@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import Any, cast
 
 from elastic_transport import TransportError
-from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.documents import Document
 from flagvec.retrieval.reports import FailedWrite
 from flagvec_elasticsearch import convert, queries
-from flagvec_elasticsearch.failures import error_reason, failed_items
+from flagvec_elasticsearch.failures import answered_reason, error_reason, failed_items, is_about_rank_vectors
 from flagvec_elasticsearch.filters import Query
 
 # Of a bulk request's answer no more than which items failed, and why.
@@ -55,12 +55,22 @@ class Index:
         return cast("Mapping[str, Any]", index["mappings"])
 
     def create(self, mappings: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        """Make the index; if another process just did, that is no error."""
+        """Make the index; if another process just did, that is no error.
+
+        Raises:
+            StoreError: The server or its licence has no ``rank_vectors``, which the mapping has.
+        """
         try:
             self.client.indices.create(index=self.name, mappings=mappings, settings=settings)
-        except BadRequestError as error:
-            if error.error != "resource_already_exists_exception":
+        except ApiError as error:
+            if error.error == "resource_already_exists_exception":
+                return
+            if not is_about_rank_vectors(error):
                 raise
+            raise StoreError(
+                f"{self} cannot have rank_vectors, which take an Enterprise licence: {answered_reason(error)}; choose "
+                "colbert_field='binary', or leave it out"
+            ) from error
 
     def bulk(self, body: bytes, timeout: float | None) -> list[FailedWrite]:
         """Send a bulk request once, and return the items that failed.

@@ -69,8 +69,9 @@ class ElasticsearchStore(HybridStore):
         colbert_field: In what `create` has ColBERT vectors kept: ``"binary"`` where none is given, from which they are
             fetched for a search's candidates and compared here; or ``"rank_vectors"``, which Elasticsearch compares
             itself with an Enterprise licence, by a script of one call.
-        native_fusion: Let Elasticsearch fuse by reciprocal ranks in its ``rrf`` retriever, which takes an Enterprise
-            licence. The hits are the same but for the order of exact ties.
+        native_fusion: Let Elasticsearch fuse by reciprocal ranks in its ``rrf`` retriever where the licence has it, as
+            an Enterprise one does; elsewhere flagvec fuses, as `capabilities` says. The hits are the same but for the
+            order of exact ties.
         settings: Index settings for `create`, like ``{"number_of_shards": 3}``.
 
     Raises:
@@ -115,6 +116,7 @@ class ElasticsearchStore(HybridStore):
         # Once the store is open, that of the index.
         self._layout = Layout(dense_index or "int8_hnsw", sparse_field or "rank_features", colbert_field or "binary")
         self._takes_packed_vectors = False
+        self._fuses_natively = False
         self._index = Index(client, self.index_name)
 
     def __repr__(self) -> str:
@@ -122,12 +124,13 @@ class ElasticsearchStore(HybridStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What Elasticsearch does for this store."""
+        """What Elasticsearch does for this store; the store must exist."""
+        self._open()
         multivector = self._layout.colbert_field == "rank_vectors"
         return Capabilities(
             multivector=multivector,
             max_multivector_rows=_RANK_VECTORS if multivector else None,
-            native_fusion=frozenset({"rrf"} if self.native_fusion else ()),
+            native_fusion=frozenset({"rrf"} if self._fuses_natively else ()),
         )
 
     def _name(self) -> str:
@@ -155,6 +158,9 @@ class ElasticsearchStore(HybridStore):
     def _create(self) -> None:
         self._index.create(mappings(self.schema, self._layout), self._settings)
 
+    def _connect(self) -> None:
+        self._fuses_natively = self.native_fusion and server.has_enterprise_licence(self.client)
+
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         return self._index.bulk(convert.bulk_body(records, self._layout, self._takes_packed_vectors), timeout)
 
@@ -174,7 +180,7 @@ class ElasticsearchStore(HybridStore):
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
                 f"{queries.MOST_HITS} documents; scroll goes through all"
             )
-        return Search(self._index, self._layout, query, options).hits(self.native_fusion)
+        return Search(self._index, self._layout, query, options).hits(self._fuses_natively)
 
     def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return self._index.documents(ids, timeout)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
-from elasticsearch import ApiError, BadRequestError, Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 
 from flagvec import Document, StoreError
 from flagvec_elasticsearch import ElasticsearchStore, server
@@ -133,13 +133,32 @@ def test_a_client_newer_than_the_server_is_named_as_the_cause():
         server.server_version(Newer())
 
 
-def test_rank_vectors_are_left_to_servers_that_have_them(new_store):
+@pytest.fixture
+def rank_vectors(new_store):
+    """A store of rank_vectors that is made, and what the server says against it, None for nothing."""
     store = new_store(colbert_field="rank_vectors")
     try:
         store.create()
-    except ApiError as error:
-        pytest.skip(f"this server takes no rank_vectors: {error.message}")
+    except StoreError as error:
+        return store, error
+    return store, None
+
+
+def test_rank_vectors_are_compared_by_elasticsearch(new_store, rank_vectors):
+    store, refused = rank_vectors
+    if refused:
+        pytest.skip(str(refused))
     store.add(["one two three", "two", "four five"])
     ours = new_store().search("two four", rerank="colbert")
     assert [hit.id for hit in store.search("two four", rerank="colbert")] == [hit.id for hit in ours]
     assert store.capabilities.multivector
+
+
+def test_a_server_without_rank_vectors_is_told_of_with_what_to_choose(client, index, rank_vectors):
+    _, refused = rank_vectors
+    if not refused:
+        pytest.skip("this server has rank_vectors")
+    assert re.search(
+        r"cannot have rank_vectors, .* licence: .*rank.vectors.*; choose colbert_field='binary'", str(refused)
+    )
+    assert not client.indices.exists(index=index)
