@@ -48,12 +48,14 @@ def checked_share(argument: str, value: Any) -> float:
 def vectors_of(hits: Sequence[Hit], model: AbsEmbedder) -> NDArray[np.float32]:
     """Return the hits' dense vectors, (n, dimension): their texts are encoded again, in one pass.
 
-    The stores do not give vectors out.
+    The stores do not give vectors out. Of no hits the model is not asked.
     """
+    if not hits:
+        return np.empty((0, model.dimension), dtype=np.float32)
     with turn_of(model):
         names = [f"document {hit.id!r}" for hit in hits]
         encoded = encode_documents(model, [hit.text for hit in hits], names, ["dense"])
-    return np.array([one.dense for one in encoded], dtype=np.float32).reshape(len(hits), model.dimension)
+    return np.array([one.dense for one in encoded], dtype=np.float32)
 
 
 def marginal_relevance(

@@ -42,6 +42,10 @@ def test_the_vectors_of_hits_are_those_of_their_texts(tiny_m3):
     texts = ["How to cook rice.", "Rinse it first."]
     hits = [Hit(text, 0.0, text, {}) for text in texts]
     np.testing.assert_allclose(vectors_of(hits, tiny_m3), tiny_m3.encode_corpus(texts)["dense_vecs"], atol=1e-6)
+
+
+def test_of_no_hits_the_model_is_not_asked(tiny_m3, monkeypatch):
+    monkeypatch.setattr(tiny_m3, "encode_corpus", None)
     assert vectors_of([], tiny_m3).shape == (0, tiny_m3.dimension)
 
 
