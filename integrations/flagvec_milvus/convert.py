@@ -136,14 +136,15 @@ def own_score(name: str, query: TextVectors, value: Any) -> float | None:
     Args:
         name: ``dense``, ``sparse`` or ``colbert``.
         query: Holds the representation.
-        value: What the field of that name holds: floats, weights by token id, or the parts of `to_parts`.
+        value: What the field of that name holds: floats, weights by token id, or ColBERT vectors as `colbert_rows`
+            takes them.
     """
     if name == DENSE:
         return float(dense_score(query.dense, value))
     if name == SPARSE:
         return lexical_score(query.sparse or {}, value)
     assert query.colbert is not None, "a search asks for scores of representations that the query has"
-    rows = from_parts(value, query.colbert.shape[1])
+    rows = colbert_rows(value, query.colbert.shape[1])
     return float(colbert_score(query.colbert, rows)) if len(rows) else None
 
 
@@ -166,6 +167,13 @@ def from_parts(parts: Sequence[str], dimension: int) -> NDArray[np.float32]:
 def part_bytes(rows: int, dimension: int) -> int:
     """Return how many bytes `to_parts` makes of (rows, dimension) vectors."""
     return -(-rows * dimension * _HALF_BYTES // 3) * 4
+
+
+def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.float32]:
+    """Return the (n, dimension) float32 vectors of a field, whether in the parts of `to_parts` or in `struct_rows`."""
+    if not value or isinstance(value[0], str):
+        return from_parts(value or (), dimension)
+    return np.array([element[VECTOR] for element in value], dtype=np.float32)
 
 
 def struct_rows(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, chain
 from typing import Any
@@ -55,12 +56,58 @@ def terms(metadata: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def expression(filter: Filter | NativeFilter | None) -> str:
-    """Return a filter as a Milvus expression; nothing that a user wrote is in it but paths, which need no quoting.
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression of Milvus; an empty one holds everywhere.
+
+    Args:
+        text: What Milvus parses.
+        values: What its placeholders stand for, by name. They travel beside the text and are not parsed.
+    """
+
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a client's call that choose what the expression holds for."""
+        return {"filter": self.text, **({"filter_params": dict(self.values)} if self.values else {})}
+
+    def __and__(self, other: Expression) -> Expression:
+        """Return the expression that holds where both do; no name stands for values of both."""
+        texts = [part.text for part in (self, other) if part.text]
+        text = " and ".join(f"({text})" for text in texts) if len(texts) > 1 else "".join(texts)
+        return Expression(text, {**self.values, **other.values})
+
+
+def expression(filter: Filter | NativeFilter | None, templates: bool) -> Expression:
+    """Return the expression that holds where a filter does; for None an empty one, which holds everywhere.
+
+    Args:
+        filter: What `parse_filter` made.
+        templates: Whether values travel beside the expression, which servers take and Milvus Lite does not; there they
+            are quoted in it.
 
     Raises:
-        TypeError: A native filter is no ``str``.
+        TypeError: A native filter that is no str.
+
+    Example:
+        >>> expression(parse_filter({"draft": True}), templates=True)
+        Expression(text='array_contains_any(terms, {terms0})', values={'terms0': ['draft:b:1']})
     """
+    values: dict[str, Any] = {}
+
+    def said(wanted: Sequence[str]) -> str:
+        if not templates:
+            return _list(wanted)
+        name = f"{TERMS}{len(values)}"
+        values[name] = list(wanted)
+        return f"{{{name}}}"
+
+    return Expression(_text(filter, said), values)
+
+
+def _text(filter: Filter | NativeFilter | None, said: Callable[[Sequence[str]], str]) -> str:
+    """Return what Milvus parses of a filter; `said` gives the words for a list of terms."""
     match filter:
         case None:
             return ""
@@ -69,38 +116,27 @@ def expression(filter: Filter | NativeFilter | None) -> str:
                 raise TypeError(f"a native filter for Milvus is an expression, a str, not {type(value).__name__}")
             return value
         case All(parts):
-            return _joined([expression(part) for part in parts], "and") or EVERYTHING
+            return _joined([_text(part, said) for part in parts], "and") or EVERYTHING
         case Any_(parts):
-            return _joined([expression(part) for part in parts], "or") or NOTHING
+            return _joined([_text(part, said) for part in parts], "or") or NOTHING
         case Not(part):
-            return f"not ({expression(part)})"
+            return f"not ({_text(part, said)})"
         case Condition():
-            wanted = ", ".join(f'"{term}"' for term in _wanted(filter))
-            return f"array_contains_any({TERMS}, [{wanted}])"
+            return f"array_contains_any({TERMS}, {said(_wanted(filter))})"
 
 
-def both(first: str, second: str) -> str:
-    """Return the expression that holds where both do; an empty one holds everywhere."""
-    return f"({first}) and ({second})" if first and second else first or second
-
-
-def one_of(ids: Sequence[str], templates: bool) -> dict[str, Any]:
-    """Return the arguments of a client's call that choose the documents of these ids.
-
-    Args:
-        ids: Any strings.
-        templates: Whether the ids travel beside the expression, which servers take and Milvus Lite does not.
-    """
+def one_of(ids: Sequence[str], templates: bool) -> Expression:
+    """Return the expression that chooses the documents of these ids; `templates` is as in `expression`."""
     if templates:
-        return {"filter": f"{ID} in {{ids}}", "filter_params": {"ids": list(ids)}}
-    return {"filter": f"{ID} in [{', '.join(quoted(name) for name in ids)}]"}
+        return Expression(f"{ID} in {{ids}}", {"ids": list(ids)})
+    return Expression(f"{ID} in {_list(ids)}")
 
 
-def after(last: str, further: str, templates: bool) -> dict[str, Any]:
-    """Return the arguments of a client's call that choose the documents whose ids follow `last`; as in `one_of`."""
+def after(last: str, templates: bool) -> Expression:
+    """Return the expression that chooses the documents whose ids follow `last`; `templates` is as in `expression`."""
     if templates:
-        return {"filter": both(f"{ID} > {{last}}", further), "filter_params": {"last": last}}
-    return {"filter": both(f"{ID} > {quoted(last)}", further)}
+        return Expression(f"{ID} > {{last}}", {"last": last})
+    return Expression(f"{ID} > {quoted(last)}")
 
 
 def quoted(text: str) -> str:
@@ -195,6 +231,10 @@ def _string(path: str, value: str) -> str:
 def _is_large(value: Any) -> bool:
     """Return whether a number is a whole one that equals itself alone, not all that round to the same float64."""
     return isinstance(value, int) and abs(value) >= EXACT_INTEGERS
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(quoted, texts))}]"
 
 
 def _digits(key: int) -> str:

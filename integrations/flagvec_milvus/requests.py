@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeVar
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.batches import batches
+from flagvec.retrieval.filters import Filter, NativeFilter
 from flagvec_milvus import faults, filters
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import SPARSE
-from flagvec_milvus.filters import ID
+from flagvec_milvus.filters import ID, Expression
 from flagvec_milvus.untyped import MilvusClient, MilvusException
 
 ConsistencyLevel = Literal["Strong", "Session", "Bounded", "Eventually"]
@@ -74,17 +75,25 @@ class Requests:
             return [answer.result() for answer in [threads.submit(call) for call in calls]]
 
     def search(
-        self, arguments: Mapping[str, Any], fields: Sequence[str], limit: int, timeout: float | None
+        self,
+        vectors: Sequence[Any],
+        anns_field: str,
+        where: Expression,
+        fields: Sequence[str],
+        limit: int,
+        timeout: float | None,
     ) -> list[Row]:
         """Return the best hits of a vector search, each with ``id``, ``distance`` and the fields as ``entity``."""
         [hits] = self.ask(
             self.client.search,
             timeout,
+            data=vectors,
+            anns_field=anns_field,
             limit=limit,
             output_fields=list(fields),
-            search_params=self.search_params(arguments["anns_field"], limit),
+            search_params=self.search_params(anns_field, limit),
             consistency_level=self.consistency_level,
-            **arguments,
+            **where.arguments(),
         )
         return list(hits)
 
@@ -107,21 +116,31 @@ class Requests:
             return {}
         return {"params": {"ef": max(_EFFORT * limit, _LEAST_EFFORT)}}
 
-    def query(self, arguments: Mapping[str, Any], fields: Sequence[str], timeout: float | None) -> list[Row]:
-        """Return the fields of the rows that `arguments` choose."""
+    def query(self, where: Expression, fields: Sequence[str], timeout: float | None, **options: Any) -> list[Row]:
+        """Return the fields of the rows that an expression holds for; `options` are further ones of the client's."""
         return list(
             self.ask(
                 self.client.query,
                 timeout,
                 output_fields=list(fields),
                 consistency_level=self.consistency_level,
-                **arguments,
+                **where.arguments(),
+                **options,
             )
         )
 
-    def chosen(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Return the arguments that choose the documents of these ids."""
-        return filters.one_of(ids, templates=not self.engine.is_lite)
+    @property
+    def has_templates(self) -> bool:
+        """Whether the engine takes values beside an expression."""
+        return not self.engine.is_lite
+
+    def where(self, filter: Filter | NativeFilter | None) -> Expression:
+        """Return the expression of a filter."""
+        return filters.expression(filter, self.has_templates)
+
+    def chosen(self, ids: Sequence[str]) -> Expression:
+        """Return the expression that chooses the documents of these ids."""
+        return filters.one_of(ids, self.has_templates)
 
     def rows(
         self, ids: Sequence[str], fields: Sequence[str], timeout: float | None, at_once: int = 1_000
@@ -130,14 +149,13 @@ class Requests:
         for part in batches(ids, at_once):
             yield from self.query(self.chosen(part), fields, timeout)
 
-    def pages(self, where: str, fields: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
+    def pages(self, where: Expression, fields: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
         """Yield all rows that an expression holds for, in the order of their ids, `size` a request at most."""
         # What the client's own iterator asks, which takes no ids with quotes.
         order = {"limit": min(size, _LARGEST_PAGE), "iterator": "True", "reduce_stop_for_best": "True"}
         last = ""
         while True:
-            chosen = filters.after(last, where, templates=not self.engine.is_lite)
-            rows = self.query({**order, **chosen}, fields, timeout)
+            rows = self.query(filters.after(last, self.has_templates) & where, fields, timeout, **order)
             if not rows:
                 return
             yield rows

@@ -14,7 +14,7 @@ from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.vectors import TextVectors
 from flagvec_milvus import convert, struct_array
 from flagvec_milvus.convert import COLBERT, DENSE, Layout
-from flagvec_milvus.filters import ID
+from flagvec_milvus.filters import ID, Expression
 from flagvec_milvus.requests import Requests, Row
 from flagvec_milvus.untyped import AnnSearchRequest, RRFRanker
 
@@ -40,7 +40,7 @@ class Search:
     requests: Requests
     query: TextVectors
     options: SearchOptions
-    where: str
+    where: Expression
     layout: Layout
     native_fusion: bool
 
@@ -97,7 +97,12 @@ class Search:
         limit = self.options.candidates
         legs = [
             AnnSearchRequest(
-                [self._vector(name)], name, self.requests.search_params(name, limit), limit, expr=self.where
+                [self._vector(name)],
+                name,
+                self.requests.search_params(name, limit),
+                limit,
+                expr=self.where.text,
+                expr_params=dict(self.where.values),
             )
             for name in self._legs
         ]
@@ -106,8 +111,7 @@ class Search:
 
     def _found(self, name: str, limit: int, fields: Sequence[str]) -> list[Row]:
         """Return the best rows in one representation."""
-        arguments = {"data": [self._vector(name)], "anns_field": name, "filter": self.where}
-        return self.requests.search(arguments, fields, limit, self.options.timeout)
+        return self.requests.search([self._vector(name)], name, self.where, fields, limit, self.options.timeout)
 
     def _vector(self, name: str) -> Any:
         return self.query.dense if name == DENSE else self.query.sparse
@@ -123,7 +127,12 @@ class Search:
 
     def _own_scores_in(self, name: str, ids: Sequence[str]) -> Scores:
         if name == COLBERT and self.layout.native_colbert:
-            return self._compared_by_milvus(ids)
+            compared = self._compared_by_milvus(ids)
+            # It compares those whose vectors its graph leads to, which need not be all.
+            return {**compared, **self._compared_here(name, [found for found in ids if found not in compared])}
+        return self._compared_here(name, ids)
+
+    def _compared_here(self, name: str, ids: Sequence[str]) -> Scores:
         rows = self.requests.rows(ids, (ID, name), self.options.timeout, self._ids_per_request(name))
         scores = {row[ID]: self._own_score(name, row) for row in rows}
         return {found: score for found, score in scores.items() if score is not None}
@@ -133,8 +142,8 @@ class Search:
 
     def _compared_by_milvus(self, ids: Sequence[str]) -> Scores:
         assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
-        arguments = {**struct_array.search_arguments(self.query.colbert), **self.requests.chosen(ids)}
-        rows = self.requests.search(arguments, (ID,), len(ids), self.options.timeout)
+        vectors, where = [struct_array.as_query(self.query.colbert)], self.requests.chosen(ids)
+        rows = self.requests.search(vectors, struct_array.PATH, where, (ID,), len(ids), self.options.timeout)
         return {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
 
     def _ids_per_request(self, name: str) -> int:

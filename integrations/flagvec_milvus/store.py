@@ -14,7 +14,7 @@ from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.store import HybridStore
 from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
 from flagvec.retrieval.writing import Backoff, Record, Refusal
-from flagvec_milvus import convert, faults, filters
+from flagvec_milvus import convert, faults
 from flagvec_milvus.collection import Contents
 from flagvec_milvus.convert import Layout
 from flagvec_milvus.requests import ConsistencyLevel, Requests
@@ -148,26 +148,27 @@ class MilvusStore(HybridStore):
         self._is_unflushed = False
 
     def _search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        where = filters.expression(options.filter)
+        where = self._requests.where(options.filter)
         return Search(self._requests, query, options, where, self._layout, self.native_fusion).hits()
 
     def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(row) for row in self._requests.rows(ids, self._layout.document_fields, timeout)]
 
     def _delete(self, ids: Sequence[str], timeout: float | None) -> None:
-        self._requests.ask(self.client.delete, timeout, **self._requests.chosen(ids))
+        self._requests.ask(self.client.delete, timeout, **self._requests.chosen(ids).arguments())
         self._is_unflushed = True
 
     def _delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
-        self._requests.ask(self.client.delete, timeout, filter=filters.expression(filter))
+        self._requests.ask(self.client.delete, timeout, **self._requests.where(filter).arguments())
         self._is_unflushed = True
 
     def _count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
-        [row] = self._requests.query({"filter": filters.expression(filter)}, ["count(*)"], timeout)
+        [row] = self._requests.query(self._requests.where(filter), ["count(*)"], timeout)
         return int(row["count(*)"])
 
     def _scroll(
         self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
     ) -> Iterator[list[Document]]:
-        for rows in self._requests.pages(filters.expression(filter), self._layout.document_fields, batch_size, timeout):
+        where = self._requests.where(filter)
+        for rows in self._requests.pages(where, self._layout.document_fields, batch_size, timeout):
             yield [convert.to_document(row) for row in rows]

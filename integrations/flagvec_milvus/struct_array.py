@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flagvec_milvus.convert import COLBERT, MAX_ELEMENTS, VECTOR
 from flagvec_milvus.untyped import DataType, EmbeddingList, MilvusClient
 
-_PATH = f"{COLBERT}[{VECTOR}]"
+PATH = f"{COLBERT}[{VECTOR}]"
 
 
 def add_field(fields: Any, dimension: int | None) -> None:
@@ -28,12 +28,12 @@ def add_field(fields: Any, dimension: int | None) -> None:
 
 def add_index(params: Any, graph: Mapping[str, int]) -> None:
     """Add the index over the field to a collection's indexes; `graph` is an HNSW graph's shape."""
-    params.add_index(_PATH, "HNSW", f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", params=graph)
+    params.add_index(PATH, "HNSW", f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", params=graph)
 
 
-def search_arguments(query: NDArray[np.float32]) -> dict[str, Any]:
-    """Return the arguments of a client's ``search`` for a query's (n, dimension) vectors.
+def as_query(rows: NDArray[np.float32]) -> Any:
+    """Return a query's (n, dimension) vectors as one vector of a client's ``search`` in the field at `PATH`.
 
     A hit's distance is the sum over the query's vectors of the best dot product: n times the score of the model.
     """
-    return {"data": [EmbeddingList(query)], "anns_field": _PATH}
+    return EmbeddingList(rows)

@@ -102,7 +102,5 @@ def test_a_collection_of_a_later_version_is_refused():
 
 
 def test_a_query_of_colbert_vectors_is_one_embedding_list():
-    arguments = struct_array.search_arguments(np.eye(2, dtype=np.float32))
-    assert arguments["anns_field"] == "colbert[vector]"
-    (query,) = arguments["data"]
-    assert query.to_flat_array().tolist() == [1, 0, 0, 1]
+    assert struct_array.PATH == "colbert[vector]"
+    assert struct_array.as_query(np.eye(2, dtype=np.float32)).to_flat_array().tolist() == [1, 0, 0, 1]

@@ -101,6 +101,13 @@ def test_native_colbert_vectors_are_structs_of_one_vector():
     assert struct["vector"].tolist() == pytest.approx([0.6, 0.8])
 
 
+def test_native_colbert_vectors_are_compared_here_as_they_are_read_back():
+    query = TextVectors(colbert=np.eye(2, dtype=np.float32))
+    assert convert.own_score("colbert", query, [{"vector": [0.6, 0.8]}, {"vector": [1.0, 0.0]}]) == pytest.approx(0.9)
+    assert convert.own_score("colbert", query, []) is None
+    assert convert.own_score("colbert", query, None) is None
+
+
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"]), max_size=2_000),
     metadata=st.dictionaries(st.text("ab.", max_size=3), st.text() | st.integers(0, 9), max_size=5),

@@ -1,5 +1,6 @@
 """The terms of a document and the expressions over them, without any engine."""
 
+import json
 import re
 from datetime import timezone
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from flagvec.retrieval.filters import NativeFilter, matches, parse_filter
 from flagvec_milvus import filters
+from flagvec_milvus.filters import Expression
 
 values = st.one_of(
     st.booleans(),
@@ -24,6 +26,13 @@ values = st.one_of(
 moments = st.datetimes(timezones=st.just(timezone.utc))
 
 
+def quoted(filter):
+    """Return the expression of a filter with its values in it."""
+    found = filters.expression(filter, templates=False)
+    assert found.values == {}
+    return found.text
+
+
 def contains(expression, found):
     """Evaluate one `array_contains_any` over a document's terms, as Milvus does."""
     wanted = re.fullmatch(r'array_contains_any\(terms, \[((?:"[^"\\]*"(?:, )?)*)\]\)', expression)
@@ -37,7 +46,7 @@ def test_a_term_is_found_where_the_condition_holds(field, value):
     operators = ["eq"] if isinstance(value, (str, bool)) else ["eq", "gt", "gte", "lt", "lte"]
     for operator in operators:
         condition = parse_filter({"field": {operator: value}})
-        assert contains(filters.expression(condition), found) == matches(condition, metadata), operator
+        assert contains(quoted(condition), found) == matches(condition, metadata), operator
 
 
 @given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
@@ -63,7 +72,7 @@ def test_terms_cover_exactly_the_keys_on_their_side(key, other):
 
 def test_a_round_number_takes_few_terms_from_it_on_and_below():
     for operator in ("gte", "lt", "lte"):
-        expression = filters.expression(parse_filter({"year": {operator: 2020}}))
+        expression = quoted(parse_filter({"year": {operator: 2020}}))
         assert expression.count("year:n:") <= 51
 
 
@@ -83,42 +92,66 @@ def test_nested_fields_and_lists_are_found_by_their_path():
 
 @given(value=st.text())
 def test_no_string_of_a_filter_is_in_its_expression(value):
-    expression = filters.expression(parse_filter({"field": value}))
+    expression = quoted(parse_filter({"field": value}))
     assert re.fullmatch(r'array_contains_any\(terms, \["field:s:[0-9a-f]{32}"\]\)', expression)
 
 
 def test_filters_are_joined_in_a_balanced_tree():
-    expression = filters.expression(parse_filter({"or": [{"n": number} for number in range(1000)]}))
+    expression = quoted(parse_filter({"or": [{"n": number} for number in range(1000)]}))
     depths = [expression[:place].count("(") - expression[:place].count(")") for place in range(len(expression))]
     assert expression.count("array_contains_any") == 1000
     assert max(depths) < 15
 
 
 def test_a_filter_of_no_parts_holds_everywhere_or_nowhere():
-    assert filters.expression(parse_filter({})) == 'id != ""'
-    assert filters.expression(parse_filter({"or": []})) == 'id == ""'
-    assert filters.expression(None) == ""
+    assert quoted(parse_filter({})) == 'id != ""'
+    assert quoted(parse_filter({"or": []})) == 'id == ""'
+    assert quoted(None) == ""
 
 
 def test_negation_is_over_the_whole_part():
-    expression = filters.expression(parse_filter({"not": {"a": True, "b": False}}))
+    expression = quoted(parse_filter({"not": {"a": True, "b": False}}))
     assert expression == ('not ((array_contains_any(terms, ["a:b:1"]) and array_contains_any(terms, ["b:b:0"])))')
 
 
 def test_a_native_filter_is_passed_on_and_must_be_an_expression():
-    assert filters.expression(NativeFilter('metadata["n"] > 1')) == 'metadata["n"] > 1'
+    assert quoted(NativeFilter('metadata["n"] > 1')) == 'metadata["n"] > 1'
     with pytest.raises(TypeError, match="an expression, a str, not dict"):
-        filters.expression(NativeFilter({"n": 1}))
+        quoted(NativeFilter({"n": 1}))
+
+
+def test_values_travel_beside_the_expression_where_templates_are_taken():
+    filter = parse_filter({"a": {"in": [True, False]}, "not": {"b": {"exists": True}}})
+    found = filters.expression(filter, templates=True)
+    assert found.text == "(array_contains_any(terms, {terms0}) and not (array_contains_any(terms, {terms1})))"
+    assert found.values == {"terms0": ["a:b:1", "a:b:0"], "terms1": ["b:p"]}
+
+
+@given(value=st.one_of(values, moments), operator=st.sampled_from(["eq", "in"]))
+def test_beside_the_expression_are_the_terms_that_would_be_in_it(value, operator):
+    filter = parse_filter({"field": {operator: [value] if operator == "in" else value}})
+    found = filters.expression(filter, templates=True)
+    assert found.text == "array_contains_any(terms, {terms0})"
+    assert quoted(filter) == f"array_contains_any(terms, {json.dumps(found.values['terms0'])})"
+
+
+def test_a_native_filter_has_no_values_beside_it():
+    native = filters.expression(NativeFilter('text == "{x}"'), templates=True)
+    assert native.arguments() == {"filter": 'text == "{x}"'}
 
 
 def test_ids_travel_beside_the_expression_where_templates_are_taken():
-    assert filters.one_of(['"'], templates=True) == {"filter": "id in {ids}", "filter_params": {"ids": ['"']}}
-    assert filters.one_of(['"', "\\"], templates=False) == {"filter": 'id in ["\\"", "\\\\"]'}
+    assert filters.one_of(['"'], templates=True) == Expression("id in {ids}", {"ids": ['"']})
+    assert filters.one_of(['"', "\\"], templates=False) == Expression('id in ["\\"", "\\\\"]')
 
 
-def test_a_page_starts_after_the_last_id_and_keeps_the_filter():
-    assert filters.after("a", "x > 1", templates=True) == {
-        "filter": "(id > {last}) and (x > 1)",
-        "filter_params": {"last": "a"},
-    }
-    assert filters.after("", "", templates=False) == {"filter": 'id > ""'}
+def test_expressions_are_joined_with_their_values():
+    page, where = filters.after("a", templates=True), Expression("x > {n}", {"n": 1})
+    assert page & where == Expression("(id > {last}) and (x > {n})", {"last": "a", "n": 1})
+
+
+def test_an_empty_expression_adds_nothing():
+    page = filters.after("", templates=False)
+    assert page == Expression('id > ""')
+    assert page & Expression("") == Expression("") & page == page
+    assert (Expression("") & Expression("")).arguments() == {"filter": ""}

@@ -12,6 +12,7 @@ from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import TextVectors
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import Layout
+from flagvec_milvus.filters import Expression
 from flagvec_milvus.requests import Requests
 from flagvec_milvus.search import Search
 
@@ -37,7 +38,7 @@ class Recorder:
     def query(self, collection, **options):
         self.asked.append(SimpleNamespace(kind="query", collection=collection, **options))
         row = {"id": "a", "text": "one", "metadata": {}, "metadata_parts": [], "dense": [1.0, 0.0], "sparse": {1: 0.5}}
-        return [row]
+        return [{**row, "colbert": [{"vector": [0.6, 0.8]}]}]
 
     def hybrid_search(self, collection, **options):
         self.asked.append(SimpleNamespace(kind="hybrid", collection=collection, **options))
@@ -47,7 +48,8 @@ class Recorder:
 def hits_of(client, native_fusion=False, **options):
     requests = Requests(client, "articles", "Session")
     checked = SearchOptions.checked(SCHEMA, **options)
-    return Search(requests, QUERY, checked, "", LAYOUT, native_fusion).hits()
+    where = requests.where(checked.filter)
+    return Search(requests, QUERY, checked, where, LAYOUT, native_fusion).hits()
 
 
 def test_each_request_has_a_timeout_and_a_consistency_level():
@@ -72,6 +74,23 @@ def test_ids_travel_beside_the_expression():
     assert (documents.filter, documents.filter_params) == ("id in {ids}", {"ids": ["a"]})
 
 
+@pytest.mark.parametrize("search", [{"mode": "dense"}, {"mode": "sparse"}, {}, {"fusion": Weighted()}], ids=str)
+def test_the_values_of_a_filter_travel_beside_the_expression(search):
+    client = Recorder()
+    hits_of(client, filter={"draft": False}, **search)
+    legs = [asked for asked in client.asked if getattr(asked, "anns_field", "") in ("dense", "sparse")]
+    assert {asked.filter for asked in legs} == {"array_contains_any(terms, {terms0})"}
+    assert all(asked.filter_params == {"terms0": ["draft:b:0"]} for asked in legs)
+
+
+def test_the_values_of_a_filter_travel_beside_each_leg_that_milvus_fuses():
+    client = Recorder()
+    hits_of(client, native_fusion=True, filter={"draft": False})
+    legs = client.asked[0].reqs
+    assert [leg.expr for leg in legs] == ["array_contains_any(terms, {terms0})"] * 2
+    assert [leg.expr_params for leg in legs] == [{"terms0": ["draft:b:0"]}] * 2
+
+
 def test_a_rank_is_explained_by_the_scores_of_the_stored_vectors():
     (hit,) = hits_of(Recorder())
     assert hit.score == pytest.approx(2 / 61)
@@ -91,6 +110,19 @@ def test_a_servers_sum_over_the_querys_vectors_becomes_their_mean():
     (compared,) = (asked for asked in client.asked if getattr(asked, "anns_field", "") == "colbert[vector]")
     assert (hit.score, hit.scores["colbert"]) == (0.5, 0.5)
     assert (compared.limit, compared.filter_params) == (1, {"ids": ["a"]})
+
+
+def test_a_document_that_the_servers_graph_misses_is_compared_here():
+    client = Recorder()
+    search = client.search
+
+    def miss_all(collection, **options):
+        found = search(collection, **options)
+        return [[]] if options["anns_field"] == "colbert[vector]" else found
+
+    client.search = miss_all
+    (hit,) = hits_of(client, fusion=Weighted(0, 0, 1))
+    assert (hit.id, hit.scores["colbert"]) == ("a", pytest.approx(0.7))
 
 
 def test_the_legs_of_a_search_are_asked_for_at_once(monkeypatch):
@@ -116,7 +148,7 @@ def test_pages_follow_one_another_until_one_is_empty():
     client = Recorder()
     rows = [[{"id": "b"}, {"id": "a"}], [{"id": "c"}], []]
     client.query = lambda collection, **options: client.asked.append(options) or rows[len(client.asked) - 1]
-    pages = list(Requests(client, "articles", "Session").pages("x > 1", ("id",), 50_000, None))
+    pages = list(Requests(client, "articles", "Session").pages(Expression("x > 1"), ("id",), 50_000, None))
     assert pages == rows[:2]
     assert [asked["filter_params"]["last"] for asked in client.asked] == ["", "b", "c"]
     assert {asked["filter"] for asked in client.asked} == {"(id > {last}) and (x > 1)"}
