@@ -65,7 +65,8 @@ def marginal_relevance(
 
     That is threshold * (similarity to the query) - (1 - threshold) * (highest similarity to what was chosen before),
     as in Carbonell and Goldstein, "The use of MMR, diversity-based reranking for reordering documents and producing
-    summaries" (SIGIR 1998); of the first one there is no second term.
+    summaries" (SIGIR 1998). The first one, of which there is no second term, is the most similar to the query, whatever
+    the threshold.
 
     Args:
         similarities: (n,) similarities to the query.
@@ -84,12 +85,12 @@ def marginal_relevance(
     threshold = diversity.threshold
     left = np.ones(len(similarities), dtype=bool)
     repetition = np.full(len(similarities), -np.inf)
-    relevance = threshold * similarities
+    order, relevance = similarities, threshold * similarities
     chosen = []
     for _ in range(min(diversity.limit, len(similarities))):
-        best = int(np.argmax(np.where(left, relevance, -np.inf)))
+        best = int(np.argmax(np.where(left, order, -np.inf)))
         chosen.append((best, float(relevance[best])))
         left[best] = False
         repetition = np.maximum(repetition, vectors @ vectors[best])
-        relevance = threshold * similarities - (1 - threshold) * repetition
+        order = relevance = threshold * similarities - (1 - threshold) * repetition
     return chosen

@@ -17,8 +17,9 @@ def by_the_formula(similarities, vectors, limit, threshold):
 
         def marginal(row):
             repeated = max((float(vectors[row] @ vectors[other]) for other in chosen), default=None)
-            relevance = threshold * float(similarities[row])
-            return relevance if repeated is None else relevance - (1 - threshold) * repeated
+            if repeated is None:
+                return float(similarities[row])
+            return threshold * float(similarities[row]) - (1 - threshold) * repeated
 
         chosen.append(max((row for row in range(len(similarities)) if row not in chosen), key=marginal))
     return chosen
