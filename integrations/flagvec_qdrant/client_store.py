@@ -38,7 +38,8 @@ class QdrantStore(PointStore):
 
     Args:
         model: Encodes documents and queries.
-        client: Any ``QdrantClient``; with ``prefer_grpc=True`` writing to a server is about twice as fast.
+        client: Any ``QdrantClient``; with ``prefer_grpc=True`` writing to a server is about twice as fast. Over gRPC it
+            ends a write after its own ``timeout``, 5 seconds by default, also where a verb's is longer.
         collection_name: The collection; `create` makes it.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
         colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions:

@@ -3,11 +3,17 @@ import json
 import numpy as np
 import pytest
 from pymilvus import DataType
+from pymilvus.client.abstract import CollectionSchema
+from pymilvus.client.prepare import Prepare
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from flagvec import StoreError
+from flagvec import Document, StoreError
 from flagvec.retrieval.schema import Schema
+from flagvec.retrieval.vectors import TextVectors
+from flagvec.retrieval.writing import Record
 from flagvec_milvus import struct_array
 from flagvec_milvus.collection import Contents, Engine
+from flagvec_milvus.convert import with_row
 
 LITE, OLD_SERVER, SERVER = Engine("milvus_lite-3.2.2"), Engine("2.5.4"), Engine("v2.6.4")
 ALL = Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=128)
@@ -104,3 +110,26 @@ def test_a_collection_of_a_later_version_is_refused():
 def test_a_query_of_colbert_vectors_is_one_embedding_list():
     assert struct_array.PATH == "colbert[vector]"
     assert struct_array.as_query(np.eye(2, dtype=np.float32)).to_flat_array().tolist() == [1, 0, 0, 1]
+
+
+def test_the_client_encodes_a_servers_rows_with_and_without_vectors_to_compare():
+    contents = Contents.of(Schema("m3", dimension=4, sparse=True, colbert_dimension=2), SERVER)
+    schema = schema_pb2.CollectionSchema()
+    schema.ParseFromString(
+        Prepare.create_collection_request("articles", contents.create_arguments(SERVER)["schema"]).schema
+    )
+    described = CollectionSchema(milvus_pb2.DescribeCollectionResponse(schema=schema)).dict()
+    vectors = [
+        TextVectors(np.full(4, 0.5, np.float32), {3: 0.5}, np.eye(2, dtype=np.float32)),
+        TextVectors(np.full(4, 0.5, np.float32), {}, np.zeros((0, 2), np.float32)),
+    ]
+    records = [Record(Document(name, "text", {"n": 1}), found) for name, found in zip("ab", vectors, strict=True)]
+    rows = [with_row(record, contents.layout).row for record in records]
+    request = Prepare.row_upsert_param(
+        "articles", rows, "", described["fields"], described["struct_array_fields"], enable_dynamic=False
+    )
+    fields = {field.field_name: field for field in request.fields_data}
+    assert request.num_rows == 2
+    assert list(fields["id"].scalars.string_data.data) == ["a", "b"]
+    (colbert,) = fields["colbert"].struct_arrays.fields
+    assert [list(one.float_vector.data) for one in colbert.vectors.vector_array.data] == [[1, 0, 0, 1], []]

@@ -6,7 +6,7 @@ from datetime import datetime
 import httpx
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from flagvec import Document, M3Output, Weighted
@@ -15,8 +15,9 @@ from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import TextVectors
 from flagvec.retrieval.writing import Record
-from flagvec_qdrant import QdrantStore, client_convert, convert
+from flagvec_qdrant import QdrantStore, client_convert, client_schema, convert
 from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.storage import PROFILES
 
 EVERY_CONDITION = {
     "lang": "en", "n": {"gte": 1, "lt": 2.5}, "big": 2**60, "flag": {"ne": True}, "any": {"in": ["a", 1, False]},
@@ -120,6 +121,22 @@ def test_dense_candidates_are_rescored_where_they_are_quantised():
     stage = convert.ranking(query, SearchOptions.checked(schema))
     request = client_convert.request(stage, client_convert.native_vectors(query), None, indexed=True)
     assert request.params.quantization == models.QuantizationSearchParams(rescore=True, oversampling=3.0)
+
+
+@pytest.mark.parametrize("version", ["1.18.3", "1.20.0"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_collection_survives_the_way_through_grpc(profile, version):
+    schema = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
+    vectors = client_schema.vector_params(schema, PROFILES[profile], version)
+    sparse = client_schema.sparse_params(PROFILES[profile], version)
+    params = GrpcToRest.convert_collection_params(
+        grpc.CollectionParams(
+            vectors_config=RestToGrpc.convert_vectors_config(vectors),
+            sparse_vectors_config=RestToGrpc.convert_sparse_vector_config(sparse),
+        )
+    )
+    assert (params.vectors, params.sparse_vectors) == (vectors, sparse)
+    assert client_schema.schema_of(params, "m3", "the collection") == schema
 
 
 def test_a_point_survives_the_way_through_grpc():
