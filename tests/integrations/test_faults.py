@@ -1,5 +1,6 @@
 """A server that answers badly, late or no more while documents are written: nothing is lost and the report is true."""
 
+import time
 import uuid
 from collections import deque
 
@@ -102,3 +103,23 @@ def test_a_write_that_takes_longer_than_its_timeout_is_reported(faulty, fault):
     # It was late, not lost; that is why a write can be tried again.
     assert store.add(DOCUMENTS[:PER_REQUEST]).failed == ()
     assert direct.count() == PER_REQUEST
+
+
+VERBS = {
+    "search": lambda store: store.search("shared", timeout=1),
+    "get": lambda store: store.get("1", timeout=1),
+    "count": lambda store: store.count(timeout=1),
+    "scroll": lambda store: list(store.scroll(timeout=1)),
+    "delete": lambda store: store.delete("1", timeout=1),
+    "delete by filter": lambda store: store.delete(filter={"n": 1}, timeout=1),
+}
+
+
+@pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
+def test_no_verb_waits_longer_than_its_timeout(faulty, fault, use):
+    store, proxy, _ = faulty
+    proxy.choose = lambda method, path: fault.SLOW
+    started = time.monotonic()
+    with pytest.raises(Exception, match=r"(?i)timed out"):
+        use(store)
+    assert time.monotonic() - started < proxy.delay

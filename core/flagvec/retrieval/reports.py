@@ -12,7 +12,8 @@ _SHOWN_FAILURES = 3
 # The user and password of a URL, and the value of a header or option that carries a secret.
 _SECRETS = re.compile(
     r"""(://)[^/@\s]+(?=@)
-    | ((?:api[-_]?key|password|authorization)["']?\s*[:=]\s*["']?(?:(?:bearer|basic|apikey)\s)?)[^\s'",]+""",
+    | ((?:api[-_]?key|password|authorization|\btoken(?==))["']?\s*[:=]\s*["']?
+      (?:(?:bearer|basic|apikey)\s)?)[^\s'",]+""",
     re.IGNORECASE | re.VERBOSE,
 )
 

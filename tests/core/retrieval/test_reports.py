@@ -33,6 +33,8 @@ def test_the_error_of_failed_writes_holds_the_report_and_is_pickled_with_it():
         ("headers {'api-key': 'abc', 'x': 1}", "headers {'api-key': '***', 'x': 1}"),
         ("api_key=abc refused", "api_key=*** refused"),
         ("password=abc", "password=***"),
+        ("uri=http://db, token=root:Milvus refused", "uri=http://db, token=*** refused"),
+        ("unexpected token: 'and'", "unexpected token: 'and'"),
         ("unexpected token: '}' at 12:30", "unexpected token: '}' at 12:30"),
     ],
 )
