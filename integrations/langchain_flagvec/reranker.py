@@ -9,10 +9,8 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, field_validator
 
+from flagvec.retrieval.colbert_order import best_by_colbert
 from flagvec.retrieval.options import whole_number
-from flagvec.retrieval.turns import turn_of
-from flagvec.retrieval.vectors import encode_documents, encode_query
-from flagvec.scoring import colbert_score
 
 
 class ColbertReranker(BaseDocumentCompressor):
@@ -82,18 +80,10 @@ class ColbertReranker(BaseDocumentCompressor):
         """
         if not isinstance(query, str):
             raise TypeError(f"query takes a str, not {type(query).__name__}")
-        if not documents:
-            return []
-        scores = self._scores(query, [document.page_content for document in documents])
-        best = sorted(range(len(scores)), key=lambda position: -scores[position])[: self.top_n]
-        return [_with_score(documents[position], scores[position]) for position in best]
-
-    def _scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        names = [f"documents[{position}]" for position in range(len(texts))]
-        with turn_of(self.model):
-            asked = encode_query(self.model, query, ["colbert"])
-            encoded = encode_documents(self.model, texts, names, ["colbert"])
-        return [float(colbert_score(asked.colbert, vectors.colbert)) for vectors in encoded]
+        texts = [document.page_content for document in documents]
+        names = [f"documents[{position}]" for position in range(len(documents))]
+        best = best_by_colbert(self.model, query, texts, names, self.top_n)
+        return [_with_score(documents[position], score) for position, score in best]
 
 
 def _with_score(document: Document, score: float) -> Document:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import Unpack
@@ -15,6 +14,7 @@ from typing_extensions import Unpack
 from flagvec import Hit, M3Output
 from flagvec.retrieval.diversity import Diversity, checked_share, marginal_relevance, vectors_of
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, whole_number
+from flagvec.retrieval.ready_vectors import dense_query
 from flagvec.retrieval.store import HybridStore
 from flagvec.retrieval.turns import turn_of
 from flagvec.retrieval.vectors import encode_texts
@@ -101,14 +101,14 @@ class VectorSearch(VectorStore):
             ValueError: A vector of another dimension, of length 0 or not finite; else as in `similarity_search`.
             StoreError: As in `similarity_search`.
         """
-        hits = self.store.search_vectors(_dense_query(embedding), _limit(k), **self._vector_options(options, k))
+        hits = self.store.search_vectors(dense_query(embedding), _limit(k), **self._vector_options(options, k))
         return [to_langchain(hit) for hit in hits]
 
     async def asimilarity_search_by_vector(
         self, embedding: Sequence[float], k: int = DEFAULT_K, **options: Unpack[VectorSearchKeywords]
     ) -> list[LangChainDocument]:
         """Do as `similarity_search_by_vector` does."""
-        hits = await self.store.asearch_vectors(_dense_query(embedding), _limit(k), **self._vector_options(options, k))
+        hits = await self.store.asearch_vectors(dense_query(embedding), _limit(k), **self._vector_options(options, k))
         return [to_langchain(hit) for hit in hits]
 
     def max_marginal_relevance_search(
@@ -164,7 +164,7 @@ class VectorSearch(VectorStore):
         Otherwise as `max_marginal_relevance_search`, with the candidates of `similarity_search_by_vector`.
         """
         share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
-        vectors = _dense_query(embedding)
+        vectors = dense_query(embedding)
         hits = self.store.search_vectors(vectors, fetched, **self._vector_options(options, fetched))
         return self._diverse(vectors, hits, k, share)
 
@@ -238,13 +238,3 @@ def _fetched(k: int, fetch_k: int) -> int:
 
 def _scored(hits: Iterable[Hit]) -> Scored:
     return [(to_langchain(hit), hit.score) for hit in hits]
-
-
-def _dense_query(embedding: Sequence[float]) -> M3Output:
-    vector = np.asarray(embedding, dtype=np.float32)
-    if vector.ndim != 1 or not len(vector):
-        raise ValueError(f"embedding takes one vector of numbers, not the shape {vector.shape}")
-    length = np.linalg.norm(vector)
-    if not np.isfinite(length) or not length:
-        raise ValueError(f"embedding has length {length}: no direction to search in")
-    return M3Output(dense_vecs=(vector / length)[None])

@@ -36,8 +36,9 @@ def portable_filter(filters: MetadataFilters) -> Filter:
 
     Raises:
         TypeError: A value of a type that its operator does not take; names field and operator.
-        ValueError: ``text_match`` or ``text_match_insensitive``, which no index of ours answers; a range that begins or
-            ends at a string that is no date; ``all`` of no values; a field's name that cannot be filtered by.
+        ValueError: ``text_match`` or ``text_match_insensitive``, in place of which `with_whole_values` puts another; a
+            range that begins or ends at a string that is no date; ``all`` of no values; a field's name that cannot be
+            filtered by.
 
     Example:
         >>> portable_filter(MetadataFilters(filters=[MetadataFilter(key="year", value=2020, operator=">=")]))
@@ -84,12 +85,7 @@ def _condition(filter: MetadataFilter) -> Filter:
             return _portable({"and": [{filter.key: one} for one in values]})
         case FilterOperator.IS_EMPTY:
             return _portable({filter.key: {"exists": False}})
-        case FilterOperator.TEXT_MATCH | FilterOperator.TEXT_MATCH_INSENSITIVE:
-            raise ValueError(
-                f"{where} looks for a part of a text, and the stores filter by whole values alone: search for the "
-                "words in the mode 'text_search', or filter with '==' or 'in'"
-            )
-    raise ValueError(f"{where} is none that flagvec knows")
+    raise ValueError(f"{where} is none of whole values, by which the stores filter")
 
 
 def _bound(value: Any, where: str) -> Any:

@@ -6,21 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction  # type: ignore[import-untyped]
 
 from flagvec.m3_output import M3Output
 from flagvec.retrieval.one_pass import one_pass
-from flagvec.retrieval.vectors import LARGEST_TOKEN_ID
+from flagvec.retrieval.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
+from flagvec_milvus.convert import NO_TOKEN
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
 # Milvus takes no empty vector, and refuses all rows of an insert for one. Neither number is a token's, so that what
 # stands for a text without weights scores with nothing; and each is another's, so that not even with one another.
-_WEIGHT = float(np.finfo(np.float32).tiny)
-_DOCUMENT_WITHOUT_WEIGHTS = {LARGEST_TOKEN_ID + 1: _WEIGHT}
-_QUERY_WITHOUT_WEIGHTS = {LARGEST_TOKEN_ID: _WEIGHT}
+_DOCUMENT_WITHOUT_WEIGHTS = {NO_TOKEN: SMALLEST_WEIGHT}
+_QUERY_WITHOUT_WEIGHTS = {LARGEST_TOKEN_ID: SMALLEST_WEIGHT}
 
 
 class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):  # type: ignore[misc]  # an untyped class

@@ -8,10 +8,12 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from flagvec.m3_output import M3Output
 from flagvec.retrieval.diversity import Diversity, checked_share
 from flagvec.retrieval.filters import Filter
 from flagvec.retrieval.fusion import Weighted
 from flagvec.retrieval.options import Fusion, Mode, Rerank, whole_number
+from flagvec.retrieval.ready_vectors import dense_query
 from llama_index_flagvec.nodes import DOCUMENT_ID
 from llama_index_flagvec.selection import chosen, with_ids
 
@@ -47,13 +49,13 @@ class Search:
     """A search of a store.
 
     Args:
-        text: What is searched for.
+        asked: What is searched for: a text, or where the query has none its ready dense vector.
         limit: The most hits.
         options: The further arguments of ``HybridStore.search``.
         diversity: How the hits are chosen from; None for all, as they are.
     """
 
-    text: str
+    asked: str | M3Output
     limit: int
     options: Mapping[str, Any]
     diversity: Diversity | None = None
@@ -63,23 +65,27 @@ def search_of(query: VectorStoreQuery, defaults: Defaults, given: Mapping[str, A
     """Return the search that a query asks for; `FlagVectorStore` says what each mode means.
 
     Args:
-        query: Any query with a text.
+        query: Any query with a text or an embedding; beside a text an embedding has no effect.
         defaults: What holds where the query says nothing.
         given: What was given to ``query`` beside it: ``fusion``, ``rerank``, ``candidates``, ``timeout`` as in
             ``HybridStore.search``; for MMR ``mmr_threshold``, ``mmr_prefetch_factor``, ``mmr_prefetch_k``, ``timeout``.
 
     Raises:
         TypeError: An argument that is not taken in this mode; a value of a wrong type.
-        ValueError: A query without a text, in a mode that needs all vectors, or of another embedding field; an option
-            that is out of range or in conflict with another; a filter that `portable_filter` refuses.
+        ValueError: A query without a text and an embedding, or without a text that its mode needs, in a mode that needs
+            all vectors, or of another embedding field; an option that is out of range or in conflict with another; a
+            filter that `portable_filter` refuses.
     """
-    text = _checked_text(query)
+    asked = _asked(query)
     common = {"filter": _filter(query), "timeout": given.get("timeout")}
     if query.mode == VectorStoreQueryMode.MMR:
         _check_given(given, _MMR_OPTIONS, query.mode)
         diversity = _diversity(query, given)
-        return Search(text, _prefetched(query, given), {"mode": "dense", **common}, diversity)
+        return Search(asked, _prefetched(query, given), {"mode": "dense", **common}, diversity)
     _check_given(given, _SEARCH_OPTIONS, query.mode)
+    if not isinstance(asked, str):
+        # It says nothing of lexical weights and ColBERT.
+        defaults = Defaults("dense", candidates=defaults.candidates)
     mode = _mode(query.mode, defaults)
     limit = _limit(query, mode)
     options = {"mode": mode, **common, "rerank": _rerank(query, defaults, given)}
@@ -88,25 +94,29 @@ def search_of(query: VectorStoreQuery, defaults: Defaults, given: Mapping[str, A
         options |= {"fusion": _fusion(query, options["rerank"], defaults, given)}
     elif "fusion" in given:
         options |= {"fusion": given["fusion"]}
-    return Search(text, limit, options)
+    return Search(asked, limit, options)
 
 
-def _checked_text(query: VectorStoreQuery) -> str:
+def _asked(query: VectorStoreQuery) -> str | M3Output:
     if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR, *_SPARSE, *_HYBRID):
         raise ValueError(
             f"the mode {query.mode.value!r} fits a classifier to the vectors of all nodes, which a database does not "
             "give out: use 'default', 'hybrid', 'semantic_hybrid', 'sparse', 'text_search' or 'mmr'"
         )
-    if query.query_str is None:
-        raise ValueError(
-            "the query has no query_str: a FlagVectorStore encodes the text of a query itself, and cannot search by "
-            "a ready embedding"
-        )
     if query.embedding_field is not None:
         raise ValueError(
             f"embedding_field={query.embedding_field!r}: a FlagVectorStore has its own fields, which the mode chooses"
         )
-    return query.query_str
+    if query.query_str is not None:
+        return query.query_str
+    if not query.query_embedding:
+        raise ValueError("the query has neither query_str nor query_embedding: there is nothing to search for")
+    if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+        raise ValueError(
+            f"the query has no query_str, which the mode {query.mode.value!r} needs: a query_embedding alone is for "
+            "the modes 'default' and 'mmr'"
+        )
+    return dense_query(query.query_embedding)
 
 
 def _check_given(given: Mapping[str, Any], known: Sequence[str], mode: VectorStoreQueryMode) -> None:

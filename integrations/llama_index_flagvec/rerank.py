@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from flagvec.embedder import AbsEmbedder
+from flagvec.retrieval.colbert_order import best_by_colbert
 from flagvec.retrieval.options import whole_number
-from flagvec.retrieval.turns import turn_of
-from flagvec.retrieval.vectors import encode_documents, encode_query
-from flagvec.scoring import colbert_score
 from llama_index_flagvec.described_model import DescribedModel, MadeAgain, as_model
 
 
@@ -76,10 +73,10 @@ class ColbertRerank(MadeAgain, BaseNodePostprocessor):
             EventPayload.TOP_K: self.top_n,
         }
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            scores = self._scores(query_bundle.query_str, nodes)
-            # Sorting is stable: of equal scores, what came first stays first.
-            order = sorted(range(len(nodes)), key=lambda position: -scores[position])[: self.top_n]
-            found = [NodeWithScore(node=nodes[position].node, score=scores[position]) for position in order]
+            texts = [found.node.get_content(MetadataMode.EMBED) for found in nodes]
+            names = [f"node {found.node.node_id!r}" for found in nodes]
+            best = best_by_colbert(self.model, query_bundle.query_str, texts, names, self.top_n)
+            found = [NodeWithScore(node=nodes[position].node, score=score) for position, score in best]
             event.on_end(payload={EventPayload.NODES: found})
         return found
 
@@ -87,11 +84,3 @@ class ColbertRerank(MadeAgain, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._postprocess_nodes, nodes, query_bundle)
-
-    def _scores(self, query: str, nodes: Sequence[NodeWithScore]) -> list[float]:
-        texts = [found.node.get_content(MetadataMode.EMBED) for found in nodes]
-        names = [f"node {found.node.node_id!r}" for found in nodes]
-        with turn_of(self.model):
-            asked = encode_query(self.model, query, ["colbert"]).colbert
-            encoded = encode_documents(self.model, texts, names, ["colbert"])
-        return [float(colbert_score(asked, np.asarray(one.colbert))) for one in encoded]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -17,16 +17,17 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from flagvec.retrieval.diversity import marginal_relevance, vectors_of
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import Any_, Not
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions
 from flagvec.retrieval.reports import WriteReport
 from flagvec.retrieval.store import HybridStore
 from llama_index_flagvec.deferred_embedding import DeferredEmbedding
+from llama_index_flagvec.hits import hits_of
 from llama_index_flagvec.nodes import DOCUMENT_ID, as_documents, to_node
-from llama_index_flagvec.queries import Defaults, Search, search_of
+from llama_index_flagvec.queries import Defaults, search_of
 from llama_index_flagvec.selection import chosen, unwanted
+from llama_index_flagvec.text_match import with_whole_values
 
 _EVERYTHING = Not(Any_(()))
 
@@ -53,7 +54,11 @@ class FlagVectorStore(BasePydanticVectorStore):
     takes further options as ``vector_store_kwargs`` of a retriever: ``fusion``, ``rerank``, ``candidates`` and
     ``timeout`` as ``HybridStore.search`` does; in the mode ``mmr`` ``mmr_threshold`` (0.5), and ``mmr_prefetch_k`` or
     ``mmr_prefetch_factor`` (4), how many nodes are chosen from. What `HybridStore` and `portable_filter` refuse is
-    refused here. A query is its text: an embedding that comes with it, as of a hypothetical document, has no effect.
+    refused here. A query is its text: an embedding that comes with it, as of a hypothetical document, has no effect. An
+    embedding that comes alone is compared with dense vectors, in the modes ``default`` and ``mmr``.
+
+    ``MetadataFilters`` are taken with all operators and nested. No index is over parts of texts: ``text_match`` and
+    ``text_match_insensitive`` read the metadata of all nodes that the other filters leave.
 
     Documents that were added to the store itself are found as well, as text nodes, but not by ids.
 
@@ -168,18 +173,18 @@ class FlagVectorStore(BasePydanticVectorStore):
 
         Raises:
             TypeError: An argument that the mode does not take; a value of a wrong type.
-            ValueError: A query without a text or in a mode that is refused; an option that is unknown, out of range, in
-                conflict with another, or needs what the store does not hold; a filter that cannot be said.
+            ValueError: A query without a text or embedding, or in a mode that is refused; an option that is unknown,
+                out of range, in conflict with another, or needs what the store does not hold; a filter that cannot be
+                said.
             StoreError: The store does not exist, does not fit the model, or was closed.
         """
-        search = search_of(query, self._defaults(), kwargs)
-        return _result(self._chosen(self._store.search(search.text, search.limit, **search.options), search))
+        filters = self._filters(query.filters, kwargs.get("timeout"))
+        search = search_of(replace(query, filters=filters), self._defaults(), kwargs)
+        return _result(hits_of(search, self._store))
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Do as `query` does."""
-        search = search_of(query, self._defaults(), kwargs)
-        hits = await self._store.asearch(search.text, search.limit, **search.options)
-        return _result(await asyncio.to_thread(self._chosen, hits, search))
+        return await asyncio.to_thread(self.query, query, **kwargs)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
@@ -199,17 +204,13 @@ class FlagVectorStore(BasePydanticVectorStore):
         timeout = _timeout(kwargs)
         if filters is None and node_ids is not None:
             return _nodes(self._store.get(node_ids, timeout=timeout))
-        return _nodes(self._store.scroll(chosen(node_ids, filters), timeout=timeout))
+        return _nodes(self._store.scroll(chosen(node_ids, self._filters(filters, timeout)), timeout=timeout))
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
     ) -> list[BaseNode]:
         """Do as `get_nodes` does."""
-        timeout = _timeout(kwargs)
-        if filters is None and node_ids is not None:
-            return _nodes(await self._store.aget(node_ids, timeout=timeout))
-        found = self._store.ascroll(chosen(node_ids, filters), timeout=timeout)
-        return [to_node(document) async for document in found]
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes that are from a document.
@@ -243,13 +244,14 @@ class FlagVectorStore(BasePydanticVectorStore):
             ValueError: Filters that hold everywhere, that cannot be said, or an id that no node can have.
             StoreError: The store does not exist, does not fit the model, or was closed.
         """
-        self._store.delete(**unwanted(node_ids, filters), timeout=_timeout(delete_kwargs))
+        timeout = _timeout(delete_kwargs)
+        self._store.delete(**unwanted(node_ids, self._filters(filters, timeout)), timeout=timeout)
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
         """Do as `delete_nodes` does."""
-        await self._store.adelete(**unwanted(node_ids, filters), timeout=_timeout(delete_kwargs))
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     def clear(self) -> None:
         """Delete everything in the store, which stays.
@@ -267,12 +269,9 @@ class FlagVectorStore(BasePydanticVectorStore):
         mode = self.default_mode or ("hybrid" if self._store.schema.sparse else "dense")
         return Defaults(mode, self.fusion, self.rerank, self.candidates)
 
-    def _chosen(self, hits: list[Hit], search: Search) -> list[Hit]:
-        if search.diversity is None:
-            return hits
-        similarities = np.array([hit.scores["dense"] for hit in hits])
-        ranked = marginal_relevance(similarities, vectors_of(hits, self._store.model), search.diversity)
-        return [replace(hits[position], score=score) for position, score in ranked]
+    def _filters(self, filters: MetadataFilters | None, timeout: float | None) -> MetadataFilters | None:
+        """Return filters of whole values."""
+        return None if filters is None else with_whole_values(filters, partial(self._store.scroll, timeout=timeout))
 
 
 def _written(nodes: Sequence[BaseNode], report: WriteReport) -> list[str]:

@@ -1,5 +1,6 @@
 """LlamaIndex's own Elasticsearch store, unmodified, which takes dense vectors, on the server at ELASTICSEARCH_URL."""
 
+import asyncio
 import os
 import sys
 import uuid
@@ -42,7 +43,17 @@ def model(tiny_m3_directory):
 
 
 @pytest.fixture
-def index(url, model):
+def loop():
+    """The event loop that the store takes from its thread, and leaves open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
+def index(url, model, loop):
     name = f"flagvec_llama_{uuid.uuid4().hex}"
     # By default the server shortens vectors to bytes, which changes scores.
     exact = {"type": "dense_vector", "similarity": "cosine", "index_options": {"type": "hnsw"}}

@@ -9,6 +9,7 @@ from flagvec.retrieval.filters import parse_filter
 from llama_index_flagvec.queries import Defaults, search_of
 
 HYBRID = Defaults("hybrid")
+READY = {"query_str": None, "query_embedding": [3.0, 4.0]}
 
 
 def asked(mode="default", defaults=HYBRID, given=None, **query):
@@ -32,7 +33,7 @@ def options(**expected):
 )
 def test_a_mode_is_a_search(mode, expected):
     search = asked(mode)
-    assert (search.text, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
+    assert (search.asked, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
 
 
 @pytest.mark.parametrize("mode", ["dense", "sparse", "hybrid"])
@@ -77,6 +78,17 @@ def test_what_is_given_with_a_query_comes_first():
     assert search.options == options(mode="hybrid", fusion="rrf", candidates=70, timeout=3)
 
 
+@pytest.mark.parametrize("mode", ["default", "mmr"])
+def test_an_embedding_without_a_text_is_compared_with_dense_vectors(mode):
+    search = asked(mode, defaults=Defaults("hybrid", Weighted(), "colbert", 50), **READY)
+    assert search.asked["dense_vecs"].tolist() == [pytest.approx([0.6, 0.8])]
+    assert (search.options["mode"], search.options.get("rerank")) == ("dense", None)
+
+
+def test_beside_a_text_an_embedding_has_no_effect():
+    assert asked(query_embedding=[3.0, 4.0]) == asked()
+
+
 def test_filters_and_ids_must_all_hold():
     filters = MetadataFilters(filters=[MetadataFilter(key="lang", value="en")])
     found = asked(filters=filters, node_ids=["a", "b"], doc_ids=["book"]).options["filter"]
@@ -113,7 +125,11 @@ def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_u
 @pytest.mark.parametrize(
     ("mode", "query", "given", "error", "message"),
     [
-        ("default", {"query_str": None, "query_embedding": [1.0]}, {}, ValueError, "no query_str.*ready embedding"),
+        ("default", {"query_str": None}, {}, ValueError, "neither query_str nor query_embedding"),
+        ("mmr", {"query_str": None, "query_embedding": []}, {}, ValueError, "neither query_str nor query_embedding"),
+        ("hybrid", READY, {}, ValueError, "no query_str, which the mode 'hybrid' needs"),
+        ("text_search", READY, {}, ValueError, "no query_str, which the mode 'text_search' needs"),
+        ("default", {**READY, "query_embedding": [0.0, 0.0]}, {}, ValueError, "embedding has length 0"),
         ("default", {"embedding_field": "dense"}, {}, ValueError, "embedding_field='dense'"),
         ("default", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),
         ("mmr", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),

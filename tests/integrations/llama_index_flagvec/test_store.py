@@ -16,6 +16,7 @@ from llama_index_flagvec import FlagVectorStore
 
 QUERY = "rice in water"
 VEGAN = MetadataFilters(filters=[MetadataFilter(key="tags", value="vegan", operator="contains")])
+BAKED = MetadataFilters(filters=[MetadataFilter(key="tags", value="BAK", operator="text_match_insensitive")])
 
 
 @pytest.fixture
@@ -66,6 +67,16 @@ def test_a_query_gives_the_hits_of_the_stores_own_search(filled, store, recipes,
     assert list(found.nodes) == [nodes[name] for name in found.ids]
 
 
+@pytest.mark.parametrize("mode", ["default", "mmr"])
+def test_an_embedding_without_a_text_finds_what_the_text_finds_by_dense_vectors(filled, store, mode):
+    vector = store.model.encode_queries([QUERY], True, False, False, True)["dense_vecs"][0]
+    ready = VectorStoreQuery(query_embedding=vector.tolist(), similarity_top_k=3, mode=VectorStoreQueryMode(mode))
+    dense = FlagVectorStore(store, default_mode="dense")
+    found, expected = filled.query(ready), dense.query(query(mode, limit=3))
+    assert found.ids == expected.ids
+    assert found.similarities == pytest.approx(expected.similarities, abs=1e-6)
+
+
 def test_the_number_of_nodes_is_that_of_the_query(filled):
     assert len(filled.query(query(limit=2)).nodes) == 2
     assert len(filled.query(query("sparse", limit=2, sparse_top_k=1)).nodes) == 1
@@ -105,6 +116,7 @@ def test_mmr_encodes_the_query_once_and_what_it_chooses_from_once(counted_store,
     [
         ({"filters": VEGAN}, ["bread", "rice"]),
         ({"node_ids": ["eggs", "rice", "nobody"]}, ["eggs", "rice"]),
+        ({"filters": BAKED}, ["bread"]),
         ({"doc_ids": ["grains"]}, ["bread", "rice"]),
         ({"doc_ids": ["grains", "soups"], "node_ids": ["soup", "rice"], "filters": VEGAN}, ["rice"]),
         ({"node_ids": [], "doc_ids": []}, ["bread", "eggs", "rice", "soup"]),
@@ -136,6 +148,7 @@ def test_the_nodes_of_a_document_are_deleted(filled):
     [
         ({"node_ids": ["rice", "nobody"]}, ["bread", "eggs", "soup"]),
         ({"filters": VEGAN}, ["eggs", "soup"]),
+        ({"filters": BAKED}, ["eggs", "rice", "soup"]),
         ({"node_ids": ["rice", "soup"], "filters": VEGAN}, ["bread", "eggs", "soup"]),
         ({"node_ids": []}, ["bread", "eggs", "rice", "soup"]),
         ({"node_ids": [], "filters": VEGAN}, ["bread", "eggs", "rice", "soup"]),
@@ -168,7 +181,7 @@ async def test_each_async_method_does_as_its_twin(vectors, recipes):
         found, expected = await vectors.aquery(query(mode)), vectors.query(query(mode))
         assert (found.ids, list(found.nodes)) == (expected.ids, list(expected.nodes))
         assert found.similarities == pytest.approx(expected.similarities, abs=1e-6)
-    for arguments in ((), (["soup", "rice"],), (None, VEGAN), (["soup", "rice"], VEGAN)):
+    for arguments in ((), (["soup", "rice"],), (None, VEGAN), (None, BAKED), (["soup", "rice"], VEGAN)):
         assert await vectors.aget_nodes(*arguments) == vectors.get_nodes(*arguments)
     await vectors.adelete("soups")
     assert ids(vectors.get_nodes()) == ["bread", "eggs", "rice"]
