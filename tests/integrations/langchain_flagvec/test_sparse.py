@@ -5,8 +5,9 @@ import pickle
 
 import pytest
 from langchain_qdrant import QdrantVectorStore, RetrievalMode, SparseEmbeddings, SparseVector
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
+from flagvec.retrieval.fusion import RRF_K
 from flagvec_qdrant import QdrantStore
 from langchain_flagvec import FlagEmbeddings, M3SparseEmbeddings
 
@@ -42,6 +43,16 @@ def test_a_text_goes_through_the_model_once_for_both_vectors_and_so_does_a_query
     assert noting.encoded == ["text number 7"]
 
 
+def test_the_encoder_itself_runs_once_for_each_batch_and_once_for_a_query(noting):
+    runs = []
+    noting.model.model.encoder.layer[0].register_forward_hook(lambda *_: runs.append(1))
+    store = qdrant(noting, RetrievalMode.HYBRID, [f"text number {number}" for number in range(100)])
+    # The probe, 64 texts, 36 texts.
+    assert len(runs) == 3
+    store.similarity_search("text number 7")
+    assert len(runs) == 4
+
+
 async def test_so_it_is_with_the_async_methods(noting):
     store = qdrant(noting, RetrievalMode.HYBRID, ["rice", "bread"])
     noting.encoded.clear()
@@ -56,6 +67,16 @@ def test_scores_are_those_of_our_own_store(tiny_m3, own, texts, queries, mode):
     for query in queries:
         hits = store.similarity_search_with_score(query, k=len(texts))
         expected = {hit.text: hit.score for hit in own.search(query, limit=len(texts), mode=mode)}
+        assert {hit.page_content: score for hit, score in hits} == pytest.approx(expected, abs=1e-6)
+
+
+def test_fusion_by_reciprocal_ranks_is_that_of_our_own_store(tiny_m3, own, texts, queries):
+    store = qdrant(tiny_m3, RetrievalMode.HYBRID, texts)
+    # Qdrant counts ranks from 0.
+    rrf = models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))
+    for query in queries:
+        hits = store.similarity_search_with_score(query, k=len(texts), hybrid_fusion=rrf)
+        expected = {hit.text: hit.score for hit in own.search(query, limit=len(texts))}
         assert {hit.page_content: score for hit, score in hits} == pytest.approx(expected, abs=1e-6)
 
 
