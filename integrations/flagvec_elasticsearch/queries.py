@@ -115,6 +115,11 @@ def colbert_vectors_of(ids: Sequence[str]) -> Query:
     return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **found}
 
 
+def documents_of(ids: Sequence[str]) -> Query:
+    """Return the search for chosen documents' own text and metadata."""
+    return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **ONLY_DOCUMENTS}
+
+
 def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:
     """Return the search that lets Elasticsearch fuse what legs find by reciprocal ranks."""
     retrievers = [{"knn": leg["knn"]} if "knn" in leg else {"standard": {"query": leg["query"]}} for leg in legs]

@@ -32,7 +32,8 @@ class Search:
 
     The first request is an ``_msearch`` of the legs; a search of one leg needs no other. If scores are missing that
     the ranking or the hits need, the second is an ``_msearch`` that asks for these alone. What is read of candidates
-    is their ids; the text and metadata of the hits come last, in an ``_mget``.
+    is their ids; the text and metadata of the hits come in the second request where the hits are known by then, as
+    after reciprocal rank fusion, and else in an ``_mget``.
 
     Args:
         index: Where to search.
@@ -61,8 +62,16 @@ class Search:
         if native_fusion and not options.rerank and not options.weights and len(legs) > 1:
             return self._fused_natively(legs)
         found, rows = self._candidates(legs)
-        ranked = fuse(self.query, found, options, lambda missing: self._scores_of(missing, rows))
-        documents = self.index.documents([place.id for place in ranked], options.timeout) if ranked else []
+        documents: list[Document] = []
+
+        def scores_of(missing: Mapping[str, list[str]], known: Sequence[str]) -> dict[str, Scores]:
+            scores, brought = self._scores_of(missing, rows, known)
+            documents.extend(brought)
+            return scores
+
+        ranked = fuse(self.query, found, options, scores_of)
+        if ranked and not documents:
+            documents = self.index.documents([place.id for place in ranked], options.timeout)
         return _hits(ranked, documents)
 
     def _found_by(self, leg: str) -> list[Hit]:
@@ -78,7 +87,7 @@ class Search:
         body = {**queries.fused(bodies, self.options.limit, candidates), **queries.ONLY_DOCUMENTS}
         [hits] = self.index.searches([body], self.options.timeout)
         ids = [hit["_id"] for hit in hits]
-        own = self._scores_of(dict.fromkeys(legs, ids), {}) if ids else {}
+        own = self._scores_of(dict.fromkeys(legs, ids), {})[0] if ids else {}
         ranked = [
             Ranked(hit["_id"], hit["_score"], {leg: own[leg].get(hit["_id"], 0.0) for leg in legs}) for hit in hits
         ]
@@ -91,26 +100,33 @@ class Search:
         bodies = [{**self._leg(leg, self.options.candidates), **read} for leg in legs]
         answers = self.index.searches(bodies, self.options.timeout)
         found = {leg: self._scores(leg, hits) for leg, hits in zip(legs, answers, strict=True)}
+        if not fetched:
+            return found, {}
         rows = {queries.value(hit, ID): queries.value(hit, COLBERT_ROWS) for hits in answers for hit in hits}
         return found, {name: count for name, count in rows.items() if count}
 
-    def _scores_of(self, missing: Mapping[str, list[str]], rows: Mapping[str, int]) -> dict[str, Scores]:
-        """Return the exact scores of chosen documents, as `fuse` asks for them.
+    def _scores_of(
+        self, missing: Mapping[str, list[str]], rows: Mapping[str, int], known: Sequence[str] = ()
+    ) -> tuple[dict[str, Scores], list[Document]]:
+        """Return the exact scores of chosen documents, as `fuse` asks for them, and the hits that are `known`.
 
         Args:
             missing: Ids by representation.
             rows: How many ColBERT vectors the documents have, where these are fetched.
+            known: The ids of the hits, if they are known before these scores are.
         """
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if not self._is_fetched(name)}
         fetches = [queries.colbert_vectors_of(part) for part in self._parts(missing.get(COLBERT, []), rows)]
-        answers = self.index.searches([*exact.values(), *fetches[:1]], self.options.timeout)
+        documents = [queries.documents_of(known)] if known else []
+        answers = self.index.searches([*exact.values(), *fetches[:1], *documents], self.options.timeout)
+        found = map(convert.to_document, answers.pop()) if known else ()
         scores = {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=False)}
         for hits in answers[len(exact) :]:
             scores[COLBERT] = self._max_sims(hits)
         for fetch in fetches[1:]:
             [hits] = self.index.searches([fetch], self.options.timeout)
             scores[COLBERT] |= self._max_sims(hits)
-        return scores
+        return scores, list(found)
 
     def _parts(self, ids: Sequence[str], rows: Mapping[str, int]) -> Iterable[list[str]]:
         """Yield the documents whose ColBERT vectors are to be fetched, in parts of bounded size."""

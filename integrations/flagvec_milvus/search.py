@@ -116,8 +116,8 @@ class Search:
     def _vector(self, name: str) -> Any:
         return self.query.dense if name == DENSE else self.query.sparse
 
-    def _own_scores(self, ids: Mapping[str, list[str]]) -> dict[str, Scores]:
-        """Return, for each representation, the exact scores of documents.
+    def _own_scores(self, ids: Mapping[str, list[str]], _: Sequence[str]) -> dict[str, Scores]:
+        """Return, for each representation, the exact scores of documents, as `fuse` asks for them.
 
         They are computed of the stored vectors: a search restricted to the ids has them too, but an index may not find
         all of these, and a quantised one gives approximate scores.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from flagvec.retrieval.vectors import TextVectors
 
 # Each document's score by its id, in the model's scale.
 Scores = Mapping[str, float]
-ScoresOf = Callable[[Mapping[str, list[str]]], Mapping[str, Scores]]
+ScoresOf = Callable[[Mapping[str, list[str]], Sequence[str]], Mapping[str, Scores]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ def fuse(query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions,
         options: The search. Reciprocal rank fusion ranks each leg by score, then by id.
         scores_of: Given ids by representation, returns the exact scores of these documents. One that is not in the
             answer has no such vector, or no token in common with the query: it scores 0, and is left out of a rerank.
+            Given too are the ids of the hits, where these are known before their scores are, as ranks make them known,
+            so that their documents can come in the same request; else none.
     """
     legs = {name: found for name in options.legs if (found := legs.get(name))}
     union = {name for found in legs.values() for name in found}
@@ -60,18 +62,23 @@ def fuse(query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions,
         return _ranked(_weighted(union, known, options.weights), known, options)
     rankings = [[name for name, _ in best_first(found)] for found in legs.values()]
     fused = dict(reciprocal_rank_fusion(rankings)[: options.limit])
-    return _ranked(fused, _completed(query, legs, fused, options, scores_of), options)
+    return _ranked(fused, _completed(query, legs, fused, options, scores_of, hits=list(fused)), options)
 
 
 def _completed(
-    query: TextVectors, legs: Mapping[str, Scores], ids: Collection[str], options: SearchOptions, scores_of: ScoresOf
+    query: TextVectors,
+    legs: Mapping[str, Scores],
+    ids: Collection[str],
+    options: SearchOptions,
+    scores_of: ScoresOf,
+    hits: Sequence[str] = (),
 ) -> dict[str, Scores]:
     """Return the scores of `ids` in every representation of the search, those that no leg has from `scores_of`."""
     missing = {
         name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.representations if name in query.present
     }
     missing = {name: absent for name, absent in missing.items() if absent}
-    further = scores_of(missing) if missing else {}
+    further = scores_of(missing, hits) if missing else {}
     return {name: {**legs.get(name, {}), **further.get(name, {})} for name in options.representations}
 
 

@@ -31,9 +31,11 @@ class Asked:
     def __init__(self, exact):
         self.exact = exact
         self.calls = []
+        self.hits = []
 
-    def __call__(self, missing):
+    def __call__(self, missing, hits):
         self.calls.append(missing)
+        self.hits.append(hits)
         return {name: {item: self.exact[name][item] for item in ids} for name, ids in missing.items()}
 
 
@@ -83,12 +85,20 @@ def test_reciprocal_ranks_complete_the_hits_alone():
     found = fuse(QUERY, legs, SearchOptions.checked(SCHEMA, limit=2, candidates=2), asked)
     assert [item.id for item in found] == ["a", "h"]
     assert asked.calls == [{"dense": ["h"], "sparse": ["a"]}]
+    assert asked.hits == [["a", "h"]]
+
+
+@pytest.mark.parametrize("search", [{"fusion": Weighted()}, {"rerank": "colbert"}], ids=str)
+def test_hits_that_depend_on_the_missing_scores_are_not_named_before(search):
+    asked = Asked({name: dict.fromkeys(IDS, 0.25) for name in ("dense", "sparse", "colbert")})
+    fuse(QUERY, {"dense": {"a": 0.9}, "sparse": {"h": 1.0}}, SearchOptions.checked(SCHEMA, **search), asked)
+    assert asked.hits == [()]
 
 
 def test_a_document_without_colbert_vectors_is_left_out_of_a_rerank():
     legs = {"dense": {"a": 0.9, "b": 0.8}, "sparse": {}}
     options = SearchOptions.checked(SCHEMA, rerank="colbert")
-    found = fuse(QUERY, legs, options, lambda missing: {"colbert": {"b": 0.5}})
+    found = fuse(QUERY, legs, options, lambda missing, hits: {"colbert": {"b": 0.5}})
     assert found == [Ranked("b", 0.5, {"dense": 0.8, "sparse": 0.0, "colbert": 0.5})]
 
 

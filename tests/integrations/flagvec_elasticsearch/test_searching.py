@@ -92,14 +92,14 @@ def test_sparse_scores_are_low_by_four_thousandths_at_most(filled, reference):
     [
         ({"mode": "dense"}, ["_msearch"]),
         ({"mode": "sparse"}, ["_msearch"]),
-        ({"candidates": 10}, ["_msearch", "_msearch", "_mget"]),
+        ({"candidates": 10}, ["_msearch", "_msearch"]),
         ({"fusion": Weighted(1, 1, 1)}, ["_msearch", "_msearch", "_mget"]),
         ({"rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
         ({"mode": "dense", "rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
     ],
     ids=str,
 )
-def test_a_search_takes_two_rounds_at_most_and_one_for_the_documents(filled, requests, options, paths):
+def test_a_search_takes_two_rounds_at_most_and_one_for_documents_they_do_not_bring(filled, requests, options, paths):
     store = filled()
     requests.clear()
     store.search("word1 word7", **options)
