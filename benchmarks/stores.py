@@ -24,6 +24,7 @@ MODULES = {
     "qdrant-edge": "engines.qdrant",
     "qdrant-local": "engines.qdrant",
     "qdrant-server": "engines.qdrant",
+    "qdrant-server-langchain": "engines.qdrant",
     "milvus-lite": "engines.milvus",
     "milvus-server": "engines.milvus",
     "elasticsearch": "engines.elasticsearch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +30,15 @@ BREADTH = {LIMIT: 100, CANDIDATES: 400}
 # All search one index, for no two indexes find the same; but equal scores at the end may be cut anywhere.
 AGREEMENT = 0.98
 SOURCE = ["text", "metadata"]
+# From doc values an id is read in half the time that reading _id takes, where the document is stored.
+ONLY_IDS = {"stored_fields": "_none_", "docvalue_fields": ["id"]}
+# From this version on servers take vectors as base64, in a quarter of the bytes.
+PACKED_VECTORS = (9, 3)
 # Both refresh at the end of each write; a refresh now and then besides would give one index more segments to search.
 SETTINGS = {"refresh_interval": -1}
 MAPPING = {
     "properties": {
+        "id": {"type": "keyword", "index": False, "doc_values": True},
         "text": {"type": "text", "index": False},
         "metadata": {"properties": {"number": {"type": "long"}, "language": {"type": "keyword"}}},
         "dense": {
@@ -143,6 +149,8 @@ class ByHand:
         self.model = model
         self.client = client
         self.index = index
+        major, minor = client.info()["version"]["number"].split(".")[:2]
+        self.packs = (int(major), int(minor)) >= PACKED_VECTORS
         client.indices.create(index=index, mappings=MAPPING, settings=SETTINGS)
 
     def search_in(self, index: str) -> None:
@@ -156,8 +164,13 @@ class ByHand:
             output = self.model.encode_corpus([document.text for document in part])
             lines: list[dict[str, Any]] = []
             for document, dense, weights in zip(part, output["dense_vecs"], output["lexical_weights"], strict=True):
-                sparse = {str(token): weight for token, weight in weights.items()}
-                source = {"text": document.text, "metadata": document.metadata, "dense": dense, "sparse": sparse}
+                source = {
+                    "id": document.id,
+                    "text": document.text,
+                    "metadata": document.metadata,
+                    "dense": base64.b64encode(dense.astype(">f4").tobytes()).decode() if self.packs else dense,
+                    "sparse": {str(token): weight for token, weight in weights.items()},
+                }
                 lines += [{"index": {"_id": document.id}}, source]
             answer = self.client.bulk(index=self.index, operations=_lines(lines), filter_path="errors")
             assert not answer["errors"]
@@ -185,8 +198,8 @@ class ByHand:
         if mode != "rrf":
             [hits] = self._search([{**legs[mode], "_source": SOURCE}])
             return [hit["_id"] for hit in hits if hit["_source"]]
-        found = self._search([{**leg, "_source": False} for leg in legs.values()])
-        fused = reciprocal_rank_fusion([[hit["_id"] for hit in hits] for hits in found])[:LIMIT]
+        found = self._search([{**leg, **ONLY_IDS} for leg in legs.values()])
+        fused = reciprocal_rank_fusion([[hit["fields"]["id"][0] for hit in hits] for hits in found])[:LIMIT]
         best = self.client.mget(index=self.index, ids=[name for name, _ in fused], source=SOURCE)
         return [document["_id"] for document in best["docs"] if document["_source"]]
 
