@@ -116,7 +116,7 @@ def colbert_vectors_of(ids: Sequence[str]) -> Query:
 
 
 def documents_of(ids: Sequence[str]) -> Query:
-    """Return the search for chosen documents' own text and metadata."""
+    """Return the search for chosen documents' text and metadata."""
     return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **ONLY_DOCUMENTS}
 
 
@@ -124,7 +124,7 @@ def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:
     """Return the search that lets Elasticsearch fuse what legs find by reciprocal ranks."""
     retrievers = [{"knn": leg["knn"]} if "knn" in leg else {"standard": {"query": leg["query"]}} for leg in legs]
     rrf = {"retrievers": retrievers, "rank_window_size": candidates, "rank_constant": RRF_K}
-    return {"retriever": {"rrf": rrf}, "size": limit}
+    return {"retriever": {"rrf": rrf}, "size": limit, "_source": False}
 
 
 def with_ids(ids: Sequence[str]) -> Query:

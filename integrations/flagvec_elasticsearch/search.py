@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagvec.retrieval.batches import batches
-from flagvec.retrieval.client_fusion import Ranked, fuse
+from flagvec.retrieval.client_fusion import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.vectors import TextVectors
@@ -30,10 +30,9 @@ Scores = dict[str, float]
 class Search:
     """One search.
 
-    The first request is an ``_msearch`` of the legs; a search of one leg needs no other. If scores are missing that
-    the ranking or the hits need, the second is an ``_msearch`` that asks for these alone. What is read of candidates
-    is their ids; the text and metadata of the hits come in the second request where the hits are known by then, as
-    after reciprocal rank fusion, and else in an ``_mget``.
+    The first request is an ``_msearch`` of the legs; a search of one leg needs no other. What it reads of candidates is
+    their ids. The second is an ``_msearch`` for scores that no leg has brought, and for the hits where ranks order
+    them; hits that depend on these scores come in an ``_mget``.
 
     Args:
         index: Where to search.
@@ -59,20 +58,12 @@ class Search:
             return []
         if len(options.representations) == 1:
             return self._found_by(legs[0])
-        if native_fusion and not options.rerank and not options.weights and len(legs) > 1:
-            return self._fused_natively(legs)
-        found, rows = self._candidates(legs)
-        documents: list[Document] = []
-
-        def scores_of(missing: Mapping[str, list[str]], known: Sequence[str]) -> dict[str, Scores]:
-            scores, brought = self._scores_of(missing, rows, known)
-            documents.extend(brought)
-            return scores
-
-        ranked = fuse(self.query, found, options, scores_of)
-        if ranked and not documents:
-            documents = self.index.documents([place.id for place in ranked], options.timeout)
-        return _hits(ranked, documents)
+        if options.weights or options.rerank:
+            return self._ordered_by_scores(legs)
+        if native_fusion and len(legs) > 1:
+            return self._explained(self._fused_natively(legs), {}, legs)
+        found, _ = self._candidates(legs)
+        return self._explained(by_reciprocal_ranks(found, options.limit), found, legs)
 
     def _found_by(self, leg: str) -> list[Hit]:
         body = {**self._leg(leg, self.options.limit), **queries.ONLY_DOCUMENTS}
@@ -81,17 +72,39 @@ class Search:
         ranked = [Ranked(hit["_id"], score, {leg: score}) for hit, score in zip(hits, scores, strict=True)]
         return _hits(ranked, map(convert.to_document, hits))
 
-    def _fused_natively(self, legs: Sequence[str]) -> list[Hit]:
+    def _ordered_by_scores(self, legs: Sequence[str]) -> list[Hit]:
+        found, rows = self._candidates(legs)
+        ranked = by_scores(self.query, found, self.options, lambda missing: self._scores_of(missing, rows))
+        documents = self.index.documents([place.id for place in ranked], self.options.timeout) if ranked else []
+        return _hits(ranked, documents)
+
+    def _fused_natively(self, legs: Sequence[str]) -> dict[str, float]:
         candidates = self.options.candidates
-        bodies = [self._leg(leg, candidates) for leg in legs]
-        body = {**queries.fused(bodies, self.options.limit, candidates), **queries.ONLY_DOCUMENTS}
+        body = queries.fused([self._leg(leg, candidates) for leg in legs], self.options.limit, candidates)
         [hits] = self.index.searches([body], self.options.timeout)
-        ids = [hit["_id"] for hit in hits]
-        own = self._scores_of(dict.fromkeys(legs, ids), {})[0] if ids else {}
+        return {hit["_id"]: hit["_score"] for hit in hits}
+
+    def _explained(self, fused: Mapping[str, float], found: Mapping[str, Scores], legs: Sequence[str]) -> list[Hit]:
+        """Return the documents that were fused, with the scores that explain their ranks.
+
+        Args:
+            fused: Scores by id.
+            found: What of these scores is known: by leg, then by id.
+            legs: The legs that the query has.
+        """
+        if not fused:
+            return []
+        missing = {leg: [name for name in fused if name not in found.get(leg, {})] for leg in legs}
+        exact = {leg: self._exact(leg, ids) for leg, ids in missing.items() if ids}
+        bodies = [queries.documents_of(list(fused)), *exact.values()]
+        documents, *answers = self.index.searches(bodies, self.options.timeout)
+        further = {leg: self._scores(leg, hits) for leg, hits in zip(exact, answers, strict=True)}
+        own = {leg: {**found.get(leg, {}), **further.get(leg, {})} for leg in self.options.legs}
         ranked = [
-            Ranked(hit["_id"], hit["_score"], {leg: own[leg].get(hit["_id"], 0.0) for leg in legs}) for hit in hits
+            Ranked(name, score, {leg: scores.get(name, 0.0) for leg, scores in own.items()})
+            for name, score in fused.items()
         ]
-        return _hits(ranked, map(convert.to_document, hits))
+        return _hits(ranked, map(convert.to_document, documents))
 
     def _candidates(self, legs: Sequence[str]) -> tuple[dict[str, Scores], dict[str, int]]:
         """Return each leg's candidates with their scores, and of how many ColBERT vectors if these are fetched."""
@@ -105,28 +118,23 @@ class Search:
         rows = {queries.value(hit, ID): queries.value(hit, COLBERT_ROWS) for hits in answers for hit in hits}
         return found, {name: count for name, count in rows.items() if count}
 
-    def _scores_of(
-        self, missing: Mapping[str, list[str]], rows: Mapping[str, int], known: Sequence[str] = ()
-    ) -> tuple[dict[str, Scores], list[Document]]:
-        """Return the exact scores of chosen documents, as `fuse` asks for them, and the hits that are `known`.
+    def _scores_of(self, missing: Mapping[str, list[str]], rows: Mapping[str, int]) -> dict[str, Scores]:
+        """Return the exact scores of chosen documents, as `by_scores` asks for them.
 
         Args:
             missing: Ids by representation.
             rows: How many ColBERT vectors the documents have, where these are fetched.
-            known: The ids of the hits, if they are known before these scores are.
         """
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if not self._is_fetched(name)}
         fetches = [queries.colbert_vectors_of(part) for part in self._parts(missing.get(COLBERT, []), rows)]
-        documents = [queries.documents_of(known)] if known else []
-        answers = self.index.searches([*exact.values(), *fetches[:1], *documents], self.options.timeout)
-        found = map(convert.to_document, answers.pop()) if known else ()
+        answers = self.index.searches([*exact.values(), *fetches[:1]], self.options.timeout)
         scores = {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=False)}
         for hits in answers[len(exact) :]:
             scores[COLBERT] = self._max_sims(hits)
         for fetch in fetches[1:]:
             [hits] = self.index.searches([fetch], self.options.timeout)
             scores[COLBERT] |= self._max_sims(hits)
-        return scores, list(found)
+        return scores
 
     def _parts(self, ids: Sequence[str], rows: Mapping[str, int]) -> Iterable[list[str]]:
         """Yield the documents whose ColBERT vectors are to be fetched, in parts of bounded size."""
@@ -161,7 +169,7 @@ class Search:
 
     def _scores(self, name: str, hits: Iterable[Mapping[str, Any]]) -> Scores:
         rows = 0 if self.query.colbert is None else len(self.query.colbert)
-        return {queries.value(hit, ID): queries.model_score(name, hit["_score"], rows) for hit in hits}
+        return {hit["fields"][ID][0]: queries.model_score(name, hit["_score"], rows) for hit in hits}
 
     def _max_sims(self, hits: Iterable[Mapping[str, Any]]) -> Scores:
         query = self.query.colbert

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from flagvec.retrieval.client_fusion import Scores, fuse
+from flagvec.retrieval.client_fusion import Scores, by_reciprocal_ranks, by_scores
 from flagvec.retrieval.documents import Hit
-from flagvec.retrieval.fusion import RRF_K, best_first, reciprocal_rank_fusion
+from flagvec.retrieval.fusion import RRF_K
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.vectors import TextVectors
 from flagvec_milvus import convert, struct_array
@@ -51,7 +51,9 @@ class Search:
         if self.options.weights or self.options.rerank:
             return self._of_exact_scores()
         natively = self.native_fusion and len(self._legs) == len(self.options.legs)
-        return self._of_ranks(self._fused_by_milvus() if natively else self._fused())
+        return self._of_ranks(
+            self._fused_by_milvus() if natively else by_reciprocal_ranks(self._candidates(), self.options.limit)
+        )
 
     @property
     def _legs(self) -> list[str]:
@@ -68,7 +70,7 @@ class Search:
 
     def _of_exact_scores(self) -> list[Hit]:
         """Return the hits of a search that orders all candidates by their own scores."""
-        ranked = fuse(self.query, self._candidates(), self.options, self._own_scores)
+        ranked = by_scores(self.query, self._candidates(), self.options, self._own_scores)
         ids = [item.id for item in ranked]
         rows = {row[ID]: row for row in self.requests.rows(ids, self.layout.document_fields, self.options.timeout)}
         return [_hit(rows[item.id], item.score, item.scores) for item in ranked if item.id in rows]
@@ -88,10 +90,6 @@ class Search:
         return {
             name: {row["id"]: row["distance"] for row in rows} for name, rows in zip(self._legs, found, strict=True)
         }
-
-    def _fused(self) -> dict[str, float]:
-        rankings = [[name for name, _ in best_first(found)] for found in self._candidates().values()]
-        return dict(reciprocal_rank_fusion(rankings)[: self.options.limit])
 
     def _fused_by_milvus(self) -> dict[str, float]:
         limit = self.options.candidates
@@ -116,8 +114,8 @@ class Search:
     def _vector(self, name: str) -> Any:
         return self.query.dense if name == DENSE else self.query.sparse
 
-    def _own_scores(self, ids: Mapping[str, list[str]], _: Sequence[str]) -> dict[str, Scores]:
-        """Return, for each representation, the exact scores of documents, as `fuse` asks for them.
+    def _own_scores(self, ids: Mapping[str, list[str]]) -> dict[str, Scores]:
+        """Return, for each representation, the exact scores of documents, as `by_scores` asks for them.
 
         They are computed of the stored vectors: a search restricted to the ids has them too, but an index may not find
         all of these, and a quantised one gives approximate scores.

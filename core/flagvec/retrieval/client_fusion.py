@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from flagvec.retrieval.vectors import TextVectors
 
 # Each document's score by its id, in the model's scale.
 Scores = Mapping[str, float]
-ScoresOf = Callable[[Mapping[str, list[str]], Sequence[str]], Mapping[str, Scores]]
+ScoresOf = Callable[[Mapping[str, list[str]]], Mapping[str, Scores]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,54 +31,57 @@ class Ranked:
     scores: Mapping[str, float]
 
 
-def fuse(query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions, scores_of: ScoresOf) -> list[Ranked]:
-    """Return the best ``options.limit`` documents of what the legs of a search found, best first, equal ones by id.
+def by_reciprocal_ranks(legs: Mapping[str, Scores], limit: int) -> dict[str, float]:
+    """Return the best `limit` documents of what legs found, with their fused scores, best first, equal ones by id.
+
+    Args:
+        legs: What each leg found: the scores of documents, of which each leg ranks its own by score, then by id.
+        limit: The most documents to return.
+    """
+    rankings = [[name for name, _ in best_first(found)] for found in legs.values()]
+    return dict(reciprocal_rank_fusion(rankings)[:limit])
+
+
+def by_scores(
+    query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions, scores_of: ScoresOf
+) -> list[Ranked]:
+    """Return the best documents of what legs found, ordered by ``options.weights`` or else, for a rerank, by ColBERT.
 
     The first round to the database is the caller's: each of ``options.legs``, all in one request where it can. The
-    second is one call of `scores_of`, for the scores that no leg has brought; a search of one leg needs none.
+    second is one call of `scores_of`, for the scores that no leg has brought, of every document that one has.
 
     Args:
         query: What is searched for; a representation in which it is empty finds nothing and scores 0.
         legs: What each of ``options.legs`` found: the scores of up to ``options.candidates`` documents, in the model's
             scale. A leg that found nothing may be left out.
-        options: The search. Reciprocal rank fusion ranks each leg by score, then by id.
+        options: The search.
         scores_of: Given ids by representation, returns the exact scores of these documents. One that is not in the
             answer has no such vector, or no token in common with the query: it scores 0, and is left out of a rerank.
-            Given too are the ids of the hits, where these are known before their scores are, as ranks make them known,
-            so that their documents can come in the same request; else none.
+
+    Returns:
+        Up to ``options.limit`` documents, best first, equal ones by id.
     """
-    legs = {name: found for name in options.legs if (found := legs.get(name))}
-    union = {name for found in legs.values() for name in found}
-    if options.representations == options.legs and len(options.legs) == 1:
-        [leg] = options.legs
-        own = legs.get(leg, {})
-        return _ranked(own, {leg: own}, options)
-    if options.rerank:
-        known = _completed(query, legs, union, options, scores_of)
-        colbert = known["colbert"] if "colbert" in query.present else dict.fromkeys(union, 0.0)
-        return _ranked(colbert, known, options)
+    union = {name for leg in options.legs for name in legs.get(leg, {})}
+    known = _completed(query, legs, union, options, scores_of)
     if options.weights:
-        known = _completed(query, legs, union, options, scores_of)
-        return _ranked(_weighted(union, known, options.weights), known, options)
-    rankings = [[name for name, _ in best_first(found)] for found in legs.values()]
-    fused = dict(reciprocal_rank_fusion(rankings)[: options.limit])
-    return _ranked(fused, _completed(query, legs, fused, options, scores_of, hits=list(fused)), options)
+        scores = _weighted(union, known, options.weights)
+    else:
+        scores = known["colbert"] if "colbert" in query.present else dict.fromkeys(union, 0.0)
+    return [
+        Ranked(name, score, {kind: known[kind].get(name, 0.0) for kind in options.representations})
+        for name, score in best_first(scores)[: options.limit]
+    ]
 
 
 def _completed(
-    query: TextVectors,
-    legs: Mapping[str, Scores],
-    ids: Collection[str],
-    options: SearchOptions,
-    scores_of: ScoresOf,
-    hits: Sequence[str] = (),
+    query: TextVectors, legs: Mapping[str, Scores], ids: Collection[str], options: SearchOptions, scores_of: ScoresOf
 ) -> dict[str, Scores]:
     """Return the scores of `ids` in every representation of the search, those that no leg has from `scores_of`."""
     missing = {
         name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.representations if name in query.present
     }
     missing = {name: absent for name, absent in missing.items() if absent}
-    further = scores_of(missing, hits) if missing else {}
+    further = scores_of(missing) if missing else {}
     return {name: {**legs.get(name, {}), **further.get(name, {})} for name in options.representations}
 
 
@@ -86,10 +89,3 @@ def _weighted(ids: Collection[str], known: Mapping[str, Scores], weights: Weight
     ordered = sorted(ids)
     columns = {name: np.array([known[name].get(item, 0.0) for item in ordered]) for name in weights.representations}
     return dict(zip(ordered, weighted_fusion(columns, weights).tolist(), strict=True))
-
-
-def _ranked(scores: Scores, known: Mapping[str, Scores], options: SearchOptions) -> list[Ranked]:
-    return [
-        Ranked(name, score, {kind: known[kind].get(name, 0.0) for kind in options.representations})
-        for name, score in best_first(scores)[: options.limit]
-    ]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Weighted
-from flagvec.retrieval.client_fusion import Ranked, fuse
+from flagvec.retrieval.client_fusion import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.retrieval.fusion import best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
@@ -19,9 +19,9 @@ IDS = "abcdefgh"
 scores = st.fixed_dictionaries({name: st.floats(-1, 1) for name in IDS})
 all_scores = st.fixed_dictionaries({name: scores for name in ("dense", "sparse", "colbert")})
 searches = st.sampled_from(
-    [{}, {"mode": "dense"}, {"mode": "sparse"}, {"fusion": Weighted()}, {"fusion": Weighted(1, 0.3, 0)},
-     {"fusion": Weighted(0, 0, 1)}, {"fusion": Weighted(1, 0, 1)}, {"fusion": Weighted(1, 0, 0)},
-     {"fusion": Weighted(0, 2, 0)}, {"rerank": "colbert"}, {"mode": "sparse", "rerank": "colbert"}]
+    [{"fusion": Weighted()}, {"fusion": Weighted(1, 0.3, 0)}, {"fusion": Weighted(0, 0, 1)},
+     {"fusion": Weighted(1, 0, 1)}, {"fusion": Weighted(1, 0, 0)}, {"fusion": Weighted(0, 2, 0)},
+     {"rerank": "colbert"}, {"mode": "sparse", "rerank": "colbert"}]
 )  # fmt: skip
 
 
@@ -31,11 +31,9 @@ class Asked:
     def __init__(self, exact):
         self.exact = exact
         self.calls = []
-        self.hits = []
 
-    def __call__(self, missing, hits):
+    def __call__(self, missing):
         self.calls.append(missing)
-        self.hits.append(hits)
         return {name: {item: self.exact[name][item] for item in ids} for name, ids in missing.items()}
 
 
@@ -43,7 +41,7 @@ def run(exact, query=QUERY, **options):
     options = SearchOptions.checked(SCHEMA, **options)
     asked = Asked(exact)
     legs = {leg: dict(best_first(exact[leg])[: options.candidates]) for leg in options.legs if leg in query.present}
-    return fuse(query, legs, options, asked), asked.calls, legs, options
+    return by_scores(query, legs, options, asked), asked.calls, legs, options
 
 
 @given(all_scores, searches, st.integers(1, 4), st.integers(4, 8))
@@ -52,13 +50,9 @@ def test_ranking_and_scores_are_those_of_the_reference(exact, search, limit, can
     union = sorted({name for leg in legs.values() for name in leg})
     if options.rerank:
         expected = {name: exact["colbert"][name] for name in union}
-    elif options.weights:
+    else:
         columns = {kind: np.array([exact[kind][name] for name in union]) for kind in exact}
         expected = dict(zip(union, weighted_fusion(columns, options.weights), strict=True))
-    elif options.mode == "hybrid":
-        expected = dict(reciprocal_rank_fusion([list(leg) for leg in legs.values()]))
-    else:
-        expected = exact[options.mode]
     assert [(item.id, item.score) for item in found] == best_first(expected)[:limit]
     for item in found:
         assert item.scores == {kind: exact[kind][item.id] for kind in options.representations}
@@ -73,36 +67,30 @@ def test_the_database_is_asked_once_at_most_and_for_missing_scores_alone(exact, 
         assert not set(ids) & legs.get(name, {}).keys()
 
 
-def test_one_leg_needs_no_second_round():
-    found, calls, _, _ = run({"dense": {"a": 0.5}, "sparse": {}, "colbert": {}}, mode="dense")
+def test_of_one_leg_ordered_by_its_own_scores_none_is_missing():
+    found, calls, _, _ = run({"dense": {"a": 0.5}, "sparse": {}, "colbert": {}}, fusion=Weighted(1, 0, 0))
     assert (found, calls) == ([Ranked("a", 0.5, {"dense": 0.5})], [])
 
 
-def test_reciprocal_ranks_complete_the_hits_alone():
-    exact = {"dense": dict.fromkeys(IDS, 0.5), "sparse": {"h": 1.0, **dict.fromkeys("abcd", 0.1)}, "colbert": {}}
-    asked = Asked({"dense": exact["dense"], "sparse": dict.fromkeys(IDS, 0.25)})
-    legs = {"dense": {"a": 0.9, "b": 0.8}, "sparse": {"h": 1.0}}
-    found = fuse(QUERY, legs, SearchOptions.checked(SCHEMA, limit=2, candidates=2), asked)
-    assert [item.id for item in found] == ["a", "h"]
-    assert asked.calls == [{"dense": ["h"], "sparse": ["a"]}]
-    assert asked.hits == [["a", "h"]]
+@given(all_scores, st.integers(1, 8))
+def test_ranks_are_fused_as_in_the_reference(exact, limit):
+    legs = {leg: exact[leg] for leg in ("dense", "sparse")}
+    expected = reciprocal_rank_fusion([[name for name, _ in best_first(found)] for found in legs.values()])
+    assert list(by_reciprocal_ranks(legs, limit).items()) == expected[:limit]
 
 
-@pytest.mark.parametrize("search", [{"fusion": Weighted()}, {"rerank": "colbert"}], ids=str)
-def test_hits_that_depend_on_the_missing_scores_are_not_named_before(search):
-    asked = Asked({name: dict.fromkeys(IDS, 0.25) for name in ("dense", "sparse", "colbert")})
-    fuse(QUERY, {"dense": {"a": 0.9}, "sparse": {"h": 1.0}}, SearchOptions.checked(SCHEMA, **search), asked)
-    assert asked.hits == [()]
+def test_of_equal_scores_in_a_leg_the_first_by_id_has_the_better_rank():
+    assert list(by_reciprocal_ranks({"dense": {"b": 0.5, "a": 0.5}, "sparse": {}}, 1)) == ["a"]
 
 
 def test_a_document_without_colbert_vectors_is_left_out_of_a_rerank():
     legs = {"dense": {"a": 0.9, "b": 0.8}, "sparse": {}}
     options = SearchOptions.checked(SCHEMA, rerank="colbert")
-    found = fuse(QUERY, legs, options, lambda missing, hits: {"colbert": {"b": 0.5}})
+    found = by_scores(QUERY, legs, options, lambda missing: {"colbert": {"b": 0.5}})
     assert found == [Ranked("b", 0.5, {"dense": 0.8, "sparse": 0.0, "colbert": 0.5})]
 
 
-@pytest.mark.parametrize("search", [{}, {"fusion": Weighted()}, {"rerank": "colbert"}])
+@pytest.mark.parametrize("search", [{"fusion": Weighted()}, {"rerank": "colbert"}])
 def test_what_a_query_is_empty_in_is_not_asked_for_and_scores_0(search):
     bare = TextVectors(QUERY.dense, {}, np.empty((0, 4), np.float32))
     exact = {name: dict.fromkeys(IDS, 0.5) for name in ("dense", "sparse", "colbert")}
@@ -113,5 +101,6 @@ def test_what_a_query_is_empty_in_is_not_asked_for_and_scores_0(search):
 
 
 def test_nothing_found_is_nothing_returned():
-    for search in ({}, {"mode": "sparse"}, {"fusion": Weighted()}, {"rerank": "colbert"}):
-        assert fuse(QUERY, {}, SearchOptions.checked(SCHEMA, **search), Asked({})) == []
+    for search in ({"fusion": Weighted()}, {"rerank": "colbert"}):
+        assert by_scores(QUERY, {}, SearchOptions.checked(SCHEMA, **search), Asked({})) == []
+    assert by_reciprocal_ranks({}, 10) == {}

@@ -106,12 +106,12 @@ def test_a_search_takes_two_rounds_at_most_and_one_for_documents_they_do_not_bri
     assert [path.rpartition("/")[2] for _, path in requests] == paths
 
 
-def test_what_both_legs_found_needs_no_second_round(new_store, requests):
+def test_scores_that_all_legs_brought_need_no_second_round(new_store, requests):
     store = new_store()
     store.create()
     store.add(["one two", "two one one"])
     requests.clear()
-    assert len(store.search("one two")) == 2
+    assert len(store.search("one two", fusion=Weighted(1, 1, 0))) == 2
     assert [path.rpartition("/")[2] for _, path in requests] == ["_msearch", "_mget"]
 
 
@@ -160,18 +160,21 @@ def test_a_native_filter_chooses_as_elasticsearch_reads_it(filled):
     assert store.count(chosen) == 2
 
 
-def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch):
+@pytest.mark.parametrize(
+    ("fusion", "options"), [("by_reciprocal_ranks", {}), ("by_scores", {"fusion": Weighted()})], ids=["ranks", "scores"]
+)
+def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch, fusion, options):
     store = filled()
-    found = store.search("word1 word7")[0].id
-    fuse = search.fuse
+    found = store.search("word1 word7", **options)[0].id
+    fuse = getattr(search, fusion)
 
     def fuse_and_delete(*arguments):
         ranked = fuse(*arguments)
         store.delete(found)
         return ranked
 
-    monkeypatch.setattr(search, "fuse", fuse_and_delete)
-    assert found not in [hit.id for hit in store.search("word1 word7")]
+    monkeypatch.setattr(search, fusion, fuse_and_delete)
+    assert found not in [hit.id for hit in store.search("word1 word7", **options)]
 
 
 def test_more_hits_than_elasticsearch_finds_are_refused(store):
