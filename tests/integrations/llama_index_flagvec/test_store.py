@@ -17,6 +17,7 @@ from llama_index_flagvec import FlagVectorStore
 QUERY = "rice in water"
 VEGAN = MetadataFilters(filters=[MetadataFilter(key="tags", value="vegan", operator="contains")])
 BAKED = MetadataFilters(filters=[MetadataFilter(key="tags", value="BAK", operator="text_match_insensitive")])
+FRIED = MetadataFilters(filters=[MetadataFilter(key="tags", value="fry", operator="text_match")])
 
 
 @pytest.fixture
@@ -149,6 +150,7 @@ def test_the_nodes_of_a_document_are_deleted(filled):
         ({"node_ids": ["rice", "nobody"]}, ["bread", "eggs", "soup"]),
         ({"filters": VEGAN}, ["eggs", "soup"]),
         ({"filters": BAKED}, ["eggs", "rice", "soup"]),
+        ({"filters": FRIED}, ["bread", "eggs", "rice", "soup"]),
         ({"node_ids": ["rice", "soup"], "filters": VEGAN}, ["bread", "eggs", "soup"]),
         ({"node_ids": []}, ["bread", "eggs", "rice", "soup"]),
         ({"node_ids": [], "filters": VEGAN}, ["bread", "eggs", "rice", "soup"]),
