@@ -22,9 +22,8 @@ DOCUMENTS = [
 ]
 
 
-def main(build: Path, client: Elasticsearch) -> None:
+def main(checkpoint: Path, client: Elasticsearch) -> None:
     """Write three recipes and search them: hybrid, by the model's own weighted score, and filtered."""
-    checkpoint = build_mini_m3(build / "mini-m3")
     model = BGEM3FlagModel(checkpoint, pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
     store = ElasticsearchStore(model, client, "flagvec-example")
     store.create()
@@ -37,4 +36,4 @@ def main(build: Path, client: Elasticsearch) -> None:
 if __name__ == "__main__":
     transformers_logging.disable_progress_bar()
     url = os.environ.get("ELASTICSEARCH_URL", "http://127.0.0.1:9200")
-    main(Path(__file__).parents[1] / "build", Elasticsearch(url))
+    main(build_mini_m3(Path(__file__).parents[1] / "build" / "mini-m3"), Elasticsearch(url))
