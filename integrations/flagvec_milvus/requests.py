@@ -22,9 +22,10 @@ ConsistencyLevel = Literal["Strong", "Session", "Bounded", "Eventually"]
 Row = Mapping[str, Any]
 Result = TypeVar("Result")
 
+# Servers give no more in one answer, to a search as to a query.
+MOST_ROWS = 16_384
 # Without a timeout, the client tries up to 75 times.
 _TIMEOUT = 60.0
-_LARGEST_PAGE = 16_384
 # An HNSW graph is searched for at least this many candidates, and this many times those that are asked for.
 _LEAST_EFFORT = 256
 _EFFORT = 2
@@ -152,7 +153,7 @@ class Requests:
     def pages(self, where: Expression, fields: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
         """Yield all rows that an expression holds for, in the order of their ids, `size` a request at most."""
         # What the client's own iterator asks, which takes no ids with quotes.
-        order = {"limit": min(size, _LARGEST_PAGE), "iterator": "True", "reduce_stop_for_best": "True"}
+        order = {"limit": min(size, MOST_ROWS), "iterator": "True", "reduce_stop_for_best": "True"}
         last = ""
         while True:
             rows = self.query(filters.after(last, self.has_templates) & where, fields, timeout, **order)

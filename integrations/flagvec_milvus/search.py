@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from flagvec.retrieval.batches import batches
 from flagvec.retrieval.client_fusion import Scores, by_reciprocal_ranks, by_scores
 from flagvec.retrieval.documents import Hit
 from flagvec.retrieval.fusion import RRF_K
@@ -140,9 +141,13 @@ class Search:
 
     def _compared_by_milvus(self, ids: Sequence[str]) -> Scores:
         assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
-        vectors, where = [struct_array.as_query(self.query.colbert)], self.requests.chosen(ids)
-        rows = self.requests.search(vectors, struct_array.PATH, where, (ID,), len(ids), self.options.timeout)
-        return {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
+        vectors = [struct_array.as_query(self.query.colbert)]
+        scores: dict[str, float] = {}
+        for part in batches(ids, _IDS_PER_REQUEST):
+            where = self.requests.chosen(part)
+            rows = self.requests.search(vectors, struct_array.PATH, where, (ID,), len(part), self.options.timeout)
+            scores |= {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
+        return scores
 
     def _ids_per_request(self, name: str) -> int:
         if name != COLBERT or self.query.colbert is None:

@@ -17,7 +17,7 @@ from flagvec.retrieval.writing import Backoff, Record, Refusal
 from flagvec_milvus import convert, faults
 from flagvec_milvus.collection import Contents
 from flagvec_milvus.convert import Layout
-from flagvec_milvus.requests import ConsistencyLevel, Requests
+from flagvec_milvus.requests import MOST_ROWS, ConsistencyLevel, Requests
 from flagvec_milvus.search import Search
 from flagvec_milvus.untyped import MilvusClient
 
@@ -148,6 +148,11 @@ class MilvusStore(HybridStore):
         self._is_unflushed = False
 
     def _search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
+        if options.candidates > MOST_ROWS and not self._requests.engine.is_lite:
+            raise ValueError(
+                f"limit={options.limit}, candidates={options.candidates}: a search of a Milvus server finds at most "
+                f"{MOST_ROWS:,} documents; scroll goes through all"
+            )
         where = self._requests.where(options.filter)
         return Search(self._requests, query, options, where, self._layout, self.native_fusion).hits()
 

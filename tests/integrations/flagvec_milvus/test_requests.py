@@ -10,6 +10,7 @@ from flagvec import Weighted
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import TextVectors
+from flagvec_milvus import MilvusStore
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import Layout
 from flagvec_milvus.filters import Expression
@@ -123,6 +124,17 @@ def test_a_document_that_the_servers_graph_misses_is_compared_here():
     client.search = miss_all
     (hit,) = hits_of(client, fusion=Weighted(0, 0, 1))
     assert (hit.id, hit.scores["colbert"]) == ("a", pytest.approx(0.7))
+
+
+def test_more_hits_than_a_server_finds_are_refused_before_it_is_asked(seeded):
+    client = Recorder()
+    store = MilvusStore(seeded(), client, "articles")
+    store._is_open = True
+    with pytest.raises(
+        ValueError, match="candidates=16385: a search of a Milvus server finds at most 16,384 documents"
+    ):
+        store.search("one", candidates=16_385)
+    assert client.asked == []
 
 
 def test_the_legs_of_a_search_are_asked_for_at_once(monkeypatch):
