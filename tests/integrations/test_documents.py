@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.retrieval.documents import text_id
+from flagvec.retrieval.documents import MAX_METADATA_DEPTH, text_id
 
 # Each example is one more write to the store that the test was given.
 on_one_store = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,8 +120,8 @@ def test_any_text_is_stored(store, text):
 
 def test_extreme_metadata_comes_back_unchanged(store):
     deep = "bottom"
-    for _ in range(60):
-        deep = [deep]
+    for _ in range(MAX_METADATA_DEPTH - 1):
+        deep = {"deeper": deep}
     metadata = {
         "": "empty key", "a.b[0]": 1, "id": "own id", "text": None, "metadata": {}, "int": [2**63 - 1, -(2**63)],
         "float": [1e308, 5e-324, 0.1 + 0.2], "bool": [True, False], "quotes": "\"'\\\x00\n", "米": "😀", "deep": deep,

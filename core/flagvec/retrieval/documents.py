@@ -11,9 +11,9 @@ from typing import Any
 from flagvec.engine.unicode import valid_unicode
 
 MAX_ID_BYTES = 512
-# Deeper metadata would be written by engines that then cannot read it back: qdrant-edge 0.9 accepts 200 levels and
-# never opens that store again.
-MAX_METADATA_DEPTH = 64
+# Deeper metadata would pass the nesting that protobuf, and so gRPC, allows; and some engines write it that then cannot
+# read it back: qdrant-edge 0.9 accepts 200 levels and never opens that store again.
+MAX_METADATA_DEPTH = 30
 
 # Nearly all are dicts, which are told at once; an abstract class is asked in more time than the rest takes.
 _MAPPINGS = (dict, Mapping)
@@ -28,7 +28,7 @@ class Document:
     Args:
         id: Any string of 1 to 512 bytes of UTF-8; adding the same id again replaces the document.
         text: The text that is encoded and given back with a hit.
-        metadata: Values as JSON has them, given back unchanged (a tuple as a list).
+        metadata: Values as JSON has them, nested up to 30 levels, given back unchanged (a tuple as a list).
 
     Example:
         >>> Document("guide-1", "How to cook rice.", {"lang": "en"}).id

@@ -10,6 +10,7 @@ from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from flagvec import Document, M3Output, Weighted
+from flagvec.retrieval.documents import MAX_METADATA_DEPTH, as_documents
 from flagvec.retrieval.filters import parse_filter
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.schema import Schema
@@ -146,6 +147,21 @@ def test_a_point_survives_the_way_through_grpc():
     again = GrpcToRest.convert_payload(RestToGrpc.convert_point_struct(point).payload)
     assert again == point.payload
     assert type(again["metadata"]["f"]) is float
+
+
+@pytest.mark.parametrize("deeper", [lambda inner: [inner], lambda inner: {"a": inner}], ids=["lists", "objects"])
+def test_metadata_as_deep_as_is_taken_are_read_on_both_ends_of_grpc(deeper):
+    metadata = {"a": "bottom"}
+    for _ in range(MAX_METADATA_DEPTH - 1):
+        metadata = {"a": deeper(metadata["a"])}
+    [document] = as_documents([Document("a", "text", metadata)])
+    point = RestToGrpc.convert_point_struct(client_convert.point(Record(document, TextVectors(EYE[0]))))
+    upsert = grpc.UpsertPoints(collection_name="articles", points=[point]).SerializeToString()
+    [received] = grpc.UpsertPoints.FromString(upsert).points
+    hit = grpc.BatchResult(result=[grpc.ScoredPoint(payload=received.payload)])
+    answer = grpc.QueryBatchResponse(result=[hit]).SerializeToString()
+    found = grpc.QueryBatchResponse.FromString(answer).result[0].result[0]
+    assert GrpcToRest.convert_payload(found.payload)["metadata"] == metadata
 
 
 def test_a_key_is_in_no_representation_message_or_log(caplog):
