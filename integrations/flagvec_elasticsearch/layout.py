@@ -160,8 +160,8 @@ def _essentials(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tup
     """Yield each field's path with those of its parameters that documents depend on."""
     for name, parameters in properties.items():
         kept = {key: parameters[key] for key in _ESSENTIAL if key in parameters}
-        # What is the default a server may leave out.
-        if kept.get("type") == "keyword" and kept.get("doc_values") is True:
+        # A server may leave out what is the default, which for keyword it is, and for binary in some versions.
+        if kept.get("doc_values") is True:
             del kept["doc_values"]
         yield prefix + name, kept
         yield from _essentials(parameters.get("properties", {}), f"{prefix}{name}.")

@@ -22,6 +22,13 @@ def test_the_layout_is_read_back_from_the_mapping(layout):
     assert layout_of(mappings(SCHEMA, layout), SCHEMA, Layout(), "the index") == layout
 
 
+@pytest.mark.parametrize("field", ["id", "colbert"])
+def test_doc_values_that_a_server_does_not_mention_are_there(field):
+    mapping = mappings(SCHEMA, Layout())
+    del mapping["properties"][field]["doc_values"]
+    assert layout_of(mapping, SCHEMA, Layout(), "the index") == Layout()
+
+
 def test_an_index_without_weights_has_the_layout_that_was_wanted():
     wanted = Layout(sparse_field="sparse_vector", colbert_field="rank_vectors")
     assert layout_of(mappings(DENSE_ONLY, Layout()), DENSE_ONLY, wanted, "the index") == wanted
