@@ -91,7 +91,7 @@ def expression(filter: Filter | NativeFilter | None, templates: bool) -> Express
         TypeError: A native filter that is no str.
 
     Example:
-        >>> expression(parse_filter({"draft": True}), templates=True)
+        >>> expression(Condition("draft", "eq", True), templates=True)
         Expression(text='array_contains_any(terms, {terms0})', values={'terms0': ['draft:b:1']})
     """
     values: dict[str, Any] = {}
