@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack, even_number
+from flagvec.engine.post_norm_layer import replace_layers
 from flagvec.engine.prepacked import can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
@@ -23,7 +25,7 @@ Reduced = TypeVar("Reduced")
 # packed. Others (relative positions, sliding windows, remote code) run padded.
 _PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "gte"})
 
-# Tokens in one forward pass: on CPU what stays in cache, on accelerators what fills the device.
+# Tokens in one forward pass: on accelerators what fills the device; on a CPU more than these bring nothing.
 _TOKEN_BUDGET = {"cpu": 4_096, "mps": 16_384}
 _TOKEN_BUDGET_ELSEWHERE = 65_536
 
@@ -56,14 +58,17 @@ class HiddenStateEncoder:
         self._backbone = backbone.to(device)
         self._device = device
         self._padding_id = padding_id
-        self._token_budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
+        self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype)
         self._is_prepacked = can_prepack(device, backbone.dtype)
-        if self._is_prepacked:
-            prepack_linear_layers(backbone)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)
+        if self._is_packed and self._is_prepacked:
+            replace_layers(backbone)
+        if self._is_prepacked:
+            prepack_linear_layers(backbone)
+            keep_freed_memory()
 
     @property
     def is_on_host(self) -> bool:
@@ -135,6 +140,15 @@ class HiddenStateEncoder:
         token_ids[attended] = batch.token_ids
         output = self._backbone(input_ids=token_ids, attention_mask=attended.long())
         return output.last_hidden_state[attended]  # type: ignore[no-any-return]  # transformers is not typed
+
+
+def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
+    budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
+    if device.type != "cpu":
+        return budget
+    fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
+    # A multiple of 64 is filled up with no more rows.
+    return max(min(budget, fitting) // 64, 1) * 64
 
 
 def _takes_packed(backbone: Any) -> bool:

@@ -89,9 +89,27 @@ def attend(
     """
     if packed is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    if query.is_cuda:
-        return _attend_with_kernel(query, key, value, packed, scaling), None
-    return _attend_by_length(query, key, value, packed, scaling), None
+    # (tokens, heads, head width), as `attend_packed` reads them.
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    return attend_packed(query, key, value, packed, scaling)[None], None
+
+
+def attend_packed(
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None = None
+) -> Tensor:
+    """Attend within each text of a packed batch.
+
+    Args:
+        query: (tokens, heads, head width), rows in any stride, and `key` and `value` alike.
+        key: See `query`.
+        value: See `query`.
+        packed: Where the texts are.
+        scaling: As in `attend`.
+
+    Returns:
+        (tokens, heads, head width).
+    """
+    return (_attend_with_kernel if query.is_cuda else _attend_by_length)(query, key, value, packed, scaling)
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
@@ -106,27 +124,26 @@ def _attend_with_kernel(
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    # (tokens, heads, head width), as the kernel reads them.
-    query, key, value = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
     longest = max(packed.lengths)
     attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, scale=scaling)
     assert isinstance(attended, Tensor), "a tuple comes only when asked for"
-    return attended[None]
+    return attended
 
 
 def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None) -> Tensor:
-    _, heads, rows_of_batch, width = query.shape
-    # Rows that fill up the batch attend to nothing.
-    attended = query.new_zeros((rows_of_batch, heads, width))
+    _, heads, width = query.shape
+    attended = query.new_empty(query.shape)
+    end = 0
     for start, count, length in runs_of_equal_length(packed.lengths):
-        rows = slice(start, start + count * length)
+        end = start + count * length
         # (texts, heads, tokens, head width): texts of one length make a batch that needs no padding.
         queries, keys, values = (
-            states[0, :, rows].view(heads, count, length, width).transpose(0, 1) for states in (query, key, value)
+            states[start:end].view(count, length, heads, width).transpose(1, 2) for states in (query, key, value)
         )
         result = scaled_dot_product_attention(queries, keys, values, scale=scaling)
-        attended[rows].view(count, length, heads, width).copy_(result.transpose(1, 2))
-    return attended[None]
+        attended[start:end].view(count, length, heads, width).copy_(result.transpose(1, 2))
+    attended[end:].zero_()  # rows that fill up the batch attend to nothing
+    return attended
 
 
 def runs_of_equal_length(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:

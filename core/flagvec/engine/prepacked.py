@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import platform
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer whose weights were put once into oneDNN's own order, which every product would do anew."""
+    """A linear layer whose weights were put once into oneDNN's own order, which every product would do anew.
 
-    def __init__(self, linear: nn.Linear) -> None:
+    Args:
+        linear: The layer that it takes the place of.
+        activation: What oneDNN applies to the product while it is at hand: ``"none"``, or ``"gelu"`` by the error
+            function.
+    """
+
+    def __init__(self, linear: nn.Linear, activation: Literal["none", "gelu"] = "none") -> None:
         super().__init__()
+        self._activation = activation
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self._bias = None if linear.bias is None else linear.bias.detach()
         self.eval()
 
     def forward(self, states: Tensor) -> Tensor:
         """Return (..., outputs) of (..., inputs)."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(states, self._weight, self._bias, "none", [], "")
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self._weight, self._bias, self._activation, [], "none"
+        )
         return product
 
 

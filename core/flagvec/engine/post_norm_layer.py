@@ -1,0 +1,92 @@
+"""A layer of the BERT family, in as few passes over memory as eager mode allows.
+
+transformers' own layers do the same in more steps: three products for query, key and value, a GELU that reads and
+writes what the product before it has just written, and sums in new memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from flagvec.engine.packed import PackedBatch, attend_packed
+from flagvec.engine.prepacked import PrepackedLinear
+
+# Their layers have one form and the same names: attention, then a feed-forward network, a norm after each.
+_FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
+
+
+class PostNormLayer(nn.Module):
+    """Takes the place of one of transformers' layers, whose weights it holds in oneDNN's order.
+
+    Args:
+        layer: A ``BertLayer``, or one of another model of the family.
+        heads: The number of attention heads.
+    """
+
+    is_causal = False  # what transformers' attention asks of the module that calls it
+
+    def __init__(self, layer: Any, heads: int) -> None:
+        super().__init__()
+        attention, feed_forward = layer.attention, layer.intermediate
+        self._heads = heads
+        self._query_key_value = PrepackedLinear(
+            _side_by_side([attention.self.query, attention.self.key, attention.self.value])
+        )
+        self._attention_out = PrepackedLinear(attention.output.dense)
+        self._attention_norm = attention.output.LayerNorm
+        self._widen = PrepackedLinear(feed_forward.dense, activation="gelu")
+        self._narrow = PrepackedLinear(layer.output.dense)
+        self._feed_forward_norm = layer.output.LayerNorm
+        self.eval()
+
+    def forward(
+        self,
+        states: Tensor,
+        attention_mask: Tensor | None = None,
+        *unused: Any,
+        packed: PackedBatch | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Return the next hidden states: (1, tokens, width) of a packed batch, (texts, tokens, width) of a padded one.
+
+        Args:
+            states: Hidden states of the same shape.
+            attention_mask: Of a padded batch, as transformers makes it.
+            packed: The batch, where it is packed.
+            unused: What transformers hands to layers of decoders.
+            options: What it hands down besides.
+        """
+        query, key, value = self._query_key_value(states).unflatten(-1, (3, self._heads, -1)).unbind(-3)
+        if packed is None:
+            query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+            attended, _ = sdpa_attention_forward(self, query, key, value, attention_mask)
+        else:
+            attended = attend_packed(query[0], key[0], value[0], packed)[None]
+        states = _normalised_sum(self._attention_out(attended.flatten(-2)), states, self._attention_norm)
+        return _normalised_sum(self._narrow(self._widen(states)), states, self._feed_forward_norm)
+
+
+def replace_layers(backbone: Any) -> None:
+    """Put a `PostNormLayer` in the place of every layer of a backbone of the family; leave others as they are."""
+    config = backbone.config
+    if config.model_type not in _FAMILY or config.hidden_act != "gelu":
+        return
+    layers = backbone.encoder.layer
+    for position, layer in enumerate(layers):
+        layers[position] = PostNormLayer(layer, config.num_attention_heads)
+
+
+def _side_by_side(layers: list[nn.Linear]) -> nn.Linear:
+    joined = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers), device="meta")
+    joined.weight = nn.Parameter(torch.cat([layer.weight for layer in layers]), requires_grad=False)
+    joined.bias = nn.Parameter(torch.cat([layer.bias for layer in layers]), requires_grad=False)
+    return joined
+
+
+def _normalised_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return layer_norm(fresh.add_(states), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
