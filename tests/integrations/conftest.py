@@ -1,9 +1,8 @@
 """The kinds of stores under test, each given by a ``factory.py`` in its package's folder, and what they are given.
 
 A factory has a ``name``, ``skip_reason()``, ``make(model, name, **options)`` and ``cleanup(name)``. It may have
-``stored_weights(weights)``, what its store makes of lexical weights, ``staged_query_step``, of how many queries only
-one is asked in the slow searches, and for a server ``server_url()``, ``make_at(url, model, name, **options)`` and
-``is_write(method, path)``, for the tests that put a proxy in between.
+``stored_weights(weights)``, what its store makes of lexical weights, and for a server ``server_url()``,
+``make_at(url, model, name, **options)`` and ``is_write(method, path)``, for the tests that put a proxy in between.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ TOLERANCE = 1e-4
 # Scores in one leg that differ by rounding alone.
 TIE = 1e-6
 
-PLAIN = {"dense": {"mode": "dense"}, "sparse": {"mode": "sparse"}}
-STAGED = {
+SEARCHES = {
+    "dense": {"mode": "dense"},
+    "sparse": {"mode": "sparse"},
     "dense + sparse": {"fusion": Weighted(1, 0.3, 0)},
     "dense + sparse + ColBERT": {"fusion": Weighted(1, 0.3, 1)},
     "ColBERT rerank": {"rerank": "colbert"},
@@ -79,18 +80,10 @@ def check(store, reference, queries, options):
             assert dict(hit.scores) == pytest.approx(own, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("options", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
 def test_every_query_ranks_as_in_the_reference(ranked_store, ranking_reference, sample, options):
     assert (len(sample.documents), len(sample.queries)) == (DOCUMENTS, QUERIES)
     check(ranked_store, ranking_reference, sample.queries, options)
-
-
-@pytest.mark.parametrize("options", STAGED.values(), ids=STAGED)
-def test_every_query_ranks_as_in_the_reference_after_fusion_by_score(
-    golden_factory, ranked_store, ranking_reference, sample, options
-):
-    step = getattr(golden_factory, "staged_query_step", 1)
-    check(ranked_store, ranking_reference, sample.queries[::step], options)
 
 
 def test_reciprocal_ranks_give_the_order_of_the_reference_but_for_ties(ranked_store, ranking_reference, sample):

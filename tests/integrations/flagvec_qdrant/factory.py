@@ -38,8 +38,6 @@ class LocalFactory:
     """Collections in the client's memory, which are there as long as the client is."""
 
     name = "qdrant-local"
-    # Its searches are Python loops: of those with several stages every fifth query must do.
-    staged_query_step = 5
 
     def skip_reason(self) -> str | None:
         return None
@@ -57,8 +55,6 @@ class LocalFactory:
 
 class RemoteFactory(LocalFactory):
     """Collections on the server at QDRANT_URL."""
-
-    staged_query_step = 1
 
     def skip_reason(self) -> str | None:
         return None if os.environ.get("QDRANT_URL") else "QDRANT_URL is not set"
