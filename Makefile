@@ -38,7 +38,7 @@ format: $(READY)  ## Mend what lint and format find
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## Measure encoding side by side with what people use today
-	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/encode.py --plot benchmarks
 
 clean:  ## Delete the environment and everything built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -105,14 +105,19 @@ def openvino(checkpoint: str, pooling: str, precision: str) -> Encode:
 def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
     """Return the bare matrix products of the encoder's linear layers over the same tokens, and nothing else."""
     import torch
+    from torch import nn
     from transformers import AutoConfig, AutoTokenizer
+
+    from flagvec.engine.prepacked import PrepackedLinear, can_prepack
 
     config = AutoConfig.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     width, wide, dtype = config.hidden_size, config.intermediate_size, getattr(torch, precision)
     shapes = ((3 * width, width), (width, width), (wide, width), (width, wide))
-    weights = [torch.randn(shape, dtype=dtype) for shape in shapes]
-    budget = 4_096
+    layers: list[nn.Module] = [nn.Linear(columns, rows, dtype=dtype).requires_grad_(False) for rows, columns in shapes]
+    if can_prepack(torch.device("cpu"), dtype):
+        layers = [PrepackedLinear(layer) for layer in layers if isinstance(layer, nn.Linear)]
+    budget = 2_048
     inputs = {columns: torch.randn(budget, columns, dtype=dtype) for columns in (width, wide)}
     counted: dict[int, int] = {}
 
@@ -124,8 +129,8 @@ def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
         for _ in range(config.num_hidden_layers):
             for start in range(0, counted[key], budget):
                 rows = min(budget, counted[key] - start)
-                for weight in weights:
-                    torch.nn.functional.linear(inputs[weight.shape[1]][:rows], weight)
+                for layer, (_, columns) in zip(layers, shapes, strict=True):
+                    layer(inputs[columns][:rows])
         return {"seconds": time.perf_counter() - started, "tokens": counted[key]}
 
     return encode
