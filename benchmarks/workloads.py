@@ -71,7 +71,8 @@ def m3_shape(directory: Path) -> Path:
     )
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(checkpoint)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copyfile(mini_m3(directory) / name, checkpoint / name)
+        if not (checkpoint / name).exists():
+            shutil.copyfile(mini_m3(directory) / name, checkpoint / name)
     for name, rows in (("sparse_linear.pt", 1), ("colbert_linear.pt", 1_024)):
         torch.save(nn.Linear(1_024, rows).state_dict(), checkpoint / name)
     return checkpoint

@@ -1,0 +1,108 @@
+"""On a GPU: packed batches give what padded ones give, and all outputs are those of float32 on the CPU."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from flagvec import BGEM3FlagModel
+from flagvec.engine.hidden_states import HiddenStateEncoder
+from flagvec.engine.packed import can_pack
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+# Unit vectors of ten to eleven significant bits, or of eight.
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+HALVES = [torch.float16, torch.bfloat16]
+LENGTHS = [60, 3, 17, 17, 300, 1, 17, 64, 128, 2]
+
+
+@pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte"])
+def checkpoint(request, tmp_path_factory, build_checkpoint):
+    directory = tmp_path_factory.mktemp("cuda") / request.param
+    return build_checkpoint(directory, request.param, heads=True, width=128, seed=5)
+
+
+def states_of(checkpoint, dtype, device, texts, batch_size=256):
+    backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval().requires_grad_(False)
+    encoder = HiddenStateEncoder(backbone, torch.device(device), padding_id=1)
+    found = {}
+    for positions, batch in encoder.run([texts], batch_size, reduce=lambda batch: batch):
+        states = torch.nn.functional.normalize(batch.states.float(), dim=-1).cpu()
+        found.update(zip(positions.tolist(), states.split(batch.lengths.tolist()), strict=True))
+    return [found[position] for position in range(len(texts))]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("batch_size", [256, 3, 1])
+def test_hidden_states_are_those_of_float32_on_the_cpu(checkpoint, dtype, batch_size):
+    random = np.random.default_rng(0)
+    texts = [random.choice(range(5, 1000), length) for length in LENGTHS]
+    expected = states_of(checkpoint, torch.float32, "cpu", texts)
+    found = states_of(checkpoint, dtype, "cuda:0", texts, batch_size)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=TOLERANCE[dtype], rtol=0)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_runs_packed_where_the_kernel_is(checkpoint, dtype):
+    backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
+    assert HiddenStateEncoder(backbone, torch.device("cuda:0"), 1)._is_packed == can_pack(torch.device("cuda:0"), dtype)
+
+
+@pytest.mark.parametrize("to_numpy", [True, False])
+@pytest.mark.parametrize("half", [{"use_fp16": True}, {"use_fp16": False, "use_bf16": True}, {"use_fp16": False}])
+def test_all_three_outputs_are_those_of_the_cpu(tiny_m3_directory, golden, half, to_numpy):
+    def encode(device, **options):
+        model = BGEM3FlagModel(
+            tiny_m3_directory, devices=device, return_sparse=True, return_colbert_vecs=True,
+            convert_to_numpy=to_numpy, **options,
+        )  # fmt: skip
+        return model.encode(golden.texts, max_length=128)
+
+    found, expected = encode("cuda:0", **half), encode("cpu", use_fp16=False)
+    dtype = torch.float16 if half["use_fp16"] else torch.bfloat16 if "use_bf16" in half else torch.float32
+    close = {"atol": TOLERANCE[dtype], "rtol": 0}
+
+    def on_host(array):
+        return torch.as_tensor(array).float().cpu()
+
+    torch.testing.assert_close(on_host(found["dense_vecs"]), on_host(expected["dense_vecs"]), **close)
+    for one, other in zip(found["colbert_vecs"], expected["colbert_vecs"], strict=True):
+        torch.testing.assert_close(on_host(one), on_host(other), **close)
+    for one, other in zip(found["lexical_weights"], expected["lexical_weights"], strict=True):
+        for token in one.keys() | other.keys():
+            assert one.get(token, 0) == pytest.approx(other.get(token, 0), abs=5 * TOLERANCE[dtype])
+
+
+def test_what_does_not_fit_is_halved_until_it_does_and_nothing_is_lost(tmp_path, build_checkpoint, golden):
+    directory = build_checkpoint(tmp_path / "wide", "xlm-roberta", heads=True, width=768)
+    model = BGEM3FlagModel(directory, devices="cuda:0", return_sparse=True, return_colbert_vecs=True)
+    texts = golden.texts * 60
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    expected = model.encode(texts, batch_size=len(texts), max_length=128)
+    needed = torch.cuda.max_memory_reserved() - before
+    torch.cuda.empty_cache()
+    budget = model._encoder._token_budget
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((before + needed / 3) / total)
+    try:
+        found = model.encode(texts, batch_size=len(texts), max_length=128)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert model._encoder._token_budget < budget, "all of it fitted, so nothing was shown"
+    np.testing.assert_allclose(found["dense_vecs"], expected["dense_vecs"], atol=5e-3)
+    assert [len(rows) for rows in found["colbert_vecs"]] == [len(rows) for rows in expected["colbert_vecs"]]
+
+
+def test_a_stream_gives_what_one_call_gives(tiny_m3_directory, golden):
+    model = BGEM3FlagModel(tiny_m3_directory, devices="cuda:0", return_sparse=True)
+    batches = list(model.encode_stream(golden.texts, batch_size=7))
+    streamed = np.concatenate([batch["dense_vecs"] for batch in batches])
+    np.testing.assert_allclose(streamed, model.encode_corpus(golden.texts)["dense_vecs"], atol=5e-3)
+    weights = list(itertools.chain.from_iterable(batch["lexical_weights"] for batch in batches))
+    assert len(weights) == len(golden.texts)
