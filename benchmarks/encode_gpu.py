@@ -21,7 +21,7 @@ from rich.table import Table
 from workloads import BUILD, bulk_texts, long_mix, m3_shape, texts_of_length
 
 LAYERS, WIDTH, WIDE = 24, 1_024, 4_096
-PEER_BATCH_SIZES = (256, 64, 1_024)
+PEER_BATCH_SIZES = (256, 128, 64)
 LENGTHS = (64, 256, 512, 2_048)
 TOKENS_A_LENGTH = 262_144
 RATE_SIZE = 8_192

@@ -428,19 +428,22 @@ def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3O
         entries = TokenWeights(found["token_keys"], found["token_weights"])
         per_text["lexical_weights"] = as_dicts(entries, len(positions))
     if "colbert_vecs" in output:
-        vectors = torch.split(found["colbert_vecs"], (found["lengths"] - 1).tolist())
-        per_text["colbert_vecs"] = [_kept(rows) for rows in vectors]
+        per_text["colbert_vecs"] = _of_each_text(found["colbert_vecs"], (found["lengths"] - 1).tolist())
     for key, values in per_text.items():
         for position, value in zip(positions, values, strict=True):
             output[key][position] = value
 
 
-def _kept(rows: Tensor) -> Tensor:
-    """Return a text's rows; on the host as float32 of their own, so that they hold neither the batch nor what it is in.
+def _of_each_text(vectors: Tensor, lengths: list[int]) -> Sequence[Tensor]:
+    """Return each text's rows, as float32 where they are on the host and in memory that is not needed again.
 
-    That may be page-locked memory, which is scarce, and else is as large as activations, which take turns in it.
+    Page-locked memory is scarce: its rows are copied all at once, by all cores. Rows of a forward pass on the host lie
+    where the next one computes, so that each text's get memory of their own.
     """
-    return rows if rows.is_cuda else rows.to(torch.float32, copy=True)
+    if vectors.is_pinned():
+        return torch.split(vectors.to(torch.float32, copy=True), lengths)
+    rows_of_texts = torch.split(vectors, lengths)
+    return rows_of_texts if vectors.is_cuda else [rows.to(torch.float32, copy=True) for rows in rows_of_texts]
 
 
 def _as_numpy(output: M3Output) -> M3Output:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_MAX_LENGTH = 512
 _SHORTEST_MAX_LENGTH = 3  # two special tokens and one of the text
-# So many texts are tokenised and put in order of length at a time: batches of even length, and little held.
+# So many texts are tokenised and put in order of length at a time: batches of even length, and little held. Beside an
+# accelerator fewer, so that it need not wait long for the first.
 _WINDOW = 4_096
+_WINDOW_BESIDE_ACCELERATOR = 1_024
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,8 @@ class AbsEmbedder(UpstreamCalls, ABC):
                 raise TypeError(f"instruction takes a str, not {type(instruction).__name__}")
             checked_format("instruction_format", instruction_format)
             texts = [self.get_detailed_instruct(instruction_format, instruction, text) for text in texts]
-        windows = (texts[start : start + _WINDOW] for start in range(0, len(texts), _WINDOW))
+        window = _WINDOW if self._encoder.is_on_host else _WINDOW_BESIDE_ACCELERATOR
+        windows = (texts[start : start + window] for start in range(0, len(texts), window))
         results = self._encoder.run(self._tokenized(windows, longest), size, reduce)
         with tqdm(total=len(texts), desc="encode", unit="text", disable=not show_progress) as progress:
             for positions, copy in results if self._encoder.is_on_host else one_behind(results):

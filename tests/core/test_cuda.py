@@ -49,15 +49,24 @@ def test_hidden_states_are_those_of_float32_on_the_cpu(checkpoint, dtype, batch_
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_runs_packed_where_the_kernel_is(checkpoint, dtype):
     backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
-    assert HiddenStateEncoder(backbone, torch.device("cuda:0"), 1)._is_packed == can_pack(torch.device("cuda:0"), dtype)
+    cuda = torch.device("cuda:0")
+    assert HiddenStateEncoder(backbone, cuda, 1)._is_packed == can_pack(cuda, dtype, head_width=32)
+
+
+@pytest.fixture(scope="module", params=["heads of 12", "heads of 32"])
+def m3_directory(request, tmp_path_factory, tiny_m3_directory, build_checkpoint):
+    """A checkpoint whose heads the kernel does not take, and one whose heads it takes."""
+    if request.param == "heads of 12":
+        return tiny_m3_directory
+    return build_checkpoint(tmp_path_factory.mktemp("cuda") / "m3", "xlm-roberta", heads=True, width=128, seed=5)
 
 
 @pytest.mark.parametrize("to_numpy", [True, False])
 @pytest.mark.parametrize("half", [{"use_fp16": True}, {"use_fp16": False, "use_bf16": True}, {"use_fp16": False}])
-def test_all_three_outputs_are_those_of_the_cpu(tiny_m3_directory, golden, half, to_numpy):
+def test_all_three_outputs_are_those_of_the_cpu(m3_directory, golden, half, to_numpy):
     def encode(device, **options):
         model = BGEM3FlagModel(
-            tiny_m3_directory, devices=device, return_sparse=True, return_colbert_vecs=True,
+            m3_directory, devices=device, return_sparse=True, return_colbert_vecs=True,
             convert_to_numpy=to_numpy, **options,
         )  # fmt: skip
         return model.encode(golden.texts, max_length=128)
@@ -99,8 +108,8 @@ def test_what_does_not_fit_is_halved_until_it_does_and_nothing_is_lost(tmp_path,
     assert [len(rows) for rows in found["colbert_vecs"]] == [len(rows) for rows in expected["colbert_vecs"]]
 
 
-def test_a_stream_gives_what_one_call_gives(tiny_m3_directory, golden):
-    model = BGEM3FlagModel(tiny_m3_directory, devices="cuda:0", return_sparse=True)
+def test_a_stream_gives_what_one_call_gives(m3_directory, golden):
+    model = BGEM3FlagModel(m3_directory, devices="cuda:0", return_sparse=True)
     batches = list(model.encode_stream(golden.texts, batch_size=7))
     streamed = np.concatenate([batch["dense_vecs"] for batch in batches])
     np.testing.assert_allclose(streamed, model.encode_corpus(golden.texts)["dense_vecs"], atol=5e-3)

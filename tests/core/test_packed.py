@@ -153,6 +153,12 @@ def test_runs_are_neighbours_of_one_length():
 
 def test_half_precision_is_packed_on_cuda_and_everything_on_cpu():
     cuda = torch.device("cuda")
-    assert can_pack(cuda, torch.float16) and can_pack(CPU, torch.float32)
-    assert not can_pack(cuda, torch.float32)
-    assert not can_pack(torch.device("mps"), torch.float16)
+    assert can_pack(cuda, torch.float16, 64) and can_pack(CPU, torch.float32, 64)
+    assert not can_pack(cuda, torch.float32, 64)
+    assert not can_pack(torch.device("mps"), torch.float16, 64)
+
+
+def test_heads_that_the_kernel_does_not_take_are_padded_on_cuda():
+    assert not can_pack(torch.device("cuda"), torch.float16, 12)
+    assert not can_pack(torch.device("cuda"), torch.float16, 320)
+    assert can_pack(CPU, torch.float16, 12)

@@ -5,11 +5,17 @@ import torch
 from transformers import AutoModel
 
 from flagvec.engine.packed import PackedBatch
-from flagvec.engine.post_norm_layer import PostNormLayer, replace_layers
-from flagvec.engine.prepacked import can_prepack
+from flagvec.engine.post_norm_layer import PostNormLayer, plain_product, replace_layers
+from flagvec.engine.prepacked import PrepackedLinear, can_prepack
 
-CPU = torch.device("cpu")
-pytestmark = pytest.mark.skipif(not can_prepack(CPU, torch.float32), reason="no oneDNN for float32 on this CPU")
+needs_onednn = pytest.mark.skipif(
+    not can_prepack(torch.device("cpu"), torch.float32), reason="no oneDNN for float32 on this CPU"
+)
+
+
+@pytest.fixture(params=[plain_product, pytest.param(PrepackedLinear, marks=needs_onednn)])
+def product(request):
+    return request.param
 
 
 @pytest.fixture(params=["bert", "xlm-roberta"])
@@ -18,28 +24,28 @@ def backbone(request, tmp_path, build_checkpoint):
     return AutoModel.from_pretrained(directory).eval().requires_grad_(False)
 
 
-def layer_and_ours(backbone):
+def layer_and_ours(backbone, product):
     layer = backbone.encoder.layer[0]
-    return layer, PostNormLayer(layer, backbone.config.num_attention_heads)
+    return layer, PostNormLayer(layer, backbone.config.num_attention_heads, product)
 
 
-def test_a_padded_batch_gives_what_the_layer_gives(backbone):
-    layer, ours = layer_and_ours(backbone)
+def test_a_padded_batch_gives_what_the_layer_gives(backbone, product):
+    layer, ours = layer_and_ours(backbone, product)
     states = torch.randn(3, 9, backbone.config.hidden_size)
     attended = (torch.arange(9) < torch.tensor([9, 4, 1])[:, None])[:, None, None].expand(3, 1, 9, 9)
     torch.testing.assert_close(ours(states, attended), layer(states, attended), atol=1e-5, rtol=0)
 
 
-def test_a_packed_text_gives_what_it_gives_alone(backbone):
-    layer, ours = layer_and_ours(backbone)
+def test_a_packed_text_gives_what_it_gives_alone(backbone, product):
+    layer, ours = layer_and_ours(backbone, product)
     first, second = (torch.randn(1, tokens, backbone.config.hidden_size) for tokens in (5, 8))
     batch = PackedBatch(torch.zeros(13, dtype=torch.int64), [5, 8], torch.tensor([0, 5, 13], dtype=torch.int32))
     packed = ours(torch.cat([first, second], dim=1), packed=batch)
     torch.testing.assert_close(packed, torch.cat([layer(first), layer(second)], dim=1), atol=1e-5, rtol=0)
 
 
-def test_the_states_that_are_given_stay_as_they_are(backbone):
-    _, ours = layer_and_ours(backbone)
+def test_the_states_that_are_given_stay_as_they_are(backbone, product):
+    _, ours = layer_and_ours(backbone, product)
     states = torch.randn(1, 4, backbone.config.hidden_size)
     before = states.clone()
     ours(states)
@@ -49,5 +55,5 @@ def test_the_states_that_are_given_stay_as_they_are(backbone):
 def test_a_backbone_with_another_activation_keeps_its_layers(backbone):
     backbone.config.hidden_act = "relu"
     layers = list(backbone.encoder.layer)
-    replace_layers(backbone)
+    replace_layers(backbone, plain_product)
     assert list(backbone.encoder.layer) == layers

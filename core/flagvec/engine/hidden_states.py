@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack, even_number
-from flagvec.engine.post_norm_layer import replace_layers
-from flagvec.engine.prepacked import can_prepack, prepack_linear_layers
+from flagvec.engine.post_norm_layer import plain_product, replace_layers
+from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
 Reduced = TypeVar("Reduced")
@@ -59,13 +59,12 @@ class HiddenStateEncoder:
         self._device = device
         self._padding_id = padding_id
         self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
-        self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype)
+        self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype, _head_width(backbone.config))
         self._is_prepacked = can_prepack(device, backbone.dtype)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)
-        if self._is_packed and self._is_prepacked:
-            replace_layers(backbone)
+            replace_layers(backbone, PrepackedLinear if self._is_prepacked else plain_product)
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
@@ -155,6 +154,11 @@ def _takes_packed(backbone: Any) -> bool:
     # Before transformers 5, BERT's forward hands nothing down to attention.
     options = inspect.signature(backbone.forward).parameters.values()
     return backbone.config.model_type in _PACKABLE and any(option.kind is option.VAR_KEYWORD for option in options)
+
+
+def _head_width(config: Any) -> int:
+    width: int = config.hidden_size // config.num_attention_heads
+    return width
 
 
 def first_position(backbone: Any) -> int:

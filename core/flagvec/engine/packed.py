@@ -112,10 +112,10 @@ def attend_packed(
     return (_attend_with_kernel if query.is_cuda else _attend_by_length)(query, key, value, packed, scaling)
 
 
-def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether packed attention is the faster way on this device: always on CPU, with the kernel on CUDA."""
+def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
+    """Return whether attention can be packed: always on a CPU, and on CUDA where the kernel takes the heads."""
     if device.type == "cuda":
-        return _HAS_KERNEL and dtype in (torch.float16, torch.bfloat16)
+        return _HAS_KERNEL and dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
     return device.type == "cpu"
 
 

@@ -6,6 +6,7 @@ writes what the product before it has just written, and sums in new memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,33 +15,37 @@ from torch.nn.functional import layer_norm
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from flagvec.engine.packed import PackedBatch, attend_packed
-from flagvec.engine.prepacked import PrepackedLinear
+from flagvec.engine.prepacked import Activation
 
 # Their layers have one form and the same names: attention, then a feed-forward network, a norm after each.
 _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
 
+Product = Callable[[nn.Linear, Activation], nn.Module]
+
+
 class PostNormLayer(nn.Module):
-    """Takes the place of one of transformers' layers, whose weights it holds in oneDNN's order.
+    """Takes the place of one of transformers' layers, whose weights it holds.
 
     Args:
         layer: A ``BertLayer``, or one of another model of the family.
         heads: The number of attention heads.
+        product: Makes of a linear layer what computes it on the device, with an activation if one is named.
     """
 
     is_causal = False  # what transformers' attention asks of the module that calls it
 
-    def __init__(self, layer: Any, heads: int) -> None:
+    def __init__(self, layer: Any, heads: int, product: Product) -> None:
         super().__init__()
         attention, feed_forward = layer.attention, layer.intermediate
         self._heads = heads
-        self._query_key_value = PrepackedLinear(
-            _side_by_side([attention.self.query, attention.self.key, attention.self.value])
+        self._query_key_value = product(
+            _side_by_side([attention.self.query, attention.self.key, attention.self.value]), "none"
         )
-        self._attention_out = PrepackedLinear(attention.output.dense)
+        self._attention_out = product(attention.output.dense, "none")
         self._attention_norm = attention.output.LayerNorm
-        self._widen = PrepackedLinear(feed_forward.dense, activation="gelu")
-        self._narrow = PrepackedLinear(layer.output.dense)
+        self._widen = product(feed_forward.dense, "gelu")
+        self._narrow = product(layer.output.dense, "none")
         self._feed_forward_norm = layer.output.LayerNorm
         self.eval()
 
@@ -71,14 +76,19 @@ class PostNormLayer(nn.Module):
         return _normalised_sum(self._narrow(self._widen(states)), states, self._feed_forward_norm)
 
 
-def replace_layers(backbone: Any) -> None:
+def replace_layers(backbone: Any, product: Product) -> None:
     """Put a `PostNormLayer` in the place of every layer of a backbone of the family; leave others as they are."""
     config = backbone.config
     if config.model_type not in _FAMILY or config.hidden_act != "gelu":
         return
     layers = backbone.encoder.layer
     for position, layer in enumerate(layers):
-        layers[position] = PostNormLayer(layer, config.num_attention_heads)
+        layers[position] = PostNormLayer(layer, config.num_attention_heads, product)
+
+
+def plain_product(linear: nn.Linear, activation: Activation) -> nn.Module:
+    """Return torch's own layers."""
+    return nn.Sequential(linear, nn.GELU()) if activation == "gelu" else linear
 
 
 def _side_by_side(layers: list[nn.Linear]) -> nn.Linear:

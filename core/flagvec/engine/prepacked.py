@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+Activation = Literal["none", "gelu"]
+
 
 class PrepackedLinear(nn.Module):
     """A linear layer whose weights were put once into oneDNN's own order, which every product would do anew.
@@ -18,7 +20,7 @@ class PrepackedLinear(nn.Module):
             function.
     """
 
-    def __init__(self, linear: nn.Linear, activation: Literal["none", "gelu"] = "none") -> None:
+    def __init__(self, linear: nn.Linear, activation: Activation = "none") -> None:
         super().__init__()
         self._activation = activation
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
