@@ -13,8 +13,11 @@ from flagvec.engine.packed import can_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-# Unit vectors of ten to eleven significant bits, or of eight.
+# Of the components of unit vectors: 24, 11 or 8 significant bits through two layers of large random weights.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+# One less the cosine of two vectors, and the share of a text's highest weight, respectively.
+FARTHEST = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 5e-2}
+WEIGHT_SHARE = {torch.float32: 1e-4, torch.float16: 8e-2, torch.bfloat16: 5e-1}
 HALVES = [torch.float16, torch.bfloat16]
 LENGTHS = [60, 3, 17, 17, 300, 1, 17, 64, 128, 2]
 
@@ -73,17 +76,18 @@ def test_all_three_outputs_are_those_of_the_cpu(m3_directory, golden, half, to_n
 
     found, expected = encode("cuda:0", **half), encode("cpu", use_fp16=False)
     dtype = torch.float16 if half["use_fp16"] else torch.bfloat16 if "use_bf16" in half else torch.float32
-    close = {"atol": TOLERANCE[dtype], "rtol": 0}
-
-    def on_host(array):
-        return torch.as_tensor(array).float().cpu()
-
-    torch.testing.assert_close(on_host(found["dense_vecs"]), on_host(expected["dense_vecs"]), **close)
-    for one, other in zip(found["colbert_vecs"], expected["colbert_vecs"], strict=True):
-        torch.testing.assert_close(on_host(one), on_host(other), **close)
+    assert_same_directions([found["dense_vecs"]], [expected["dense_vecs"]], FARTHEST[dtype])
+    assert_same_directions(found["colbert_vecs"], expected["colbert_vecs"], FARTHEST[dtype])
     for one, other in zip(found["lexical_weights"], expected["lexical_weights"], strict=True):
+        close = WEIGHT_SHARE[dtype] * max(other.values(), default=0)
         for token in one.keys() | other.keys():
-            assert one.get(token, 0) == pytest.approx(other.get(token, 0), abs=5 * TOLERANCE[dtype])
+            assert one.get(token, 0) == pytest.approx(other.get(token, 0), abs=close)
+
+
+def assert_same_directions(found, expected, farthest):
+    for one, other in zip(found, expected, strict=True):
+        left, right = (torch.as_tensor(rows).float().cpu() for rows in (one, other))
+        assert (1 - torch.nn.functional.cosine_similarity(left, right)).max() < farthest
 
 
 def test_what_does_not_fit_is_halved_until_it_does_and_nothing_is_lost(tmp_path, build_checkpoint, golden):

@@ -14,7 +14,7 @@ KEYS = {"return_dense": "dense_vecs", "return_sparse": "lexical_weights", "retur
 def assert_same(found, expected):
     """Compare two outputs of either model class."""
     if not isinstance(expected, dict):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(torch.as_tensor(found).cpu(), expected, rtol=0, atol=1e-6)
         return
     assert found.keys() == expected.keys()
     for key, values in expected.items():
@@ -22,7 +22,7 @@ def assert_same(found, expected):
             if isinstance(value, dict):
                 assert other == pytest.approx(value, rel=0, abs=1e-6)
             else:
-                np.testing.assert_allclose(other, value, rtol=0, atol=1e-6)
+                np.testing.assert_allclose(torch.as_tensor(other).cpu(), value, rtol=0, atol=1e-6)
 
 
 def test_a_batch_is_one_unit_row_of_float32_a_text(tiny_bert):
@@ -131,7 +131,7 @@ def test_a_model_can_give_tensors_throughout(tiny_bert_directory):
 def test_tensors_can_take_part_in_training(tiny_m3):
     output = tiny_m3.encode(TEXTS, convert_to_numpy=False)
     for vectors in (output["dense_vecs"], output["colbert_vecs"][0]):
-        layer = torch.nn.Linear(48, 1)
+        layer = torch.nn.Linear(48, 1, device=vectors.device)
         layer(vectors).sum().backward()
         assert layer.weight.grad.abs().sum() > 0
 
@@ -192,4 +192,4 @@ def test_the_model_has_upstreams_attributes(tiny_m3):
     assert tiny_m3.model.colbert_linear.out_features == 48
     assert tiny_m3.model.sparse_linear.out_features == 1
     assert len(tiny_m3.tokenizer) == 3000
-    assert tiny_m3.target_devices == ["cpu"]
+    assert tiny_m3.target_devices == ["cuda:0" if torch.cuda.is_available() else "cpu"]
