@@ -23,8 +23,8 @@ test-compat-%: build/compat/%/.ready
 	build/compat/$*/bin/pytest -n auto --dist loadfile $(call compat_folders,$*)
 
 test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run the integration tests on them, stop them
-	docker compose -f docker-compose.test.yml up --detach --wait
 	@trap 'docker compose -f docker-compose.test.yml down --volumes' EXIT; \
+	docker compose -f docker-compose.test.yml up --detach --wait && \
 	QDRANT_URL=http://127.0.0.1:6333 QDRANT_GRPC_PORT=6334 MILVUS_URI=http://127.0.0.1:19530 \
 	ELASTICSEARCH_URL=http://127.0.0.1:9200 $(BIN)/pytest tests/integrations
 
