@@ -57,14 +57,20 @@ def sharing_tokens(
         limit: How many documents to find.
         filters: Queries that all hold for the documents that take part.
     """
-    if field_type == "sparse_vector":
-        vector = {str(token): weight for token, weight in _heaviest(weights)}
-        clauses = [{"sparse_vector": {"field": fields.SPARSE, "query_vector": vector, "prune": False}}]
-    else:
-        clauses = token_clauses(weights, fields.SPARSE)
     # Beside a filter Elasticsearch asks for no clause to match, unless it is told.
-    found: Query = {"should": clauses, "minimum_should_match": 1, "filter": list(filters)}
+    found: Query = {
+        "should": _sparse_clauses(weights, field_type),
+        "minimum_should_match": 1,
+        "filter": list(filters),
+    }
     return {"query": {"bool": found}, "size": limit}
+
+
+def _sparse_clauses(weights: Mapping[int, float], field_type: SparseField) -> list[Query]:
+    if field_type == "rank_features":
+        return token_clauses(weights, fields.SPARSE)
+    vector = {str(token): weight for token, weight in _heaviest(weights)}
+    return [{"sparse_vector": {"field": fields.SPARSE, "query_vector": vector, "prune": False}}]
 
 
 def token_clauses(weights: Mapping[int, float], field: str, share: float = 1.0) -> list[Query]:
@@ -115,9 +121,18 @@ def colbert_vectors_of(ids: Sequence[str]) -> Query:
     return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **found}
 
 
-def documents_of(ids: Sequence[str]) -> Query:
-    """Return the search for chosen documents' text and metadata."""
-    return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **ONLY_DOCUMENTS}
+def documents_of(ids: Sequence[str], weights: Mapping[int, float] | None, field_type: SparseField) -> Query:
+    """Return the search for chosen documents' text and metadata, scored by lexical weights, 0 where none is shared.
+
+    Args:
+        ids: The documents.
+        weights: Token id to weight; where there are none, every score is 0.
+        field_type: Of the field that holds the documents' weights.
+    """
+    chosen: Query = {"filter": [with_ids(ids)]}
+    if weights:
+        chosen["should"] = _sparse_clauses(weights, field_type)
+    return {"query": {"bool": chosen}, "size": len(ids), **ONLY_DOCUMENTS}
 
 
 def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:

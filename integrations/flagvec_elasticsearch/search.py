@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from flagvec.retrieval.batches import batches
@@ -14,7 +15,7 @@ from flagvec.retrieval.vectors import TextVectors
 from flagvec.scoring import colbert_score
 from flagvec_elasticsearch import convert, queries
 from flagvec_elasticsearch.filters import Query, to_query
-from flagvec_elasticsearch.layout import COLBERT, COLBERT_ROWS, ID, SPARSE, Layout
+from flagvec_elasticsearch.layout import COLBERT, COLBERT_ROWS, DENSE, ID, SPARSE, Layout
 from flagvec_elasticsearch.requests import Index
 
 # Of candidates of many tokens, not all ColBERT vectors are fetched at once.
@@ -61,9 +62,9 @@ class Search:
         if options.weights or options.rerank:
             return self._ordered_by_scores(legs)
         if native_fusion and len(legs) > 1:
-            return self._explained(self._fused_natively(legs), {}, legs)
+            return self._explained(self._fused_natively(legs), {})
         found, _ = self._candidates(legs)
-        return self._explained(by_reciprocal_ranks(found, options.limit), found, legs)
+        return self._explained(by_reciprocal_ranks(found, options.limit), found[DENSE])
 
     def _found_by(self, leg: str) -> list[Hit]:
         body = {**self._leg(leg, self.options.limit), **queries.ONLY_DOCUMENTS}
@@ -84,25 +85,24 @@ class Search:
         [hits] = self.index.searches([body], self.options.timeout)
         return {hit["_id"]: hit["_score"] for hit in hits}
 
-    def _explained(self, fused: Mapping[str, float], found: Mapping[str, Scores], legs: Sequence[str]) -> list[Hit]:
+    def _explained(self, fused: Mapping[str, float], dense: Mapping[str, float]) -> list[Hit]:
         """Return the documents that were fused, with the scores that explain their ranks.
 
         Args:
             fused: Scores by id.
-            found: What of these scores is known: by leg, then by id.
-            legs: The legs that the query has.
+            dense: What is known of their dense scores, by id.
         """
         if not fused:
             return []
-        missing = {leg: [name for name in fused if name not in found.get(leg, {})] for leg in legs}
-        exact = {leg: self._exact(leg, ids) for leg, ids in missing.items() if ids}
-        bodies = [queries.documents_of(list(fused)), *exact.values()]
-        documents, *answers = self.index.searches(bodies, self.options.timeout)
-        further = {leg: self._scores(leg, hits) for leg, hits in zip(exact, answers, strict=True)}
-        own = {leg: {**found.get(leg, {}), **further.get(leg, {})} for leg in self.options.legs}
+        # What brings the documents scores them by their lexical weights: one search less.
+        bodies = [queries.documents_of(list(fused), self.query.sparse, self.layout.sparse_field)]
+        if unknown := [name for name in fused if name not in dense]:
+            bodies.append(self._exact(DENSE, unknown))
+        documents, *further = self.index.searches(bodies, self.options.timeout)
+        known = {**dense, **self._scores(DENSE, chain.from_iterable(further))}
         ranked = [
-            Ranked(name, score, {leg: scores.get(name, 0.0) for leg, scores in own.items()})
-            for name, score in fused.items()
+            Ranked(hit["_id"], fused[hit["_id"]], {DENSE: known.get(hit["_id"], 0.0), SPARSE: hit["_score"]})
+            for hit in documents
         ]
         return _hits(ranked, map(convert.to_document, documents))
 
