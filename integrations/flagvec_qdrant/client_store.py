@@ -162,8 +162,8 @@ class QdrantStore(PointStore):
         return [answer]
 
     def _own_scores(
-        self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
-    ) -> Mapping[str, OwnScores]:
+        self, ids: Sequence[convert.PointId], representations: Sequence[str], query: TextVectors, timeout: float | None
+    ) -> Mapping[convert.PointId, OwnScores]:
         if not self._local:
             return super()._own_scores(ids, representations, query, timeout)
         # The local mode compares all points before it filters, so that chosen ones are compared here.

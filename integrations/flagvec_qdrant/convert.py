@@ -15,6 +15,9 @@ from flagvec.retrieval.fusion import RRF_K
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.vectors import TextVectors
 
+# As engines give it and take it.
+PointId = int | str | uuid.UUID
+
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
 
 # A server refuses a multivector, in a point as in a query, of this many numbers and more (Qdrant's `validate_multi`).
@@ -65,7 +68,7 @@ class Stage:
     order: Nearest | ReciprocalRanks | WeightedSum
     limit: int
     sources: tuple[Stage, ...] = ()
-    only: tuple[str, ...] = ()
+    only: tuple[PointId, ...] = ()
     payload: bool = False
 
 
@@ -131,7 +134,7 @@ def ranking(query: TextVectors, options: SearchOptions) -> Stage | None:
     )
 
 
-def own_scores(ids: Sequence[str], representations: Sequence[str]) -> list[Stage]:
+def own_scores(ids: Sequence[PointId], representations: Sequence[str]) -> list[Stage]:
     """Return the stages that give chosen points' exact scores, one for each representation."""
     return [Stage(Nearest(name), len(ids), only=tuple(ids)) for name in representations]
 

@@ -155,7 +155,7 @@ class QdrantEdgeStore(PointStore):
         vectors = edge_convert.native_vectors(query)
         requests = [edge_convert.request(stage, vectors, where) for stage in stages]
         answers = self._engine.query_batch(edge.QueryBatchRequest(requests))
-        return [[FoundPoint(str(point.id), point.score, point.payload or {}) for point in answer] for answer in answers]
+        return [[FoundPoint(point.id, point.score, point.payload or {}) for point in answer] for answer in answers]
 
     def _payloads(self, ids: Sequence[str], timeout: float | None) -> list[Mapping[str, Any]]:
         records = self._engine.retrieve(list(ids), with_payload=True, with_vector=False)

@@ -29,9 +29,9 @@ OwnScores = Mapping[str, float]
 
 
 class FoundPoint(NamedTuple):
-    """A point of an answer; its payload is empty where none was asked for."""
+    """A point of an answer, its id as the engine has it; its payload is empty where none was asked for."""
 
-    id: str
+    id: convert.PointId
     score: float
     payload: Mapping[str, Any]
 
@@ -93,22 +93,23 @@ class PointStore(HybridStore):
 
     def _explained(self, points: Sequence[FoundPoint], query: TextVectors, options: SearchOptions) -> list[Hit]:
         """Return points as hits, with their own score in each representation."""
-        present = [name for name in options.representations if name in query.present]
+        names = options.representations
+        present = [name for name in names if name in query.present]
         own = self._own_scores([point.id for point in points], present, query, options.timeout)
         hits = []
         for point in points:
-            scores = {name: own.get(point.id, {}).get(name, 0.0) for name in options.representations}
+            scores = {name: own.get(point.id, {}).get(name, 0.0) for name in names}
             hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else point.score, scores))
         return hits
 
     def _own_scores(
-        self, ids: Sequence[str], representations: Sequence[str], query: TextVectors, timeout: float | None
-    ) -> Mapping[str, OwnScores]:
+        self, ids: Sequence[convert.PointId], representations: Sequence[str], query: TextVectors, timeout: float | None
+    ) -> Mapping[convert.PointId, OwnScores]:
         """Return the exact scores of points in the model's scale, by their ids, asked for in one request.
 
         A point that has nothing in common with the query in a representation, or no such vector, has no score there.
         """
-        own: dict[str, dict[str, float]] = {name: {} for name in ids}
+        own: dict[convert.PointId, dict[str, float]] = {point: {} for point in ids}
         answers = self._query(convert.own_scores(ids, representations), query, None, timeout)
         for name, answer in zip(representations, answers, strict=True):
             scale = convert.score_scale(name, query)
