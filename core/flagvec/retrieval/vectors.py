@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LENGTH_TOLERANCE = 1e-3
 # What float32 holds in full precision, and the least that Elasticsearch takes.
 SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 # Milvus takes no more, and the last one stands there for a text without weights.
 LARGEST_TOKEN_ID = 2**32 - 3
 
@@ -206,13 +207,17 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
 
 
 def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> list[Mapping[int, float]]:
-    values = np.fromiter(chain.from_iterable(weights.values() for weights in all_weights), dtype=np.float32)
     # Of most batches nothing is to be changed or refused, which is known sooner of all weights at once.
-    if (
-        set(map(type, chain.from_iterable(all_weights))) <= {int}
-        and set(map(type, chain.from_iterable(weights.values() for weights in all_weights))) <= {float}
-        and bool(((values >= SMALLEST_WEIGHT) & (values < np.inf)).all())
-        and all(min(weights) >= 0 and max(weights) <= LARGEST_TOKEN_ID for weights in all_weights if weights)
+    tokens = list(chain.from_iterable(all_weights))
+    values = list(chain.from_iterable(weights.values() for weights in all_weights))
+    if not tokens or (
+        list(map(type, tokens)).count(int) == len(tokens)
+        and list(map(type, values)).count(float) == len(values)
+        and min(tokens) >= 0
+        and max(tokens) <= LARGEST_TOKEN_ID
+        # A NaN, which `min` may miss, or an infinity is a sum that is not below the bound.
+        and min(values) >= SMALLEST_WEIGHT
+        and sum(values) < _LARGEST_WEIGHT
     ):
         return list(all_weights)
     return [_mended_weights(weights, name) for weights, name in zip(all_weights, names, strict=True)]
