@@ -133,13 +133,13 @@ def test_filling_belongs_to_no_text():
 @given(st.integers(1, 100_000))
 def test_few_rows_are_added_and_few_numbers_come_out(tokens):
     rows = even_number(tokens)
-    assert tokens <= rows < max(tokens * 33 / 32, tokens + 8)
+    assert tokens <= rows < max(tokens * 9 / 8, tokens + 8)
     assert even_number(rows) == rows
 
 
 def test_a_full_batch_has_few_numbers_of_rows():
-    assert {even_number(tokens) for tokens in range(3_900, 4_097)} == {3_904, 3_968, 4_032, 4_096}
-    assert len({even_number(tokens) for tokens in range(1, 4_097)}) < 200
+    assert {even_number(tokens) for tokens in range(3_900, 4_097)} == {3_968, 4_096}
+    assert len({even_number(tokens) for tokens in range(1, 4_097)}) == 64
 
 
 def test_roberta_counts_positions_from_behind_its_padding(checkpoint):

@@ -146,8 +146,8 @@ def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
     if device.type != "cpu":
         return budget
     fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
-    # A multiple of 64 is filled up with no more rows.
-    return max(min(budget, fitting) // 64, 1) * 64
+    # A multiple of 128 is filled up with no more rows.
+    return max(min(budget, fitting) // 128, 1) * 128
 
 
 def _takes_packed(backbone: Any) -> bool:
