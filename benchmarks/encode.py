@@ -270,7 +270,8 @@ def plot_lengths(path: Path, title: str, entries: Sequence[Entry], processes: di
     figure, axes = plt.subplots(figsize=(7, 4))
     for label, rates in best.items():
         axes.plot(PLOTTED_LENGTHS, rates, marker="o", label=label)
-    axes.set(title=title, xscale="log", yscale="log", xlabel="words a text", ylabel="words a second")
+    axes.set(title=title, xscale="log", xlabel="words a text", ylabel="words a second")
+    axes.set_ylim(bottom=0)
     axes.set_xticks(PLOTTED_LENGTHS, [str(words) for words in PLOTTED_LENGTHS])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
