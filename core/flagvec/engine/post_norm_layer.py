@@ -20,7 +20,7 @@ from flagvec.engine.prepacked import Activation
 # Their layers have one form and the same names: attention, then a feed-forward network, a norm after each.
 _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
-
+# Makes of a linear layer what computes it on a device, with an activation if one is named.
 Product = Callable[[nn.Linear, Activation], nn.Module]
 
 
@@ -30,7 +30,7 @@ class PostNormLayer(nn.Module):
     Args:
         layer: A ``BertLayer``, or one of another model of the family.
         heads: The number of attention heads.
-        product: Makes of a linear layer what computes it on the device, with an activation if one is named.
+        product: What makes its linear layers.
     """
 
     is_causal = False  # what transformers' attention asks of the module that calls it
