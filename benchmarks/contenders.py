@@ -114,9 +114,8 @@ def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     width, wide, dtype = config.hidden_size, config.intermediate_size, getattr(torch, precision)
     shapes = ((3 * width, width), (width, width), (wide, width), (width, wide))
-    layers: list[nn.Module] = [nn.Linear(columns, rows, dtype=dtype).requires_grad_(False) for rows, columns in shapes]
-    if can_prepack(torch.device("cpu"), dtype):
-        layers = [PrepackedLinear(layer) for layer in layers if isinstance(layer, nn.Linear)]
+    plain = [nn.Linear(columns, rows, dtype=dtype).requires_grad_(False) for rows, columns in shapes]
+    layers = [PrepackedLinear(layer) for layer in plain] if can_prepack(torch.device("cpu"), dtype) else plain
     budget = 2_048
     inputs = {columns: torch.randn(budget, columns, dtype=dtype) for columns in (width, wide)}
     counted: dict[int, int] = {}
