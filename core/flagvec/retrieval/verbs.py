@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
+from threading import Event
 
 from flagvec.m3_output import M3Output
 from flagvec.retrieval.batches import batches
@@ -12,14 +14,16 @@ from flagvec.retrieval.documents import Document, Hit, as_documents, checked_ids
 from flagvec.retrieval.filters import All, Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.retrieval.opening import OpenedDatabase
 from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, checked_timeout, whole_number
-from flagvec.retrieval.reports import FailedWrite, WriteReport
+from flagvec.retrieval.reports import WriteReport
 from flagvec.retrieval.vectors import ColbertLimit, TextVectors, encode_documents, encode_query, query_vectors
-from flagvec.retrieval.writing import Record, Refusal, refused, write_request
+from flagvec.retrieval.write_behind import WriteBehind
+from flagvec.retrieval.writing import Outcome, Record, write_request
 
 _logger = logging.getLogger(__name__)
 
-# One batch is encoded and held at a time. The characters bound what ColBERT makes of long documents: 100,000 of them
-# are some 25,000 tokens of English, 100 MB of vectors at 1,024 dimensions.
+# One batch is encoded while the last request of the one before is written; no more is held. The characters bound what
+# ColBERT makes of long documents: 100,000 of them are some 25,000 tokens of English, 100 MB of vectors at 1,024
+# dimensions.
 CHARACTERS_PER_BATCH = 100_000
 CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 IDS_PER_REQUEST = 1_000
@@ -31,12 +35,13 @@ class Verbs(OpenedDatabase):
     def add(self, documents: str | Document | Iterable[str | Document], *, timeout: float | None = None) -> WriteReport:
         """Encode documents and write them, replacing those of the same id.
 
-        The documents are read, encoded and written in bounded batches, so that a generator is never held whole. All
-        are found once this returns. Of documents with one id the last is kept, in one call as over several.
+        The documents are read, encoded and written in bounded batches, each encoded while the one before is written, so
+        that a generator is never held whole. All are found once this returns. Of documents with one id the last is
+        kept, in one call as over several.
 
         What a database cannot take for the moment is sent again, with growing pauses; what it does not take in the end
         is in the report, and one warning is logged. Once it has gone away, or refuses whatever it is sent, the
-        documents that are left are neither encoded nor sent, and reported as failed.
+        documents that are left are not sent, nor encoded but for those of one batch, and reported as failed.
 
         Args:
             documents: A text or `Document`, or any iterable of them. A bare text gets the id of
@@ -54,20 +59,23 @@ class Verbs(OpenedDatabase):
         """
         checked, timeout = as_documents(documents), checked_timeout(timeout)
         self._open()
-        outcomes: dict[str, FailedWrite | None] = {}
-        gone: Refusal | None = None
+        is_last = False
+
+        def read() -> Iterator[Document]:
+            nonlocal is_last
+            yield from checked
+            is_last = True
+
+        writing = WriteBehind(partial(self._sent, timeout))
         try:
-            for batch in batches(checked, self._MAX_REQUEST_RECORDS, _characters, self._characters_per_batch()):
-                latest = {document.id: document for document in batch}
-                if gone is None:
-                    failed, gone = self._add(list(latest.values()), timeout)
-                else:
-                    failed = [refused(name, gone) for name in latest]
-                outcomes |= dict.fromkeys(latest) | {failure.id: failure for failure in failed}
+            with writing:
+                for batch in batches(read(), self._MAX_REQUEST_RECORDS, _characters, self._characters_per_batch()):
+                    latest = {document.id: document for document in batch}
+                    writing.write(latest.keys(), partial(self._requests, [*latest.values()]), is_last)
         finally:
-            if gone is None:
+            if writing.hopeless is None:
                 self._commit(timeout)
-        report = WriteReport.of(outcomes)
+        report = WriteReport.of(writing.outcomes)
         if report.failed:
             _logger.warning("%s: %s", self._name(), report.summary())
         return report
@@ -257,21 +265,13 @@ class Verbs(OpenedDatabase):
     def _best_first(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
         return sorted(self._search(vectors, options), key=lambda hit: (-hit.score, hit.id))[: options.limit]
 
-    def _add(self, documents: Sequence[Document], timeout: float | None) -> tuple[list[FailedWrite], Refusal | None]:
-        """Encode and write one batch; return its failures, and why further batches are hopeless if they are."""
-        failed: list[FailedWrite] = []
-        gone: Refusal | None = None
-        requests = batches(
-            self._records(documents), self._MAX_REQUEST_RECORDS, self._record_bytes, self._MAX_REQUEST_BYTES
-        )
-        for records in requests:
-            if gone is not None:
-                failed += [refused(record.document.id, gone) for record in records]
-                continue
-            outcome = write_request(records, lambda part: self._write(part, timeout), self._refusal, self._BACKOFF)
-            failed += outcome.failed
-            gone = outcome.hopeless
-        return failed, gone
+    def _sent(self, timeout: float | None, records: Sequence[Record], stop: Event) -> Outcome:
+        return write_request(records, lambda part: self._write(part, timeout), self._refusal, self._BACKOFF, stop)
+
+    def _requests(self, documents: Sequence[Document]) -> Iterable[Sequence[Record]]:
+        """Encode documents, and return what to send."""
+        records = self._records(documents)
+        return list(batches(records, self._MAX_REQUEST_RECORDS, self._record_bytes, self._MAX_REQUEST_BYTES))
 
     def _records(self, documents: Sequence[Document]) -> list[Record]:
         with self._encoding:

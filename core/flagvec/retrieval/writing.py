@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from threading import Event
 from typing import NamedTuple
 
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential, wait_random
+from tenacity.nap import sleep, sleep_using_event
 
 from flagvec.retrieval.documents import Document
 from flagvec.retrieval.reports import FailedWrite, without_secrets
@@ -69,7 +72,9 @@ Write = Callable[[Sequence[Record]], list[FailedWrite]]
 Classify = Callable[[Exception], Refusal | None]
 
 
-def write_request(records: Sequence[Record], write: Write, classify: Classify, backoff: Backoff) -> Outcome:
+def write_request(
+    records: Sequence[Record], write: Write, classify: Classify, backoff: Backoff, stop: Event | None = None
+) -> Outcome:
     """Write records in one request, and in more where that saves some of them.
 
     Exactly what failed retryably is sent again, with pauses that grow; a request that was refused for a part of it is
@@ -80,19 +85,22 @@ def write_request(records: Sequence[Record], write: Write, classify: Classify, b
         write: Sends one request and returns the documents that the database refused one by one.
         classify: Says what an exception of `write` means; None for one that is no answer to the request.
         backoff: How often to try.
+        stop: Ends pauses when it is set, and nothing is sent any more; None for never.
 
     Returns:
         The failures; hopeless, with the reason, if the database is away or refuses whatever it is sent.
 
     Raises:
         Exception: What `write` raised and `classify` gave None for.
+        CancelledError: `stop` was set before the end.
     """
-    request = _Request(records, write, classify)
+    request = _Request(records, write, classify, stop)
     pauses = wait_exponential(backoff.first_pause, backoff.longest_pause) + wait_random(0, backoff.jitter)
     retrying = Retrying(
         retry=retry_if_result(bool),
         stop=stop_after_attempt(backoff.attempts),
         wait=lambda state: max(pauses(state), request.asked_pause),
+        sleep=sleep if stop is None else sleep_using_event(stop),
         retry_error_callback=lambda state: False,
     )
     retrying(request.attempt)
@@ -103,7 +111,8 @@ def write_request(records: Sequence[Record], write: Write, classify: Classify, b
         failed = [refused(record.document.id, request.refusal) for record in pending]
         return Outcome(request.refused + failed, None if request.refusal.divisible else request.refusal)
     middle = len(pending) // 2
-    first, second = (write_request(half, write, classify, backoff) for half in (pending[:middle], pending[middle:]))
+    halves = (pending[:middle], pending[middle:])
+    first, second = (write_request(half, write, classify, backoff, stop) for half in halves)
     return Outcome(request.refused + first.failed + second.failed, first.hopeless or second.hopeless)
 
 
@@ -115,13 +124,14 @@ def refused(document_id: str, refusal: Refusal) -> FailedWrite:
 class _Request:
     """A request between its attempts: what is still to be sent, and what will not be sent again."""
 
-    def __init__(self, records: Sequence[Record], write: Write, classify: Classify) -> None:
+    def __init__(self, records: Sequence[Record], write: Write, classify: Classify, stop: Event | None) -> None:
         self.pending = list(records)
         self.refused: list[FailedWrite] = []
         self.postponed: list[FailedWrite] = []
         self.refusal: Refusal | None = None
         self._write = write
         self._classify = classify
+        self._stop = stop
 
     @property
     def asked_pause(self) -> float:
@@ -130,6 +140,8 @@ class _Request:
 
     def attempt(self) -> bool:
         """Send what is pending; return whether what is left is worth sending again."""
+        if self._stop is not None and self._stop.is_set():
+            raise CancelledError
         try:
             failures = self._write(self.pending)
         except Exception as error:

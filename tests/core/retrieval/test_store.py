@@ -130,7 +130,8 @@ def test_a_generator_is_never_held_whole(store, place):
 
     store.add(texts())
     ahead = [number - written for number, written in enumerate(written_before)]
-    assert max(ahead) <= DOCUMENTS_PER_BATCH
+    # One batch may be in flight while the next is read.
+    assert max(ahead) <= 2 * DOCUMENTS_PER_BATCH
 
 
 def test_add_reports_each_id_once_in_order(store):
@@ -231,7 +232,7 @@ def test_a_document_that_the_database_refuses_is_reported_and_the_others_are_wri
     assert len(place.batches) == 1
 
 
-def test_once_the_database_is_away_the_rest_is_reported_and_neither_encoded_nor_sent(store, place):
+def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_not_encoded(store, place):
     def answer(documents):
         if len(place.batches) > 1:
             raise Away(Refusal("no route", retryable=True))
@@ -241,14 +242,57 @@ def test_once_the_database_is_away_the_rest_is_reported_and_neither_encoded_nor_
     encoded = []
     encode = store.model.encode_corpus
     store.model.encode_corpus = lambda texts, **options: encoded.extend(texts) or encode(texts, **options)
-    report = store.add(Document(str(number), "x") for number in range(4 * DOCUMENTS_PER_BATCH))
+    report = store.add(Document(str(number), "x") for number in range(5 * DOCUMENTS_PER_BATCH))
     assert len(report.ok) == DOCUMENTS_PER_BATCH
     assert [failure.id for failure in report.failed] == [
-        str(number) for number in range(DOCUMENTS_PER_BATCH, 4 * DOCUMENTS_PER_BATCH)
+        str(number) for number in range(DOCUMENTS_PER_BATCH, 5 * DOCUMENTS_PER_BATCH)
     ]
     assert {(failure.reason, failure.retryable) for failure in report.failed} == {("no route", True)}
-    assert len(encoded) == 2 * DOCUMENTS_PER_BATCH
+    assert len(encoded) == 3 * DOCUMENTS_PER_BATCH
     assert len(place.batches) == 1 + 3
+    assert place.commits == 0
+
+
+def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
+    second_encoded = threading.Event()
+    place.answer = lambda documents: [] if second_encoded.wait(30) else [FailedWrite(documents[0].id, "late", True)]
+    encode, encoded = store.model.encode_corpus, []
+
+    def watched(texts, **options):
+        encoded.append(threading.current_thread())
+        if len(encoded) == 2:
+            second_encoded.set()
+        return encode(texts, **options)
+
+    store.model.encode_corpus = watched
+    assert store.add(f"text {number}" for number in range(2 * DOCUMENTS_PER_BATCH)).failed == ()
+    assert encoded == [threading.current_thread()] * 2
+
+
+def test_one_batch_is_written_without_a_thread(store, place):
+    writers = []
+    place.answer = lambda documents: writers.append(threading.current_thread()) or []
+    store.add(f"text {number}" for number in range(DOCUMENTS_PER_BATCH))
+    assert writers == [threading.current_thread()]
+
+
+def test_of_documents_with_one_id_in_several_batches_the_last_is_written_last(store, place):
+    store.add(Document(str(number % DOCUMENTS_PER_BATCH), str(number)) for number in range(5 * DOCUMENTS_PER_BATCH))
+    assert [int(batch[0].text) for batch in place.batches] == [number * DOCUMENTS_PER_BATCH for number in range(5)]
+
+
+def test_the_batches_before_a_bad_vector_are_written_and_committed_and_of_its_own_batch_none(store, place):
+    encode, encoded = store.model.encode_corpus, []
+
+    def broken(texts, **options):
+        encoded.append(texts)
+        return encode(texts, **options) * (1 if len(encoded) < 3 else 2)
+
+    store.model.encode_corpus = broken
+    with pytest.raises(ValueError, match=f"the dense vector of document '{2 * DOCUMENTS_PER_BATCH}' has length 2"):
+        store.add(Document(str(number), "x") for number in range(4 * DOCUMENTS_PER_BATCH))
+    assert [batch[0].id for batch in place.batches] == ["0", str(DOCUMENTS_PER_BATCH)]
+    assert place.commits == 1
 
 
 def test_an_error_that_is_no_answer_of_the_database_is_raised(store, place):

@@ -1,5 +1,8 @@
 """One request and what becomes of its documents."""
 
+from concurrent.futures import CancelledError
+from threading import Event
+
 import pytest
 from tenacity import nap
 
@@ -123,6 +126,34 @@ def test_pauses_are_spread(monkeypatch):
         write("a", [[busy("a")]] * 2, backoff=Backoff(2, 1, 5, jitter=1))
     assert all(1 <= pause <= 2 for pause in pauses)
     assert len(set(pauses)) > 10
+
+
+def test_a_request_that_is_stopped_is_not_sent_again():
+    stop, sent = Event(), []
+
+    def attempt(part):
+        sent.append(part)
+        stop.set()
+        raise Refused
+
+    pause = Backoff(attempts=4, first_pause=3_600, longest_pause=3_600, jitter=0)
+    with pytest.raises(CancelledError):
+        write_request(records("ab"), attempt, lambda error: Refusal("away", retryable=True), pause, stop)
+    assert len(sent) == 1
+
+
+def test_of_a_request_that_is_stopped_no_part_is_sent():
+    stop, sent = Event(), []
+
+    def attempt(part):
+        sent.append(part)
+        stop.set()
+        raise Refused
+
+    invalid = Refusal("invalid", retryable=False, divisible=True)
+    with pytest.raises(CancelledError):
+        write_request(records("ab"), attempt, lambda error: invalid, AT_ONCE, stop)
+    assert len(sent) == 1
 
 
 def test_a_reason_tells_no_secret():
