@@ -29,7 +29,7 @@ def main(checkpoint: Path, client: Elasticsearch) -> None:
     store.create()
     store.add(DOCUMENTS).raise_for_failures()
     for options in ({}, {"fusion": Weighted()}, {"filter": {"kind": "side", "minutes": {"lt": 60}}}):
-        for hit in store.search("how do I make a loaf?", limit=2, **options):
+        for hit in store.search("how do I make a loaf?", limit=2, explain=True, **options):
             print(options, f"{hit.score:.4f}", hit.text, {name: round(score, 2) for name, score in hit.scores.items()})
 
 

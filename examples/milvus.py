@@ -28,7 +28,7 @@ def main(build: Path) -> None:
     store.add(DOCUMENTS).raise_for_failures()
     for options in ({}, {"rerank": "colbert"}, {"filter": {"kind": "side", "minutes": {"lt": 60}}}):
         print(options)
-        for hit in store.search("how do I make a loaf?", limit=2, **options):
+        for hit in store.search("how do I make a loaf?", limit=2, explain=True, **options):
             print(f"  {hit.score:.4f}", hit.text, {name: round(score, 2) for name, score in hit.scores.items()})
 
 

@@ -32,7 +32,7 @@ def main(build: Path) -> None:
     with QdrantEdgeStore(model, build / "quickstart-index") as store:
         store.create()
         store.add(TEXTS)
-        for hit in store.search("how do I make a loaf?"):
+        for hit in store.search("how do I make a loaf?", explain=True):
             print(f"{hit.score:.4f}", hit.text, {name: round(score, 2) for name, score in hit.scores.items()})
 
 

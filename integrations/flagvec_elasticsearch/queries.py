@@ -29,6 +29,7 @@ _BREADTH = 4
 ONLY_IDS: Query = {"stored_fields": "_none_", "docvalue_fields": [fields.ID]}
 IDS_AND_ROWS: Query = {"stored_fields": "_none_", "docvalue_fields": [fields.ID, fields.COLBERT_ROWS]}
 ONLY_DOCUMENTS: Query = {"_source": [fields.TEXT, fields.METADATA]}
+NO_DOCUMENTS: Query = {"_source": False}
 
 
 def nearest(vector: NDArray[np.float32], limit: int, candidates: int, filters: Sequence[Query]) -> Query:
@@ -139,7 +140,7 @@ def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:
     """Return the search that lets Elasticsearch fuse what legs find by reciprocal ranks."""
     retrievers = [{"knn": leg["knn"]} if "knn" in leg else {"standard": {"query": leg["query"]}} for leg in legs]
     rrf = {"retrievers": retrievers, "rank_window_size": candidates, "rank_constant": RRF_K}
-    return {"retriever": {"rrf": rrf}, "size": limit, "_source": False}
+    return {"retriever": {"rrf": rrf}, "size": limit}
 
 
 def with_ids(ids: Sequence[str]) -> Query:

@@ -32,8 +32,8 @@ class Search:
     """One search.
 
     The first request is an ``_msearch`` of the legs; a search of one leg needs no other. What it reads of candidates is
-    their ids. The second is an ``_msearch`` for scores that no leg has brought, and for the hits where ranks order
-    them; hits that depend on these scores come in an ``_mget``.
+    their ids. If hits are to carry scores that no leg has brought, an ``_msearch`` gets these, which brings the hits as
+    well where ranks have ordered them already; else the hits come in an ``_mget``.
 
     Args:
         index: Where to search.
@@ -62,9 +62,12 @@ class Search:
         if options.weights or options.rerank:
             return self._ordered_by_scores(legs)
         if native_fusion and len(legs) > 1:
-            return self._explained(self._fused_natively(legs), {})
+            return self._fused_natively(legs)
         found, _ = self._candidates(legs)
-        return self._explained(by_reciprocal_ranks(found, options.limit), found[DENSE])
+        fused = by_reciprocal_ranks(found, options.limit)
+        if options.explain:
+            return self._explained(fused, found[DENSE])
+        return self._hits([Ranked(name, score, {}) for name, score in fused.items()])
 
     def _found_by(self, leg: str) -> list[Hit]:
         body = {**self._leg(leg, self.options.limit), **queries.ONLY_DOCUMENTS}
@@ -76,14 +79,22 @@ class Search:
     def _ordered_by_scores(self, legs: Sequence[str]) -> list[Hit]:
         found, rows = self._candidates(legs)
         ranked = by_scores(self.query, found, self.options, lambda missing: self._scores_of(missing, rows))
+        return self._hits(ranked)
+
+    def _hits(self, ranked: Sequence[Ranked]) -> list[Hit]:
+        """Return ranked documents as hits, which takes a request."""
         documents = self.index.documents([place.id for place in ranked], self.options.timeout) if ranked else []
         return _hits(ranked, documents)
 
-    def _fused_natively(self, legs: Sequence[str]) -> dict[str, float]:
-        candidates = self.options.candidates
-        body = queries.fused([self._leg(leg, candidates) for leg in legs], self.options.limit, candidates)
-        [hits] = self.index.searches([body], self.options.timeout)
-        return {hit["_id"]: hit["_score"] for hit in hits}
+    def _fused_natively(self, legs: Sequence[str]) -> list[Hit]:
+        options = self.options
+        body = queries.fused([self._leg(leg, options.candidates) for leg in legs], options.limit, options.candidates)
+        read = queries.NO_DOCUMENTS if options.explain else queries.ONLY_DOCUMENTS
+        [hits] = self.index.searches([{**body, **read}], options.timeout)
+        fused = {hit["_id"]: hit["_score"] for hit in hits}
+        if options.explain:
+            return self._explained(fused, {})
+        return _hits([Ranked(name, score, {}) for name, score in fused.items()], map(convert.to_document, hits))
 
     def _explained(self, fused: Mapping[str, float], dense: Mapping[str, float]) -> list[Hit]:
         """Return the documents that were fused, with the scores that explain their ranks.

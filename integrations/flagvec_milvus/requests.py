@@ -98,15 +98,17 @@ class Requests:
         )
         return list(hits)
 
-    def hybrid_search(self, legs: Sequence[Any], ranker: Any, limit: int, timeout: float | None) -> list[Row]:
-        """Return the best hits of several vector searches that Milvus fuses, each with ``id`` and ``distance``."""
+    def hybrid_search(
+        self, legs: Sequence[Any], ranker: Any, fields: Sequence[str], limit: int, timeout: float | None
+    ) -> list[Row]:
+        """Return the best hits of several vector searches that Milvus fuses, each as of `search`."""
         [hits] = self.ask(
             self.client.hybrid_search,
             timeout,
             reqs=legs,
             ranker=ranker,
             limit=limit,
-            output_fields=[ID],
+            output_fields=list(fields),
             consistency_level=self.consistency_level,
         )
         return list(hits)

@@ -1,22 +1,24 @@
-"""One search of a collection: a request for each leg, fused here, and the exact scores that no leg has brought."""
+"""One search of a collection: ranks are fused by Milvus, scores here, with the exact ones that no leg has brought."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from flagvec.retrieval.batches import batches
-from flagvec.retrieval.client_fusion import Scores, by_reciprocal_ranks, by_scores
+from flagvec.retrieval.client_fusion import Scores, by_scores
 from flagvec.retrieval.documents import Hit
 from flagvec.retrieval.fusion import RRF_K
 from flagvec.retrieval.options import SearchOptions
+from flagvec.retrieval.ties import best_with_ties
 from flagvec.retrieval.vectors import TextVectors
 from flagvec_milvus import convert, struct_array
 from flagvec_milvus.convert import COLBERT, DENSE, Layout
 from flagvec_milvus.filters import ID, Expression
-from flagvec_milvus.requests import Requests, Row
+from flagvec_milvus.requests import MOST_ROWS, Requests, Row
 from flagvec_milvus.untyped import AnnSearchRequest, RRFRanker
 
 # Milvus Lite gives answers of up to 256 MB; servers, of more.
@@ -35,7 +37,6 @@ class Search:
         options: How.
         where: The expression of ``options.filter``.
         layout: How the rows of the collection lie.
-        native_fusion: Whether the server fuses by reciprocal ranks.
     """
 
     requests: Requests
@@ -43,18 +44,14 @@ class Search:
     options: SearchOptions
     where: Expression
     layout: Layout
-    native_fusion: bool
 
     def hits(self) -> list[Hit]:
-        """Return the best documents with their scores in each representation that the search uses."""
+        """Return the best documents."""
         if self.options.representations == self.options.legs and len(self.options.legs) == 1:
             return self._of_one_leg()
         if self.options.weights or self.options.rerank:
             return self._of_exact_scores()
-        natively = self.native_fusion and len(self._legs) == len(self.options.legs)
-        return self._of_ranks(
-            self._fused_by_milvus() if natively else by_reciprocal_ranks(self._candidates(), self.options.limit)
-        )
+        return self._of_ranks()
 
     @property
     def _legs(self) -> list[str]:
@@ -64,7 +61,7 @@ class Search:
     def _of_one_leg(self) -> list[Hit]:
         """Return the hits of a search that one request answers in full."""
         return [
-            _hit({ID: row["id"], **row["entity"]}, row["distance"], {name: row["distance"]})
+            _found_hit(row, {name: row["distance"]})
             for name in self._legs
             for row in self._found(name, self.options.limit, self.layout.document_fields)
         ]
@@ -76,13 +73,30 @@ class Search:
         rows = {row[ID]: row for row in self.requests.rows(ids, self.layout.document_fields, self.options.timeout)}
         return [_hit(rows[item.id], item.score, item.scores) for item in ranked if item.id in rows]
 
-    def _of_ranks(self, fused: Mapping[str, float]) -> list[Hit]:
-        """Return the hits of reciprocal rank fusion; one request brings the documents and what explains their ranks."""
-        fields = (*self.layout.document_fields, *self._legs)
-        return [
-            _hit(row, fused[row[ID]], {name: self._own_score(name, row) or 0.0 for name in self.options.legs})
-            for row in self.requests.rows(list(fused), fields, self.options.timeout)
-        ]
+    def _of_ranks(self) -> list[Hit]:
+        """Return the hits of reciprocal rank fusion, one request, or two if they are to carry scores."""
+        legs = [self._leg(name, self.options.candidates) for name in self._legs]
+
+        def first(limit: int) -> list[Row]:
+            return self.requests.hybrid_search(
+                legs, RRFRanker(RRF_K), self.layout.document_fields, limit, self.options.timeout
+            )
+
+        # Of servers, the store takes no limit above what they give; Milvus Lite gives any.
+        most = min(self.options.candidates * len(legs), max(self.options.limit, MOST_ROWS))
+        found = best_with_ties(first, self.options.limit, most, itemgetter("distance")) if legs else []
+        if not self.options.explain:
+            return [_found_hit(row, {}) for row in found]
+        own = self._explained([row["id"] for row in found])
+        return [_found_hit(row, own[row["id"]]) for row in found if row["id"] in own]
+
+    def _explained(self, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return documents' scores in each representation that the search uses, of the stored vectors."""
+        names = self.options.scored
+        return {
+            row[ID]: {name: self._own_score(name, row) or 0.0 for name in names}
+            for row in self.requests.rows(ids, (ID, *names), self.options.timeout)
+        }
 
     def _candidates(self) -> dict[str, dict[str, float]]:
         """Return the candidates of each leg with their scores."""
@@ -92,21 +106,15 @@ class Search:
             name: {row["id"]: row["distance"] for row in rows} for name, rows in zip(self._legs, found, strict=True)
         }
 
-    def _fused_by_milvus(self) -> dict[str, float]:
-        limit = self.options.candidates
-        legs = [
-            AnnSearchRequest(
-                [self._vector(name)],
-                name,
-                self.requests.search_params(name, limit),
-                limit,
-                expr=self.where.text,
-                expr_params=dict(self.where.values),
-            )
-            for name in self._legs
-        ]
-        found = self.requests.hybrid_search(legs, RRFRanker(RRF_K), self.options.limit, self.options.timeout)
-        return {row["id"]: row["distance"] for row in found}
+    def _leg(self, name: str, limit: int) -> AnnSearchRequest:
+        return AnnSearchRequest(
+            [self._vector(name)],
+            name,
+            self.requests.search_params(name, limit),
+            limit,
+            expr=self.where.text,
+            expr_params=dict(self.where.values),
+        )
 
     def _found(self, name: str, limit: int, fields: Sequence[str]) -> list[Row]:
         """Return the best rows in one representation."""
@@ -154,6 +162,11 @@ class Search:
             return _IDS_PER_REQUEST
         longest = convert.part_bytes(_LONGEST_TEXT_TOKENS, self.query.colbert.shape[1])
         return min(_IDS_PER_REQUEST, max(1, _LARGEST_ANSWER_BYTES // longest))
+
+
+def _found_hit(row: Row, scores: Mapping[str, float]) -> Hit:
+    """Return a row of a search's answer as a hit."""
+    return _hit({ID: row["id"], **row["entity"]}, row["distance"], scores)
 
 
 def _hit(row: Row, score: float, scores: Mapping[str, float]) -> Hit:

@@ -47,8 +47,6 @@ class MilvusStore(HybridStore):
         colbert: Keep ColBERT vectors, if the model gives them: on servers from 2.6.4 on in an array of structs that the
             server compares, elsewhere in float16, to be compared here.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, see `HybridStore`.
-        native_fusion: Let Milvus fuse by reciprocal ranks, in one ``hybrid_search``. The hits are the same but for the
-            order of exact ties.
         consistency_level: What a search, get or count is sure to find: with ``"Session"`` what this process wrote,
             with ``"Strong"`` what any did, see Milvus' documentation. Milvus Lite is always strong.
 
@@ -75,14 +73,12 @@ class MilvusStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
-        native_fusion: bool = False,
         consistency_level: ConsistencyLevel = "Session",
     ) -> None:
         super().__init__(model, colbert=colbert, colbert_overflow=colbert_overflow)
         check_choice("consistency_level", consistency_level, get_args(ConsistencyLevel))
         self.client = client
         self.collection_name = collection_name
-        self.native_fusion = native_fusion
         self._requests = Requests(client, collection_name, consistency_level)
         self._layout = Layout(native_colbert=False, metadata_parts=False)
         self._is_unflushed = False
@@ -99,7 +95,7 @@ class MilvusStore(HybridStore):
         return Capabilities(
             multivector=self._layout.native_colbert,
             max_multivector_rows=convert.MAX_ELEMENTS if self._layout.native_colbert else parts,
-            native_fusion=frozenset({"rrf"}) if self.native_fusion else frozenset(),
+            native_fusion=frozenset({"rrf"}),
         )
 
     def _name(self) -> str:
@@ -154,7 +150,7 @@ class MilvusStore(HybridStore):
                 f"{MOST_ROWS:,} documents; scroll goes through all"
             )
         where = self._requests.where(options.filter)
-        return Search(self._requests, query, options, where, self._layout, self.native_fusion).hits()
+        return Search(self._requests, query, options, where, self._layout).hits()
 
     def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(row) for row in self._requests.rows(ids, self._layout.document_fields, timeout)]

@@ -139,6 +139,13 @@ def own_scores(ids: Sequence[PointId], representations: Sequence[str]) -> list[S
     return [Stage(Nearest(name), len(ids), only=tuple(ids)) for name in representations]
 
 
+def hit_scale(query: TextVectors, options: SearchOptions) -> float:
+    """Return what a score of `ranking` is multiplied with to be a hit's; of a rerank without ColBERT vectors, 0."""
+    if not options.rerank:
+        return 1.0
+    return score_scale(COLBERT, query) if COLBERT in query.present else 0.0
+
+
 def score_scale(representation: str, query: TextVectors) -> float:
     """Return what Qdrant's score in a representation is multiplied with to be the model's."""
     if representation == COLBERT and query.colbert is not None and len(query.colbert):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flagvec.retrieval.capabilities import Capabilities
@@ -12,6 +13,7 @@ from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import Filter, NativeFilter
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.store import HybridStore
+from flagvec.retrieval.ties import best_with_ties
 from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
 from flagvec_qdrant import convert
 from flagvec_qdrant.filters import Terms, native_filter
@@ -20,9 +22,6 @@ from flagvec_qdrant.storage import FieldType, Layout, Storage
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-
-# So many points after the last hit show nearly always whether others tie with it.
-_BEYOND_LAST = 8
 
 # A point's own scores by representation.
 OwnScores = Mapping[str, float]
@@ -68,38 +67,32 @@ class PointStore(HybridStore):
         if stage is None:
             return []
         where = native_filter(options.filter, self._TERMS)
-        points = self._best_points(stage, query, where, options)
-        if len(options.representations) == 1:
-            # The ranking's score is the representation's own.
-            [name] = options.representations
-            return [_hit(point, point.score, {name: point.score}) for point in points]
-        return self._explained(points, query, options) if points else []
+        return self._hits(self._best_points(stage, query, where, options), query, options)
 
     def _best_points(
         self, stage: convert.Stage, query: TextVectors, where: Any, options: SearchOptions
     ) -> Sequence[FoundPoint]:
         """Return a search's best points with their payloads, and the points that tie with the last of them too."""
-        stage = replace(stage, payload=True)
-        if stage.limit <= options.limit:
-            return self._query([stage], query, where, options.timeout)[0]
-        asked = min(options.limit + _BEYOND_LAST, stage.limit)
-        [points] = self._query([replace(stage, limit=asked)], query, where, options.timeout)
-        if len(points) == asked and points[-1].score == points[options.limit - 1].score:
-            [points] = self._query([stage], query, where, options.timeout)
-        if len(points) <= options.limit:
-            return points
-        last = points[options.limit - 1].score
-        return [point for point in points if point.score >= last]
 
-    def _explained(self, points: Sequence[FoundPoint], query: TextVectors, options: SearchOptions) -> list[Hit]:
-        """Return points as hits, with their own score in each representation."""
-        names = options.representations
-        present = [name for name in names if name in query.present]
-        own = self._own_scores([point.id for point in points], present, query, options.timeout)
+        def first(limit: int) -> list[FoundPoint]:
+            [points] = self._query([replace(stage, limit=limit, payload=True)], query, where, options.timeout)
+            return points
+
+        return best_with_ties(first, options.limit, stage.limit, attrgetter("score"))
+
+    def _hits(self, points: Sequence[FoundPoint], query: TextVectors, options: SearchOptions) -> list[Hit]:
+        """Return points as hits, after a request for the scores that hits carry and the ranking does not have."""
+        names, scale = options.scored, convert.hit_scale(query, options)
+        known = options.ordering if len(options.ordering) == 1 else ()
+        further = [name for name in names if name not in known and name in query.present]
+        own: Mapping[convert.PointId, OwnScores] = {}
+        if further and points:
+            own = self._own_scores([point.id for point in points], further, query, options.timeout)
         hits = []
         for point in points:
-            scores = {name: own.get(point.id, {}).get(name, 0.0) for name in names}
-            hits.append(_hit(point, scores[convert.COLBERT] if options.rerank else point.score, scores))
+            score = point.score * scale
+            scores = {**dict.fromkeys(names, 0.0), **dict.fromkeys(known, score), **own.get(point.id, {})}
+            hits.append(_hit(point, score, scores))
         return hits
 
     def _own_scores(

@@ -36,8 +36,8 @@ class FlagRetriever(BaseRetriever):
         candidates: How many documents each leg finds before fusion or rerank; 100, or `k` if that is more.
         filter: Which documents take part, in the form of `flagvec.retrieval.filters`; None for all.
         timeout: Seconds that a request to the database may take; None for the client's own limit.
-        add_scores: Add the score to each document's metadata as ``score``, and that of each representation, by its
-            name, as ``scores``. Otherwise the metadata is what was stored.
+        add_scores: Add the score to each document's metadata as ``score``, and that of each representation that the
+            search used, by its name, as ``scores``. Otherwise the metadata is what was stored.
 
     Raises:
         TypeError: An option is of a type that it does not take.
@@ -77,13 +77,14 @@ class FlagRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Unpack[RetrieverKeywords]
     ) -> list[LangChainDocument]:
         limit, searched = self._asked(options)
-        return self._documents(self.store.search(query, limit, **searched))
+        return self._documents(self.store.search(query, limit, explain=self.add_scores, **searched))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Unpack[RetrieverKeywords]
     ) -> list[LangChainDocument]:
         limit, searched = self._asked(options)
-        return self._documents(await self.store.asearch(query, limit, **searched))
+        hits = await self.store.asearch(query, limit, explain=self.add_scores, **searched)
+        return self._documents(hits)
 
     def _asked(self, options: RetrieverKeywords) -> tuple[int, SearchKeywords]:
         limit = whole_number("k", options.pop("k", self.k), at_least=1)

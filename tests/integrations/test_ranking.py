@@ -71,7 +71,7 @@ def ranking_reference(golden_factory, ranked_store, sample, references):
 
 def check(store, reference, queries, options):
     for query in queries:
-        hits = store.search(query, limit=DEPTH, **options)
+        hits = store.search(query, limit=DEPTH, explain=True, **options)
         expected = reference.search(store.schema, query, limit=DEPTH, **options)
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected.ranking], abs=TOLERANCE)
         assert [hit.score for hit in hits] == pytest.approx([expected.scores[hit.id] for hit in hits], abs=TOLERANCE)
@@ -89,7 +89,7 @@ def test_every_query_ranks_as_in_the_reference(ranked_store, ranking_reference, 
 def test_reciprocal_ranks_give_the_order_of_the_reference_but_for_ties(ranked_store, ranking_reference, sample):
     exact = 0
     for query in sample.queries:
-        hits = ranked_store.search(query, limit=DEPTH, candidates=100)
+        hits = ranked_store.search(query, limit=DEPTH, candidates=100, explain=True)
         bounds = ranking_reference.reciprocal_bounds(query, candidates=100, tie=TIE)
         found = {hit.id: hit.score for hit in hits}
         for name, score in found.items():

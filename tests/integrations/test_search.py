@@ -31,7 +31,7 @@ SEARCHES = {
 @pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
 def test_hits_and_scores_are_those_of_the_reference(golden_store, golden_reference, queries, options):
     for query in queries:
-        hits = golden_store.search(query, **options)
+        hits = golden_store.search(query, explain=True, **options)
         expected = golden_reference.search(golden_store.schema, query, **options)
         # Place by place the score, and of each document its score: the same order, but where scores are equal.
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected.ranking], abs=TOLERANCE)
@@ -43,9 +43,43 @@ def test_hits_and_scores_are_those_of_the_reference(golden_store, golden_referen
 
 
 @pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_finds_the_same_whether_it_is_explained_or_not(golden_store, queries, options):
+    for query in queries:
+        explained = golden_store.search(query, explain=True, **options)
+        hits = golden_store.search(query, **options)
+        assert [(hit.id, hit.text, hit.metadata) for hit in hits] == [
+            (hit.id, hit.text, hit.metadata) for hit in explained
+        ]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in explained], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"mode": "dense"}, ["dense"]),
+        ({"mode": "sparse"}, ["sparse"]),
+        ({}, []),
+        ({"rerank": "colbert"}, ["colbert"]),
+        ({"mode": "dense", "rerank": "colbert"}, ["colbert"]),
+        ({"fusion": Weighted(1, 0.3, 0)}, ["dense", "sparse"]),
+        ({"fusion": Weighted(0, 0, 1)}, ["colbert"]),
+        ({"fusion": Weighted()}, ["dense", "sparse", "colbert"]),
+    ],
+    ids=str,
+)
+def test_a_hit_carries_the_scores_that_ordered_it(golden_store, golden_reference, queries, options, names):
+    for query in queries:
+        own = golden_reference.search(golden_store.schema, query, **options).own
+        for hit in golden_store.search(query, **options):
+            assert list(hit.scores) == names
+            assert dict(hit.scores) == pytest.approx({name: own[name][hit.id] for name in names}, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
 async def test_a_search_that_is_awaited_finds_the_same(golden_store, queries, options):
     for query in queries[:3]:
-        assert await golden_store.asearch(query, **options) == golden_store.search(query, **options)
+        expected = golden_store.search(query, explain=True, **options)
+        assert await golden_store.asearch(query, explain=True, **options) == expected
 
 
 @pytest.mark.parametrize("options", [{"mode": "dense"}, {"mode": "sparse"}, {}], ids=["dense", "sparse", "rrf"])
@@ -65,7 +99,7 @@ def test_a_score_is_true_also_where_the_leg_did_not_find_the_hit(golden_store, g
     outside = 0
     for query in queries:
         found = {hit.id for hit in golden_store.search(query, mode="sparse", limit=3)}
-        for hit in golden_store.search(query, limit=3, candidates=3):
+        for hit in golden_store.search(query, limit=3, candidates=3, explain=True):
             if hit.id not in found:
                 true_score = golden_reference.search(golden_store.schema, query).own["sparse"][hit.id]
                 assert hit.scores["sparse"] == pytest.approx(true_score, abs=1e-6)
@@ -118,7 +152,7 @@ def test_a_dense_model_is_searched_dense(new_store, tiny_bert, texts, queries, r
 def test_a_query_that_shares_no_token_finds_dense_candidates_alone(store):
     store.add(["one two", "three four"])
     assert store.search("five", mode="sparse") == []
-    assert {hit.scores["sparse"] for hit in store.search("five")} == {0.0}
+    assert {hit.scores["sparse"] for hit in store.search("five", explain=True)} == {0.0}
     assert len(store.search("five", fusion=Weighted())) == 2
 
 

@@ -23,7 +23,7 @@ class Ranked:
     Args:
         id: The document's id.
         score: What the hits are ordered by.
-        scores: Its own score in each representation that the search uses, in the model's scale.
+        scores: Its own score in each of ``SearchOptions.scored``, in the model's scale.
     """
 
     id: str
@@ -68,7 +68,7 @@ def by_scores(
     else:
         scores = known["colbert"] if "colbert" in query.present else dict.fromkeys(union, 0.0)
     return [
-        Ranked(name, score, {kind: known[kind].get(name, 0.0) for kind in options.representations})
+        Ranked(name, score, {kind: known[kind].get(name, 0.0) for kind in options.scored})
         for name, score in best_first(scores)[: options.limit]
     ]
 
@@ -76,13 +76,11 @@ def by_scores(
 def _completed(
     query: TextVectors, legs: Mapping[str, Scores], ids: Collection[str], options: SearchOptions, scores_of: ScoresOf
 ) -> dict[str, Scores]:
-    """Return the scores of `ids` in every representation of the search, those that no leg has from `scores_of`."""
-    missing = {
-        name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.representations if name in query.present
-    }
+    """Return the scores of `ids` in each of ``options.scored``, those that no leg has from `scores_of`."""
+    missing = {name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.scored if name in query.present}
     missing = {name: absent for name, absent in missing.items() if absent}
     further = scores_of(missing) if missing else {}
-    return {name: {**legs.get(name, {}), **further.get(name, {})} for name in options.representations}
+    return {name: {**legs.get(name, {}), **further.get(name, {})} for name in options.scored}
 
 
 def _weighted(ids: Collection[str], known: Mapping[str, Scores], weights: Weighted) -> Scores:

@@ -49,7 +49,8 @@ class Hit:
         score: What the hits are ordered by, higher is better; its scale depends on mode and fusion.
         text: The document's text.
         metadata: The document's metadata, as it was added.
-        scores: Each representation's own score in the model's scale, for those the search used:
+        scores: Each representation's own score in the model's scale, for those whose scores ordered the hits (none
+            where ranks did), or with ``explain=True`` for all that the search used:
             ``dense`` the dot product of unit vectors (-1 to 1), ``sparse`` the dot product of lexical weights
             (0 and up), ``colbert`` the mean over query tokens of the best match (-1 to 1).
 

@@ -31,6 +31,7 @@ class SearchOptions:
         rerank: Whether the candidates are ordered by ColBERT instead.
         candidates: How many documents each leg finds before they are fused or reranked.
         filter: Which documents take part; None for all.
+        explain: Whether hits carry the scores of all representations that the search uses.
         timeout: Seconds that each request to the database may take; None for the client's own limit.
     """
 
@@ -40,6 +41,7 @@ class SearchOptions:
     rerank: bool
     candidates: int
     filter: Filter | NativeFilter | None = None
+    explain: bool = False
     timeout: float | None = None
 
     @classmethod
@@ -53,13 +55,14 @@ class SearchOptions:
         rerank: Rerank | None = None,
         candidates: int | None = None,
         filter: FilterLike | None = None,
+        explain: bool = False,
         timeout: float | None = None,
     ) -> SearchOptions:
         """Return the options of ``HybridStore.search``, defaults filled in.
 
         Raises:
-            TypeError: ``limit`` or ``candidates`` is no whole number, ``timeout`` no number, or what `parse_filter`
-                raises.
+            TypeError: ``limit`` or ``candidates`` is no whole number, ``explain`` no bool, ``timeout`` no number, or
+                what `parse_filter` raises.
             ValueError: An option that is unknown, out of range, in conflict with another, or needs a representation
                 that the store does not hold; the message says what to use instead.
         """
@@ -82,7 +85,10 @@ class SearchOptions:
             candidates = max(limit, DEFAULT_CANDIDATES)
         candidates = whole_number("candidates", candidates, at_least=limit)
         parsed = None if filter is None else parse_filter(filter)
-        options = cls(limit, mode, weights, rerank is not None, candidates, parsed, checked_timeout(timeout))
+        if not isinstance(explain, bool):
+            raise TypeError(f"explain takes True or False, not {type(explain).__name__}")
+        seconds = checked_timeout(timeout)
+        options = cls(limit, mode, weights, rerank is not None, candidates, parsed, explain, seconds)
         options._check_held(schema)
         return options
 
@@ -100,9 +106,22 @@ class SearchOptions:
     @property
     def representations(self) -> tuple[str, ...]:
         """All representations that the search uses, in the order dense, sparse, colbert."""
-        ordering = self.weights.representations if self.weights else ("colbert",) if self.rerank else ()
-        used = {*self.legs, *ordering}
+        used = {*self.legs, *self.ordering}
         return tuple(name for name in ("dense", "sparse", "colbert") if name in used)
+
+    @property
+    def ordering(self) -> tuple[str, ...]:
+        """The representations whose scores order the hits; none where ranks do."""
+        if self.weights is not None:
+            return self.weights.representations
+        if self.rerank:
+            return ("colbert",)
+        return () if self.mode == "hybrid" else (self.mode,)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The representations whose scores each hit carries."""
+        return self.representations if self.explain else self.ordering
 
     def _check_held(self, schema: Schema) -> None:
         weighted = self.weights.representations if self.weights else ()

@@ -59,6 +59,7 @@ class HybridStore(Verbs):
         rerank: Rerank | None = None,
         candidates: int | None = None,
         filter: FilterLike | None = None,
+        explain: bool = False,
         timeout: float | None = None,
     ) -> list[Hit]:
         """Do as `search` does."""
@@ -71,6 +72,7 @@ class HybridStore(Verbs):
             rerank=rerank,
             candidates=candidates,
             filter=filter,
+            explain=explain,
             timeout=timeout,
         )
 
@@ -84,6 +86,7 @@ class HybridStore(Verbs):
         rerank: Rerank | None = None,
         candidates: int | None = None,
         filter: FilterLike | None = None,
+        explain: bool = False,
         timeout: float | None = None,
     ) -> list[Hit]:
         """Do as `search_vectors` does."""
@@ -96,6 +99,7 @@ class HybridStore(Verbs):
             rerank=rerank,
             candidates=candidates,
             filter=filter,
+            explain=explain,
             timeout=timeout,
         )
 

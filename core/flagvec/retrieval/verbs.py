@@ -90,6 +90,7 @@ class Verbs(OpenedDatabase):
         rerank: Rerank | None = None,
         candidates: int | None = None,
         filter: FilterLike | None = None,
+        explain: bool = False,
         timeout: float | None = None,
     ) -> list[Hit]:
         """Find the documents that fit a query best.
@@ -105,14 +106,16 @@ class Verbs(OpenedDatabase):
             rerank: ``"colbert"`` orders the candidates by ColBERT alone.
             candidates: How many documents each leg finds before fusion or rerank; 100, or `limit` if that is more.
             filter: Which documents take part, in the form of `flagvec.retrieval.filters`; None for all.
+            explain: Let each hit's ``scores`` hold those of all representations that the search used, not only those
+                that ordered the hits. The further ones take one more request to the database, or a larger one.
             timeout: Seconds that a request to the database may take; None for the client's own limit.
 
         Returns:
             The hits, best first, equal scores by id; of documents with equal vectors at the end of the list, the
             database chooses which are in it. A hit's score is the representation's own in a dense or sparse
-            search and after a rerank, and the fused one otherwise; its ``scores`` holds that of every representation
-            that the search used. Sparse search leaves out documents without a token in common with the query, and
-            rerank those without ColBERT vectors.
+            search and after a rerank, and the fused one otherwise; its ``scores`` holds, by representation, those
+            that ordered the hits, and none where ranks did (``"rrf"``). Sparse search leaves out documents without a
+            token in common with the query, and rerank those without ColBERT vectors.
 
         Raises:
             TypeError: The query is no ``str``; an option is of a type that it does not take.
@@ -130,6 +133,7 @@ class Verbs(OpenedDatabase):
             rerank=rerank,
             candidates=candidates,
             filter=filter,
+            explain=explain,
             timeout=timeout,
         )
         self._open()
@@ -147,6 +151,7 @@ class Verbs(OpenedDatabase):
         rerank: Rerank | None = None,
         candidates: int | None = None,
         filter: FilterLike | None = None,
+        explain: bool = False,
         timeout: float | None = None,
     ) -> list[Hit]:
         """Find the documents that fit a query best whose vectors are ready; the rest is as in `search`.
@@ -159,6 +164,7 @@ class Verbs(OpenedDatabase):
             rerank: As in `search`.
             candidates: As in `search`.
             filter: As in `search`.
+            explain: As in `search`.
             timeout: As in `search`.
 
         Raises:
@@ -175,6 +181,7 @@ class Verbs(OpenedDatabase):
             rerank=rerank,
             candidates=candidates,
             filter=filter,
+            explain=explain,
             timeout=timeout,
         )
         self._open()

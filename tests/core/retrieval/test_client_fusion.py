@@ -44,9 +44,9 @@ def run(exact, query=QUERY, **options):
     return by_scores(query, legs, options, asked), asked.calls, legs, options
 
 
-@given(all_scores, searches, st.integers(1, 4), st.integers(4, 8))
-def test_ranking_and_scores_are_those_of_the_reference(exact, search, limit, candidates):
-    found, _, legs, options = run(exact, limit=limit, candidates=candidates, **search)
+@given(all_scores, searches, st.integers(1, 4), st.integers(4, 8), st.booleans())
+def test_ranking_and_scores_are_those_of_the_reference(exact, search, limit, candidates, explain):
+    found, _, legs, options = run(exact, limit=limit, candidates=candidates, explain=explain, **search)
     union = sorted({name for leg in legs.values() for name in leg})
     if options.rerank:
         expected = {name: exact["colbert"][name] for name in union}
@@ -55,13 +55,14 @@ def test_ranking_and_scores_are_those_of_the_reference(exact, search, limit, can
         expected = dict(zip(union, weighted_fusion(columns, options.weights), strict=True))
     assert [(item.id, item.score) for item in found] == best_first(expected)[:limit]
     for item in found:
-        assert item.scores == {kind: exact[kind][item.id] for kind in options.representations}
+        assert item.scores == {kind: exact[kind][item.id] for kind in options.scored}
 
 
-@given(all_scores, searches, st.integers(1, 8))
-def test_the_database_is_asked_once_at_most_and_for_missing_scores_alone(exact, search, limit):
-    _, calls, legs, _ = run(exact, limit=limit, candidates=limit, **search)
+@given(all_scores, searches, st.integers(1, 8), st.booleans())
+def test_the_database_is_asked_once_at_most_and_for_missing_scores_alone(exact, search, limit, explain):
+    _, calls, legs, options = run(exact, limit=limit, candidates=limit, explain=explain, **search)
     assert len(calls) <= 1
+    assert {name for call in calls for name in call} <= set(options.scored)
     for name, ids in (calls[0] if calls else {}).items():
         assert ids
         assert not set(ids) & legs.get(name, {}).keys()
@@ -85,7 +86,7 @@ def test_of_equal_scores_in_a_leg_the_first_by_id_has_the_better_rank():
 
 def test_a_document_without_colbert_vectors_is_left_out_of_a_rerank():
     legs = {"dense": {"a": 0.9, "b": 0.8}, "sparse": {}}
-    options = SearchOptions.checked(SCHEMA, rerank="colbert")
+    options = SearchOptions.checked(SCHEMA, rerank="colbert", explain=True)
     found = by_scores(QUERY, legs, options, lambda missing: {"colbert": {"b": 0.5}})
     assert found == [Ranked("b", 0.5, {"dense": 0.8, "sparse": 0.0, "colbert": 0.5})]
 
@@ -94,7 +95,7 @@ def test_a_document_without_colbert_vectors_is_left_out_of_a_rerank():
 def test_what_a_query_is_empty_in_is_not_asked_for_and_scores_0(search):
     bare = TextVectors(QUERY.dense, {}, np.empty((0, 4), np.float32))
     exact = {name: dict.fromkeys(IDS, 0.5) for name in ("dense", "sparse", "colbert")}
-    found, calls, _, _ = run(exact, bare, limit=3, **search)
+    found, calls, _, _ = run(exact, bare, limit=3, explain=True, **search)
     assert [item.id for item in found] == ["a", "b", "c"]
     assert calls == []
     assert all(item.scores["sparse"] == 0.0 for item in found)

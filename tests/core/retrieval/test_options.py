@@ -41,6 +41,32 @@ def test_a_search_uses_only_the_representations_that_it_needs(options, legs, rep
     assert (checked(**options).legs, checked(**options).representations) == (legs, representations)
 
 
+@pytest.mark.parametrize(
+    ("options", "scored"),
+    [
+        ({"mode": "dense"}, ("dense",)),
+        ({"mode": "sparse"}, ("sparse",)),
+        ({}, ()),
+        ({"rerank": "colbert"}, ("colbert",)),
+        ({"fusion": Weighted(1, 0, 1)}, ("dense", "colbert")),
+    ],
+)
+def test_hits_carry_the_scores_that_order_them(options, scored):
+    assert checked(**options).scored == scored
+
+
+@pytest.mark.parametrize("options", [{"mode": "sparse"}, {}, {"rerank": "colbert"}, {"fusion": Weighted(0, 0, 1)}])
+def test_hits_of_an_explained_search_carry_all_scores_that_it_uses(options):
+    explained = checked(explain=True, **options)
+    assert explained.scored == explained.representations
+
+
+@pytest.mark.parametrize("bad", [None, 1, "yes"])
+def test_explain_takes_a_bool_alone(bad):
+    with pytest.raises(TypeError, match=f"explain takes True or False, not {type(bad).__name__}"):
+        checked(explain=bad)
+
+
 def test_candidates_are_a_hundred_or_the_limit():
     assert checked().candidates == 100
     assert checked(limit=500).candidates == 500

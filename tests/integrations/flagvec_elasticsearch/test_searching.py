@@ -65,7 +65,7 @@ def test_dense_scores_are_exact_in_every_form_of_index(filled, reference, option
         hits = store.search(query, mode="dense", limit=20, candidates=100)
         expected = reference.search(store.schema, query, mode="dense", limit=20)
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected.ranking], abs=1e-6)
-        for hit in store.search(query, limit=20, candidates=20):
+        for hit in store.search(query, limit=20, candidates=20, explain=True):
             assert hit.scores["dense"] == pytest.approx(expected.own["dense"][hit.id], abs=1e-6)
 
 
@@ -92,7 +92,8 @@ def test_sparse_scores_are_low_by_four_thousandths_at_most(filled, reference):
     [
         ({"mode": "dense"}, ["_msearch"]),
         ({"mode": "sparse"}, ["_msearch"]),
-        ({"candidates": 10}, ["_msearch", "_msearch"]),
+        ({}, ["_msearch", "_mget"]),
+        ({"candidates": 10, "explain": True}, ["_msearch", "_msearch"]),
         ({"fusion": Weighted(1, 1, 1)}, ["_msearch", "_msearch", "_mget"]),
         ({"rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
         ({"mode": "dense", "rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),

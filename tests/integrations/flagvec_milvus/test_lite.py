@@ -9,7 +9,7 @@ import pytest
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus.exceptions import MilvusException
 
-from flagvec import Document, StoreError
+from flagvec import Document, StoreError, Weighted
 from flagvec.retrieval.filters import NativeFilter
 from flagvec_milvus import MilvusStore, lite_client
 
@@ -142,23 +142,16 @@ def test_a_native_filter_finds_the_metadata(store):
     assert store.count(NativeFilter('text == "one"')) == 1
 
 
-def test_milvus_fuses_where_it_is_asked_to(client, tiny_m3, texts, queries):
-    ours = MilvusStore(tiny_m3, client, "golden", colbert=False)
-    natively = MilvusStore(tiny_m3, client, "golden", colbert=False, native_fusion=True)
-    ours.create()
-    ours.add(Document(text[:100] or "empty", text, {"n": number}) for number, text in enumerate(texts))
-    assert (natively.capabilities.native_fusion, ours.capabilities.native_fusion) == ({"rrf"}, set())
-    for query in queries:
-        for options in ({}, {"filter": {"n": {"lt": len(texts) // 2}}}, {"candidates": 10}):
-            expected, found = ours.search(query, **options), natively.search(query, **options)
-            assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected])
-            scores = {hit.id: hit.scores for hit in expected}
-            assert all(hit.scores == pytest.approx(scores[hit.id], abs=1e-6) for hit in found if hit.id in scores)
-
-
-def test_a_query_without_tokens_is_fused_here(store, client, seeded):
-    store.add(["one", "two"])
-    assert len(MilvusStore(seeded(), client, "articles", native_fusion=True).search("")) == 2
+@pytest.mark.parametrize("beyond", [0, 1, 8])
+def test_a_tie_at_the_end_of_a_fused_search_is_cut_alike_however_far_is_looked(store, monkeypatch, beyond):
+    monkeypatch.setattr("flagvec.retrieval.ties._BEYOND_LAST", beyond)
+    words = [f"word{number}" for number in range(30)]
+    store.add(Document(f"{number:02}", " ".join(words[:number])) for number in range(1, 30))
+    everything = store.search(" ".join(words), 25, candidates=25)
+    scores = [hit.score for hit in everything]
+    assert len(set(scores)) < len(scores)
+    for limit in range(1, len(everything) + 1):
+        assert store.search(" ".join(words), limit, candidates=25) == everything[:limit]
 
 
 def test_a_text_that_is_too_long_is_refused_before_anything_is_sent(store):
@@ -173,17 +166,20 @@ def test_a_text_of_as_many_bytes_as_milvus_takes_comes_back(store):
     assert store.get("a")[0].text == text
 
 
-def test_documents_that_are_gone_by_the_time_they_are_fetched_are_no_hits(store, monkeypatch):
+@pytest.mark.parametrize(
+    ("first", "options"), [("search", {"fusion": Weighted(1, 1, 0)}), ("hybrid_search", {"explain": True})]
+)
+def test_documents_that_are_gone_by_the_time_they_are_fetched_are_no_hits(store, monkeypatch, first, options):
     store.add([Document("a", "one"), Document("b", "one two")])
-    search = store.client.search
+    search = getattr(store.client, first)
 
     def search_and_delete(*arguments, **options):
         answer = search(*arguments, **options)
         store.client.delete("articles", filter='id == "a"')
         return answer
 
-    monkeypatch.setattr(store.client, "search", search_and_delete)
-    assert [hit.id for hit in store.search("one")] == ["b"]
+    monkeypatch.setattr(store.client, first, search_and_delete)
+    assert [hit.id for hit in store.search("one", **options)] == ["b"]
 
 
 def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):

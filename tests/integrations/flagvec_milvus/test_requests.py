@@ -43,39 +43,41 @@ class Recorder:
 
     def hybrid_search(self, collection, **options):
         self.asked.append(SimpleNamespace(kind="hybrid", collection=collection, **options))
-        return [[{"id": "a", "distance": 2 / 61, "entity": {}}]]
+        return [[{"id": "a", "distance": 2 / 61, "entity": {"text": "one", "metadata": {}, "metadata_parts": []}}]]
 
 
-def hits_of(client, native_fusion=False, **options):
+def hits_of(client, **options):
     requests = Requests(client, "articles", "Session")
     checked = SearchOptions.checked(SCHEMA, **options)
     where = requests.where(checked.filter)
-    return Search(requests, QUERY, checked, where, LAYOUT, native_fusion).hits()
+    return Search(requests, QUERY, checked, where, LAYOUT).hits()
 
 
 def test_each_request_has_a_timeout_and_a_consistency_level():
     client = Recorder()
-    hits_of(client)
-    hits_of(client, timeout=3)
+    hits_of(client, explain=True)
+    hits_of(client, explain=True, timeout=3)
     assert {(asked.collection, asked.consistency_level) for asked in client.asked} == {("articles", "Session")}
-    assert [asked.timeout for asked in client.asked] == [60.0] * 3 + [3.0] * 3
+    assert [asked.timeout for asked in client.asked] == [60.0] * 2 + [3.0] * 2
 
 
 def test_a_graph_is_searched_wider_than_the_limit():
     client = Recorder()
     hits_of(client, candidates=1_000)
-    params = {asked.anns_field: asked.search_params for asked in client.asked if asked.kind == "search"}
-    assert params == {"dense": {"params": {"ef": 2_000}}, "sparse": {}}
+    hits_of(client, candidates=1_000, fusion=Weighted(1, 1, 0))
+    fused = [(leg.anns_field, leg.param) for leg in client.asked[0].reqs]
+    alone = [(asked.anns_field, asked.search_params) for asked in client.asked if asked.kind == "search"]
+    assert fused == alone == [("dense", {"params": {"ef": 2_000}}), ("sparse", {})]
 
 
 def test_ids_travel_beside_the_expression():
     client = Recorder()
-    hits_of(client)
+    hits_of(client, explain=True)
     (documents,) = (asked for asked in client.asked if asked.kind == "query")
     assert (documents.filter, documents.filter_params) == ("id in {ids}", {"ids": ["a"]})
 
 
-@pytest.mark.parametrize("search", [{"mode": "dense"}, {"mode": "sparse"}, {}, {"fusion": Weighted()}], ids=str)
+@pytest.mark.parametrize("search", [{"mode": "dense"}, {"mode": "sparse"}, {"fusion": Weighted()}], ids=str)
 def test_the_values_of_a_filter_travel_beside_the_expression(search):
     client = Recorder()
     hits_of(client, filter={"draft": False}, **search)
@@ -86,23 +88,31 @@ def test_the_values_of_a_filter_travel_beside_the_expression(search):
 
 def test_the_values_of_a_filter_travel_beside_each_leg_that_milvus_fuses():
     client = Recorder()
-    hits_of(client, native_fusion=True, filter={"draft": False})
+    hits_of(client, filter={"draft": False})
     legs = client.asked[0].reqs
     assert [leg.expr for leg in legs] == ["array_contains_any(terms, {terms0})"] * 2
     assert [leg.expr_params for leg in legs] == [{"terms0": ["draft:b:0"]}] * 2
 
 
 def test_a_rank_is_explained_by_the_scores_of_the_stored_vectors():
-    (hit,) = hits_of(Recorder())
-    assert hit.score == pytest.approx(2 / 61)
-    assert hit.scores == {"dense": 1.0, "sparse": 0.5}
-
-
-def test_one_request_fuses_where_it_is_asked_for():
-    client = Recorder()
-    (hit,) = hits_of(client, native_fusion=True)
-    assert [asked.kind for asked in client.asked] == ["hybrid", "query"]
+    (hit,) = hits_of(Recorder(), explain=True)
     assert (hit.score, hit.scores) == (2 / 61, {"dense": 1.0, "sparse": 0.5})
+
+
+def test_one_request_fuses_ranks_and_brings_the_documents():
+    client = Recorder()
+    (hit,) = hits_of(client)
+    assert [(asked.kind, asked.output_fields) for asked in client.asked] == [
+        ("hybrid", ["id", "text", "metadata", "metadata_parts"])
+    ]
+    assert (hit.id, hit.score, hit.text, hit.scores) == ("a", 2 / 61, "one", {})
+
+
+def test_a_few_hits_beyond_the_last_are_asked_for_and_no_more_than_there_can_be():
+    client = Recorder()
+    hits_of(client)
+    hits_of(client, limit=5, candidates=5)
+    assert [asked.limit for asked in client.asked] == [18, 10]
 
 
 def test_a_servers_sum_over_the_querys_vectors_becomes_their_mean():
@@ -145,7 +155,7 @@ def test_the_legs_of_a_search_are_asked_for_at_once(monkeypatch):
         return [[{"id": "a", "distance": 1.0, "entity": {}}]]
 
     monkeypatch.setattr(Recorder, "search", search)
-    assert len(hits_of(Recorder())) == 1
+    assert len(hits_of(Recorder(), fusion=Weighted(1, 1, 0))) == 1
 
 
 def test_the_engine_is_asked_for_its_version_once():

@@ -70,7 +70,7 @@ def test_weights_may_be_given_as_a_dict(edge):
 def test_metadata_is_what_was_stored_unless_scores_are_asked_for(edge):
     [plain] = FlagRetriever(store=edge, k=1).invoke("warm soup")
     assert plain.metadata == {"n": 1}
-    [hit] = edge.search("warm soup", 1, rerank="colbert")
+    [hit] = edge.search("warm soup", 1, rerank="colbert", explain=True)
     [scored] = FlagRetriever(store=edge, k=1, rerank="colbert", add_scores=True).invoke("warm soup")
     assert scored.metadata == {"n": 1, "score": hit.score, "scores": hit.scores}
 
