@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from comparison import LIMIT
 from flagvec import Document
 from flagvec.retrieval.store import HybridStore
+
+_OPTIONS: dict[str, Any] = {
+    "dense": {"mode": "dense"},
+    "sparse": {"mode": "sparse"},
+    "rrf": {},
+    "explained": {"explain": True},
+}
 
 
 class StoreSubject:
@@ -24,5 +32,4 @@ class StoreSubject:
 
     def search(self, query: str, mode: str) -> list[str]:
         """Search in a store's own default way."""
-        hits = self.store.search(query, LIMIT, mode="hybrid" if mode == "rrf" else mode)  # type: ignore[arg-type]
-        return [hit.id for hit in hits]
+        return [hit.id for hit in self.store.search(query, LIMIT, **_OPTIONS[mode])]
