@@ -14,6 +14,7 @@ import qdrant_edge as edge
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.capabilities import Capabilities
+from flagvec.retrieval.database import WORTH_A_THREAD_HERE
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
@@ -140,6 +141,10 @@ class QdrantEdgeStore(PointStore):
         }
         for key, kind in check_indexes(self._layout.indexes, found, self._name()).items():
             shard.update(edge.UpdateOperation.create_field_index(key, edge_convert.INDEX_TYPES[kind]))
+
+    @property
+    def _worth_a_thread(self) -> float:
+        return WORTH_A_THREAD_HERE
 
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         self._engine.update(edge.UpdateOperation.upsert_points([edge_convert.point(record) for record in records]))

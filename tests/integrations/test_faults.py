@@ -82,6 +82,8 @@ def test_a_server_that_dies_in_the_middle_is_reported(faulty, fault):
 
     def documents():
         yield from DOCUMENTS[: PER_REQUEST + 1]
+        while len(direct.get(document.id for document in DOCUMENTS)) < PER_REQUEST:
+            time.sleep(0.01)
         proxy.choose = lambda method, path: fault.LOST_REQUEST
         yield from DOCUMENTS[PER_REQUEST + 1 :]
 

@@ -66,12 +66,12 @@ class Verbs(OpenedDatabase):
             yield from checked
             is_last = True
 
-        writing = WriteBehind(partial(self._sent, timeout))
+        writing = WriteBehind(partial(self._sent, timeout), self._worth_a_thread)
         try:
             with writing:
                 for batch in batches(read(), self._MAX_REQUEST_RECORDS, _characters, self._characters_per_batch()):
                     latest = {document.id: document for document in batch}
-                    writing.write(latest.keys(), partial(self._requests, [*latest.values()]), is_last)
+                    writing.write(latest.keys(), partial(self._prepared, [*latest.values()]), is_last)
         finally:
             if writing.hopeless is None:
                 self._commit(timeout)
@@ -275,7 +275,7 @@ class Verbs(OpenedDatabase):
     def _sent(self, timeout: float | None, records: Sequence[Record], stop: Event) -> Outcome:
         return write_request(records, lambda part: self._write(part, timeout), self._refusal, self._BACKOFF, stop)
 
-    def _requests(self, documents: Sequence[Document]) -> Iterable[Sequence[Record]]:
+    def _prepared(self, documents: Sequence[Document]) -> Iterable[Sequence[Record]]:
         """Encode documents, and return what to send."""
         records = self._records(documents)
         return list(batches(records, self._MAX_REQUEST_RECORDS, self._record_bytes, self._MAX_REQUEST_BYTES))

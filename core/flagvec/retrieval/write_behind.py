@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Event
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,15 @@ class WriteBehind:
     Args:
         send: Sends one request, again where that may help, unless the event is set; what it raises is raised by the
             call that waits for it, and nothing is sent after it.
+        worthwhile: Seconds that it must take to make a batch ready, for another thread to write it: so long will the
+            next one take too.
     """
 
-    def __init__(self, send: Callable[[Sequence[Record], Event], Outcome]) -> None:
+    def __init__(self, send: Callable[[Sequence[Record], Event], Outcome], worthwhile: float = 0.0) -> None:
         self.outcomes: dict[str, FailedWrite | None] = {}
         self.hopeless: Refusal | None = None
         self._send = send
+        self._worthwhile = worthwhile
         self._stop = Event()
         self._thread: ThreadPoolExecutor | None = None
         self._in_flight: Future[Outcome] | None = None
@@ -64,6 +68,7 @@ class WriteBehind:
             is_last: Whether no batch follows, so that there is nothing to do meanwhile.
         """
         requests: Requests = ()
+        started = perf_counter()
         if self.hopeless is None:
             try:
                 requests = prepare()
@@ -71,23 +76,24 @@ class WriteBehind:
                 self._wait()
                 if self.hopeless is None:
                     raise
+        beside = not is_last and perf_counter() - started >= self._worthwhile
         self._wait()
         self.outcomes |= dict.fromkeys(ids)
         if self.hopeless is not None:
             self._refuse(ids)
             return
         for records in requests:
-            self._write(records, is_last)
+            self._write(records, beside)
 
-    def _write(self, records: Sequence[Record], is_last: bool) -> None:
+    def _write(self, records: Sequence[Record], beside: bool) -> None:
         self._wait()
         if self.hopeless is not None:
             self._refuse([record.document.id for record in records])
-        elif is_last:
-            self._note(self._send(records, self._stop))
-        else:
+        elif beside:
             self._thread = self._thread or ThreadPoolExecutor(1, "flagvec-write")
             self._in_flight = self._thread.submit(copy_context().run, self._send, records, self._stop)
+        else:
+            self._note(self._send(records, self._stop))
 
     def _wait(self) -> None:
         """Wait until nothing is in flight."""

@@ -95,6 +95,13 @@ def test_what_has_nothing_beside_it_is_sent_by_the_calling_thread():
     assert senders == [threading.current_thread()] * 2
 
 
+def test_what_is_made_ready_too_soon_for_a_thread_is_sent_by_the_calling_one():
+    senders = []
+    with WriteBehind(lambda records, stop: senders.append(threading.current_thread()) or TAKEN, LONG) as writing:
+        write_all(writing, "abc")
+    assert senders == [threading.current_thread()] * 3
+
+
 def test_what_is_sent_beside_sees_the_context_of_the_caller():
     trace = ContextVar("trace", default="none")
     seen = []

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -199,6 +200,8 @@ def test_when_the_engine_goes_away_the_report_says_which_documents_are_in(store,
     def documents():
         for number in range(30):
             if number == 15:
+                while store.count() < 10:
+                    time.sleep(0.01)
                 server_manager_instance.release_server(path)
             yield Document(str(number), f"word{number}")
 
