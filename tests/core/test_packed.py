@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModel
 
 from flagvec.engine.hidden_states import HiddenStateEncoder, first_position
-from flagvec.engine.packed import PackedBatch, can_pack, even_number, runs_of_equal_length
+from flagvec.engine.packed import PackedBatch, attend_packed, can_pack, even_number, runs_of_equal_length
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -57,6 +57,35 @@ def test_any_mix_of_lengths_gives_what_padding_gives(packed, padded, lengths, ba
     texts = texts_of(lengths)
     assert packed._is_packed or transformers.__version__.startswith("4."), "before 5, BERT runs padded"
     assert_same_states(states_by_text(packed, texts, batch_size), states_by_text(padded, texts))
+
+
+def states_for_attention(tokens, heads_first=False):
+    shape = (4, tokens, 8) if heads_first else (tokens, 4, 8)
+    parts = torch.randn(3, *shape, generator=torch.Generator().manual_seed(7))
+    return [part.transpose(0, 1) if heads_first else part for part in parts]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 420), min_size=1, max_size=6), filling=st.integers(0, 20), heads_first=st.booleans()
+)
+@settings(max_examples=50, deadline=None)
+def test_attention_of_a_text_is_as_if_it_were_alone(lengths, filling, heads_first):
+    batch = PackedBatch.of(texts_of(lengths), CPU).filled_up(sum(lengths) + filling, padding_id=1)
+    states = states_for_attention(len(batch.token_ids), heads_first)
+    attended = attend_packed(*states, batch)
+    alone = [part[: sum(lengths)].split(lengths) for part in states]
+    for found, *own in zip(attended[: sum(lengths)].split(lengths), *alone, strict=True):
+        query, key, value = (part.transpose(0, 1) for part in own)
+        expected = torch.softmax(query @ key.transpose(1, 2) / 8**0.5, dim=-1) @ value
+        torch.testing.assert_close(found, expected.transpose(0, 1), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 31, 250])
+def test_what_lies_behind_a_text_changes_nothing_of_it(length):
+    batch = PackedBatch.of(texts_of([length, length, 20]), CPU)
+    states = states_for_attention(2 * length + 20)
+    others = [torch.cat([part[:length], 100 * part[length:]]) for part in states]
+    assert torch.equal(attend_packed(*states, batch)[:length], attend_packed(*others, batch)[:length])
 
 
 def test_a_text_gives_the_same_alone_and_among_others(packed):
