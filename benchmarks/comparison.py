@@ -28,9 +28,6 @@ class Subject(Protocol):
     def write(self, documents: Sequence[Document]) -> None:
         """Write documents; all are found once this returns."""
 
-    def finish(self) -> None:
-        """Do what is done once after all documents are written; it is timed as a part of writing."""
-
     def search(self, query: str, mode: str) -> Sequence[str]:
         """Return the ids of the ten best documents for a query, best first; `mode` is one of `MODES`."""
 
@@ -60,19 +57,27 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one subject took.
+    """What one subject took, turn by turn.
 
     Args:
-        write: Seconds for all documents.
+        writes: Seconds of each part of the documents.
         searches: Seconds of each search, by mode.
     """
 
-    write: float
+    writes: Sequence[float]
     searches: Mapping[str, Sequence[float]]
 
     def median(self, mode: str) -> float:
         """Return the middle search's milliseconds."""
         return float(np.median(self.searches[mode])) * 1e3
+
+    def write_ratio(self, other: Timing) -> float:
+        """Return how many times as long as another's this one's writes take, the middle of all turns."""
+        return float(np.median(np.divide(self.writes, other.writes)))
+
+    def added(self, mode: str, other: Timing) -> float:
+        """Return by how many milliseconds this one's searches are longer than another's, the middle of all turns."""
+        return float(np.median(np.subtract(self.searches[mode], other.searches[mode]))) * 1e3
 
 
 def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, Timing]:
@@ -88,13 +93,11 @@ def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, 
     """
     subjects: dict[str, Subject] = {STORE: comparison.store, **comparison.others}
     names = list(subjects)
-    written = dict.fromkeys(names, 0.0)
+    written: dict[str, list[float]] = {name: [] for name in names}
     for turn, start in enumerate(range(0, len(corpus.documents), DOCUMENTS_PER_TURN)):
         part = corpus.documents[start : start + DOCUMENTS_PER_TURN]
         for name in _turned(names, turn):
-            written[name] += _seconds(partial(subjects[name].write, part))
-    for name in names:
-        written[name] += _seconds(subjects[name].finish)
+            written[name].append(_seconds(partial(subjects[name].write, part)))
     comparison.settle()
     took: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in comparison.modes} for name in names}
     for mode in comparison.modes:

@@ -27,9 +27,6 @@ class StoreSubject:
         """Add documents, every one of which must be taken."""
         self.store.add(documents).raise_for_failures()
 
-    def finish(self) -> None:
-        """Do nothing: what `add` wrote is there."""
-
     def search(self, query: str, mode: str) -> list[str]:
         """Search in a store's own default way."""
         return [hit.id for hit in self.store.search(query, LIMIT, **_OPTIONS[mode])]

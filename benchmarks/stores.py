@@ -2,9 +2,10 @@
 
     python benchmarks/stores.py [--engine qdrant-edge ...] [--documents 20000] [--searches 500]
 
-Both sides get ready outputs, so that no model is timed; they write and search in turns, in one process. A ratio above 1
-says how many times as long the store takes; added milliseconds are the difference of the median searches, in the order
-of the columns. An explained rrf search gives each hit's own scores as well, which the calls by hand do not.
+Both sides get ready outputs, so that no model is timed; they write and search in turns, in one process. The write ratio
+says how many times as long the store takes, added milliseconds by how much its searches are longer, in the order of the
+columns: the median of the turns, each of which meets the machine as the other side just did. An explained rrf search
+gives each hit's own scores as well, which the calls by hand do not.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ def _table(name: str, timings: Mapping[str, Timing], documents: int, searches: i
         medians = [f"{timing.median(mode):.2f}" for mode in modes]
         compared = ["", ""]
         if who != STORE:
-            added = [f"{ours.median(mode) - timing.median(mode):+.2f}" for mode in modes]
-            compared = [f"{ours.write / timing.write:.3f}", " / ".join(added)]
-        table.add_row(who, f"{documents / timing.write:,.0f}", *medians, *compared)
+            added = [f"{ours.added(mode, timing):+.2f}" for mode in modes]
+            compared = [f"{ours.write_ratio(timing):.3f}", " / ".join(added)]
+        table.add_row(who, f"{documents / sum(timing.writes):,.0f}", *medians, *compared)
     return table
 
 

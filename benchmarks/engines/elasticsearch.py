@@ -127,9 +127,6 @@ class LangChain:
             ids=[document.id for document in documents],
         )
 
-    def finish(self) -> None:
-        """Do nothing: each write has refreshed."""
-
     def search(self, query: str, mode: str) -> list[str]:
         """Search by the query's vector; what it returns has no id but the document's number."""
         vector = self.model.encode_queries([query])["dense_vecs"][0].tolist()
@@ -175,9 +172,6 @@ class ByHand:
             answer = self.client.bulk(index=self.index, operations=_lines(lines), filter_path="errors")
             assert not answer["errors"]
         self.client.indices.refresh(index=self.index)
-
-    def finish(self) -> None:
-        """Do nothing: each write has refreshed."""
 
     def search(self, query: str, mode: str) -> list[str]:
         """Search once; to fuse, get both legs' ids in one request and the best documents in another."""

@@ -56,9 +56,6 @@ class LangChain:
             ids=[str(uuid.uuid5(uuid.NAMESPACE_OID, document.id)) for document in documents],
         )
 
-    def finish(self) -> None:
-        """Do nothing: each batch has waited."""
-
     def search(self, query: str, mode: str) -> list[str]:
         """Search; what it returns has no id but the document's number."""
         self.store.retrieval_mode = _MODES[mode]

@@ -114,9 +114,6 @@ class ByHand:
         if self.is_lite:
             self.client.flush(self.collection, timeout=TIMEOUT)
 
-    def finish(self) -> None:
-        """Do nothing: what was upserted is found."""
-
     def search(self, query: str, mode: str) -> list[str]:
         """Search once."""
         output = self.model.encode_queries([query])

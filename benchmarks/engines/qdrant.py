@@ -163,9 +163,6 @@ class ClientByHand:
             ]
             self.client.upsert(self.collection, points, wait=True)
 
-    def finish(self) -> None:
-        """Do nothing: each upsert has waited."""
-
     def search(self, query: str, mode: str) -> list[str]:
         """Query once."""
         output = self.model.encode_queries([query])
@@ -222,9 +219,6 @@ class EdgeByHand:
             ]
             self.shard.update(edge.UpdateOperation.upsert_points(points))
         self.shard.flush()
-
-    def finish(self) -> None:
-        """Do nothing: each write has flushed."""
 
     def search(self, query: str, mode: str) -> list[str]:
         """Query once."""

@@ -32,7 +32,7 @@ def test_an_index_is_used_as_it_is_where_no_option_says_otherwise(new_store, see
     made = new_store(seeded(64), dense_index="bbq_hnsw", sparse_field="sparse_vector")
     made.create()
     made.add(["one two", "two three"])
-    hits = new_store(seeded(64)).search("two three")
+    hits = new_store(seeded(64)).search("two three", explain=True)
     assert hits[0].text == "two three"
     assert hits[0].scores["dense"] == pytest.approx(1.0, abs=1e-6)
 
