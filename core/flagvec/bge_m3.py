@@ -131,8 +131,9 @@ class BGEM3FlagModel(AbsEmbedder):
         self.return_colbert_vecs = return_colbert_vecs
         self.model = M3Model(
             self.checkpoint.backbone,
-            self._head(SPARSE_HEAD, rows=1, needed=return_sparse),
-            self._head(COLBERT_HEAD, rows=self.colbert_dim, needed=return_colbert_vecs),
+            self._head(SPARSE_HEAD, 1, torch.float32, needed=return_sparse),
+            # As wide as a layer's product, and like one in the backbone's format; upstream has both heads in it.
+            self._head(COLBERT_HEAD, self.colbert_dim, self.checkpoint.backbone.dtype, needed=return_colbert_vecs),
         )
         ids = [getattr(self.tokenizer, name) for name in _TOKENS_WITHOUT_WEIGHT]
         self._ids_without_weight = torch.tensor([i for i in ids if i is not None], device=self.target_devices[0])
@@ -310,12 +311,12 @@ class BGEM3FlagModel(AbsEmbedder):
         texts = [lexical_weights] if isinstance(lexical_weights, Mapping) else lexical_weights
         return [self._tokens_as_text(weights) for weights in texts]
 
-    def _head(self, file_name: str, rows: int, needed: bool) -> nn.Linear | None:
+    def _head(self, file_name: str, rows: int, dtype: torch.dtype, needed: bool) -> nn.Linear | None:
         if not needed and not (self.checkpoint.directory / file_name).is_file():
             return None
         width = self.checkpoint.width
         head = load_head(self.checkpoint.directory, file_name, rows, width, may_have_more=file_name == COLBERT_HEAD)
-        return head.to(self.target_devices[0]).requires_grad_(False)
+        return head.to(self.target_devices[0], dtype).requires_grad_(False)
 
     def _asked_for(self, dense: bool | None, sparse: bool | None, colbert: bool | None) -> list[str]:
         asked = {
@@ -363,7 +364,7 @@ class BGEM3FlagModel(AbsEmbedder):
 
     def _colbert_vectors(self, batch: HiddenBatch) -> Tensor:
         states = without_first_rows(batch.states, batch.lengths)
-        vectors: Tensor = self.model.colbert_linear(states.float())[:, : self.colbert_dimension]
+        vectors: Tensor = self.model.colbert_linear(states)[:, : self.colbert_dimension].float()
         return nn.functional.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors
 
     def _score_outputs(
