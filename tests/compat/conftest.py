@@ -80,6 +80,14 @@ def lengthen(directory: Path, tokens: int) -> None:
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_url() -> str:
+    """The server at ELASTICSEARCH_URL, which has to be set."""
+    if not os.environ.get("ELASTICSEARCH_URL"):
+        pytest.skip("ELASTICSEARCH_URL is not set")
+    return os.environ["ELASTICSEARCH_URL"]
+
+
+@pytest.fixture(scope="session")
 def peer_environment(tmp_path_factory: pytest.TempPathFactory, bge_m3_hub: Path) -> dict[str, str]:
     """The environment variables that a peer runs with: offline, with the Hub cache, and without a pip that works."""
     programs = tmp_path_factory.mktemp("programs")

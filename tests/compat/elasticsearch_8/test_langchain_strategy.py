@@ -1,7 +1,6 @@
 """Both representations in langchain-elasticsearch's own, unmodified store, on the server at ELASTICSEARCH_URL."""
 
 import asyncio
-import os
 import time
 import uuid
 from importlib.util import module_from_spec, spec_from_file_location
@@ -55,15 +54,8 @@ def model_of_unrelated_legs():
 
 
 @pytest.fixture(scope="module")
-def url():
-    if not os.environ.get("ELASTICSEARCH_URL"):
-        pytest.skip("ELASTICSEARCH_URL is not set")
-    return os.environ["ELASTICSEARCH_URL"]
-
-
-@pytest.fixture(scope="module")
-def client(url):
-    with Elasticsearch(url, request_timeout=30) as client:
+def client(elasticsearch_url):
+    with Elasticsearch(elasticsearch_url, request_timeout=30) as client:
         yield client
 
 
@@ -246,7 +238,7 @@ def test_embeddings_of_plain_vectors_are_refused_before_the_index_is_made(tiny_m
 
 
 async def test_the_async_store_gives_the_same_leaves_the_loop_free_and_takes_turns_with_the_model(
-    noting, url, new_store, new_name, texts
+    noting, elasticsearch_url, new_store, new_name, texts
 ):
     name = new_name()
     queries, ticks = [f"query {number}" for number in range(32)], 0
@@ -257,7 +249,7 @@ async def test_the_async_store_gives_the_same_leaves_the_loop_free_and_takes_tur
             await asyncio.sleep(0.005)
             ticks += 1
 
-    async with AsyncElasticsearch(url, request_timeout=30) as client:
+    async with AsyncElasticsearch(elasticsearch_url, request_timeout=30) as client:
         store = langchain_elasticsearch.AsyncElasticsearchStore(
             name,
             client=client,

@@ -1,7 +1,6 @@
 """LlamaIndex's own Elasticsearch store, unmodified, which takes dense vectors, on the server at ELASTICSEARCH_URL."""
 
 import asyncio
-import os
 import sys
 import uuid
 import warnings
@@ -31,13 +30,6 @@ QUERY = "hot soup in a pan"
 
 
 @pytest.fixture
-def url():
-    if not os.environ.get("ELASTICSEARCH_URL"):
-        pytest.skip("ELASTICSEARCH_URL is not set")
-    return os.environ["ELASTICSEARCH_URL"]
-
-
-@pytest.fixture
 def model(tiny_m3_directory):
     return CountingModel(tiny_m3_directory, use_fp16=False, return_sparse=True)
 
@@ -53,18 +45,18 @@ def loop():
 
 
 @pytest.fixture
-def index(url, model, loop):
+def index(elasticsearch_url, model, loop):
     name = f"flagvec_llama_{uuid.uuid4().hex}"
     # By default the server shortens vectors to bytes, which changes scores.
     exact = {"type": "dense_vector", "similarity": "cosine", "index_options": {"type": "hnsw"}}
-    with Elasticsearch(url) as client:
+    with Elasticsearch(elasticsearch_url) as client:
         client.indices.create(index=name, mappings={"properties": {"embedding": {**exact, "dims": model.dimension}}})
-    store = ElasticsearchStore(index_name=name, es_url=url)
+    store = ElasticsearchStore(index_name=name, es_url=elasticsearch_url)
     nodes = [TextNode(text=text) for text in TEXTS]
     storage = StorageContext.from_defaults(vector_store=store)
     yield VectorStoreIndex(nodes, storage_context=storage, embed_model=FlagEmbedding(model))
     store.close()
-    with Elasticsearch(url) as client:
+    with Elasticsearch(elasticsearch_url) as client:
         client.indices.delete(index=name, ignore_unavailable=True)
 
 

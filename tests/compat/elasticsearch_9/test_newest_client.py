@@ -17,13 +17,6 @@ ROOT = Path(__file__).parents[3]
 STORE_TESTS = "tests/integrations/flagvec_elasticsearch"
 
 
-@pytest.fixture
-def server_url():
-    if not os.environ.get("ELASTICSEARCH_URL"):
-        pytest.skip("ELASTICSEARCH_URL is not set")
-    return os.environ["ELASTICSEARCH_URL"]
-
-
 def run_store_tests(*options, **environment):
     """Run the tests of flagvec_elasticsearch in a process of their own; return how many passed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ELASTICSEARCH", "PYTEST_XDIST"))}
@@ -46,13 +39,15 @@ def test_what_needs_no_server_passes():
     assert run_store_tests() > 50
 
 
-def test_the_client_makes_every_request_that_the_store_makes(server_url):
-    passed = run_store_tests("-p", "header_of_8", ELASTICSEARCH_URL=server_url, PYTHONPATH=str(Path(__file__).parent))
+def test_the_client_makes_every_request_that_the_store_makes(elasticsearch_url):
+    passed = run_store_tests(
+        "-p", "header_of_8", ELASTICSEARCH_URL=elasticsearch_url, PYTHONPATH=str(Path(__file__).parent)
+    )
     assert passed > 100
 
 
-def test_an_8_server_is_refused_with_what_to_install(server_url, tiny_m3):
-    with Elasticsearch(server_url) as client:
+def test_an_8_server_is_refused_with_what_to_install(elasticsearch_url, tiny_m3):
+    with Elasticsearch(elasticsearch_url) as client:
         try:
             client.info()
         except BadRequestError:
