@@ -246,6 +246,15 @@ def test_an_interruption_while_a_batch_is_made_ready_stops_what_is_in_flight():
     assert left_threads() == []
 
 
+@pytest.fixture
+def interruptible():
+    """Have SIGINT interrupt, which a shell has its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_while_a_request_is_waited_for_stops_it():
     prepared, stopped = Event(), []
 
