@@ -75,7 +75,7 @@ class Search:
 
     def _of_ranks(self) -> list[Hit]:
         """Return the hits of reciprocal rank fusion, one request, or two if they are to carry scores."""
-        legs = [self._leg(name, self.options.candidates) for name in self._legs]
+        legs = [self._leg(name) for name in self._legs]
 
         def first(limit: int) -> list[Row]:
             return self.requests.hybrid_search(
@@ -106,7 +106,8 @@ class Search:
             name: {row["id"]: row["distance"] for row in rows} for name, rows in zip(self._legs, found, strict=True)
         }
 
-    def _leg(self, name: str, limit: int) -> AnnSearchRequest:
+    def _leg(self, name: str) -> AnnSearchRequest:
+        limit = self.options.candidates
         return AnnSearchRequest(
             [self._vector(name)],
             name,

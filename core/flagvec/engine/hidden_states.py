@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
-from flagvec.engine.packed import PACKED_ATTENTION, PackedBatch, can_pack, even_number
+from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
 from flagvec.engine.post_norm_layer import plain_product, replace_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
@@ -146,8 +146,8 @@ def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
     if device.type != "cpu":
         return budget
     fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
-    # A multiple of 128 is filled up with no more rows.
-    return max(min(budget, fitting) // 128, 1) * 128
+    # A multiple is filled up with no more rows.
+    return max(min(budget, fitting) // ROWS_STEP, 1) * ROWS_STEP
 
 
 def _takes_packed(backbone: Any) -> bool:

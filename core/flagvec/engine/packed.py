@@ -29,7 +29,10 @@ PACKED_ATTENTION = "flagvec_packed"
 
 # float32 numbers in a vector of AVX512.
 _VECTOR = 16
+# Of longer texts the keys beyond their last whole vector are too few to pay for a mask.
 _LONGEST_READ_ON = 384
+# Of which full batches have a multiple, so that few numbers of rows occur.
+ROWS_STEP = 128
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _rows_read(length: int, available: int) -> int:
     """Return how many keys a text of `length` tokens looks at: its own, and masked ones up to a whole vector.
 
     torch's kernel takes the exponentials beyond the last whole vector one by one, so that 31 keys take twice as long as
-    32. Of longer texts these are too few to pay for the mask.
+    32.
     """
     read = -(-length // _VECTOR) * _VECTOR
     return read if length <= _LONGEST_READ_ON and read <= available else length
@@ -183,7 +186,7 @@ def even_number(tokens: int) -> int:
     oneDNN prepares its products anew for each number of rows, and keeps what it prepared: some 2 MB for each, without
     end where every batch has its own. A text of 512 tokens gets none more, a full batch 2 % on average.
     """
-    step = min(max(8, 1 << max(tokens.bit_length() - 4, 0)), 128)
+    step = min(max(8, 1 << max(tokens.bit_length() - 4, 0)), ROWS_STEP)
     return -(-tokens // step) * step
 
 
