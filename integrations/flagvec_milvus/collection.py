@@ -26,9 +26,11 @@ from flagvec_milvus.convert import (
 from flagvec_milvus.filters import ID, TERMS
 from flagvec_milvus.untyped import DataType, MilvusClient
 
-_VERSION = 1
+_VERSION = 2
 _PROPERTY = "flagvec"
 _STRUCT_ARRAYS_SINCE = (2, 6, 4)
+# Milvus Lite holds strings of any length.
+_UNBOUNDED = 2**31 - 1
 _HNSW = {"M": 30, "efConstruction": 360}
 
 
@@ -75,14 +77,19 @@ class Contents:
     def of(cls, schema: Schema, engine: Engine) -> Contents:
         """Return what a new collection of this engine holds."""
         has_colbert = schema.colbert_dimension is not None
-        return cls(schema, Layout(has_colbert and engine.has_struct_arrays, metadata_parts=not engine.is_lite))
+        layout = Layout(
+            native_colbert=has_colbert and engine.has_struct_arrays,
+            metadata_parts=not engine.is_lite,
+            packed_terms=engine.is_lite,
+        )
+        return cls(schema, layout)
 
     @classmethod
     def found(cls, description: Mapping[str, Any], name: str) -> Contents:
         """Return what a collection holds of which this is what ``describe_collection`` says.
 
         Raises:
-            StoreError: It is none that flagvec made, or one of a later version.
+            StoreError: It is none that flagvec made, or one of another version.
         """
         kept = [description["description"], description.get("properties", {}).get(_PROPERTY, "")]
         about = next((text for text in kept if text.startswith('{"flagvec"')), None)
@@ -90,7 +97,8 @@ class Contents:
             raise StoreError(f"{name} was not made by flagvec: choose another collection_name")
         values = json.loads(about)
         if (version := values["flagvec"]) != _VERSION:
-            raise StoreError(f"{name} has layout {version}, this version of flagvec reads {_VERSION}: update flagvec")
+            remedy = "update flagvec" if version > _VERSION else "drop it, create it anew and add its documents again"
+            raise StoreError(f"{name} has layout {version}, this version of flagvec reads {_VERSION}: {remedy}")
         return cls(Schema.from_json(values["schema"]), Layout(**values["layout"]))
 
     def create_arguments(self, engine: Engine) -> dict[str, Any]:
@@ -127,7 +135,10 @@ class Contents:
         fields.add_field(METADATA, DataType.JSON)
         if self.layout.metadata_parts:
             fields.add_field(METADATA_PARTS, DataType.ARRAY, **strings)
-        fields.add_field(TERMS, DataType.ARRAY, **strings)
+        if self.layout.packed_terms:
+            fields.add_field(TERMS, DataType.VARCHAR, max_length=_UNBOUNDED)
+        else:
+            fields.add_field(TERMS, DataType.ARRAY, **strings)
         fields.add_field(DENSE, DataType.FLOAT_VECTOR, dim=self.schema.dimension)
         if self.schema.sparse:
             fields.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)

@@ -15,7 +15,7 @@ from flagvec.retrieval.documents import Document
 from flagvec.retrieval.vectors import LARGEST_TOKEN_ID, TextVectors
 from flagvec.retrieval.writing import Record
 from flagvec.scoring import colbert_score, dense_score, lexical_score
-from flagvec_milvus.filters import ID, TERMS, terms
+from flagvec_milvus.filters import ID, TERMS, listed, packed, terms
 
 TEXT, METADATA, METADATA_PARTS = "text", "metadata", "metadata_parts"
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
@@ -47,10 +47,12 @@ class Layout:
     Args:
         native_colbert: Whether ColBERT vectors are in an array of structs, not in text parts.
         metadata_parts: Whether metadata that no JSON field of a server takes are in text parts.
+        packed_terms: Whether the terms of filters are in one string, not in an array.
     """
 
     native_colbert: bool
     metadata_parts: bool
+    packed_terms: bool
 
     @property
     def document_fields(self) -> tuple[str, ...]:
@@ -107,7 +109,8 @@ def with_row(record: Record, layout: Layout) -> RowRecord:
         ValueError: The metadata has too many values to filter by; names the document.
     """
     document, vectors = record.document, record.vectors
-    row: dict[str, Any] = {ID: _Checked(document.id), TEXT: _Checked(document.text), TERMS: _checked_terms(document)}
+    row: dict[str, Any] = {ID: _Checked(document.id), TEXT: _Checked(document.text)}
+    row[TERMS] = _Checked(packed(terms(document.metadata))) if layout.packed_terms else _listed_terms(document)
     row |= _metadata_fields(document.metadata, layout)
     if vectors.dense is not None:
         row[DENSE] = vectors.dense
@@ -181,8 +184,8 @@ def struct_rows(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]
     return [{VECTOR: row} for row in rows]
 
 
-def _checked_terms(document: Document) -> list[str]:
-    found = terms(document.metadata)
+def _listed_terms(document: Document) -> list[str]:
+    found = listed(terms(document.metadata))
     if len(found) <= MAX_ELEMENTS:
         return found
     raise ValueError(
@@ -205,7 +208,8 @@ def _cut(text: str, size: int) -> list[str]:
 
 
 def _size(row: Mapping[str, Any], vectors: TextVectors, layout: Layout) -> int:
-    strings = [row[ID], row[TEXT], row[METADATA], *row.get(METADATA_PARTS, ()), *row[TERMS]]
+    found = [row[TERMS]] if layout.packed_terms else row[TERMS]
+    strings = [row[ID], row[TEXT], row[METADATA], *row.get(METADATA_PARTS, ()), *found]
     size = _ROW_BYTES + _CHARACTER_BYTES * sum(map(len, strings)) + _VALUE_BYTES * len(strings)
     size += _SPARSE_BYTES * len(row.get(SPARSE, ()))
     if vectors.dense is not None:

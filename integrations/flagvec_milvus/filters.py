@@ -1,10 +1,14 @@
 """What filters ask of Milvus: the terms by which a document is found, and expressions over them.
 
-Each fact that a filter can ask for is a term in an array field: a value that a field has, or, of numbers and moments,
-the first digits of one, so that a range is a handful of terms as well (the prefix terms of Schindler and Diepenbroek,
-"Generic XML-based framework for metadata portals", 2008, as in Lucene's numeric range queries). So every condition is
-``array_contains_any``, which is true or false for every document, where a path into a JSON field is neither for one
-that lacks it, and versions of Milvus differ in what ``not`` and ``or`` make of that (milvus#46972, #47116, #51806).
+Each fact that a filter can ask for is a term: a value that a field has. Of numbers and moments a filter may ask for the
+first digits as well, so that a range is a handful of terms (the prefix terms of Schindler and Diepenbroek, "Generic
+XML-based framework for metadata portals", 2008, as in Lucene's numeric range queries).
+
+Servers have the terms and all of these prefixes in an array field with an index, and a condition is
+``array_contains_any``. Milvus Lite has no such index, goes through an array in Python and reads every field of whatever
+a search finds; there the terms alone are one string, and a condition is ``like``, which takes a hundredth of the time
+and finds prefixes by itself. Both are true or false for every document, where a path into a JSON field is neither for
+one that lacks it, and versions of Milvus differ in what ``not`` and ``or`` make of that (milvus#46972, #47116, #51806).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any
 
 from flagvec.retrieval.filters import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
@@ -28,32 +32,56 @@ NOTHING = f'{ID} == ""'
 
 # The engines of Milvus read these escapes alike; all other characters stand for themselves.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+# What ``like`` takes for any character, and a character that no field's name has; terms hold none of its others.
+_NO_WILDCARDS = str.maketrans("_", "~")
+# What terms say with a key: numbers and moments.
+_WITH_KEYS = ("n:", "t:")
 _DIGITS = "0123456789abcdef"
 _SIGN = 1 << 63
 _ALL_BITS = (1 << 64) - 1
 
 
 def terms(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the terms by which filters find a document, each once.
+    """Return the terms by which filters find a document, each once, none the beginning of another.
 
     A term is the path of a field, which has no ``:``, and what is true of it: ``p`` it is there, ``s`` it has the
-    string of this digest, ``b`` this truth value, ``n`` and ``t`` a number or moment with a key of these first digits
-    (see `key_terms`), ``i`` this whole number.
+    string of this digest, ``b`` this truth value, ``n`` and ``t`` the number or moment of this key (see `exactly`),
+    ``i`` this whole number.
 
     Example:
-        >>> terms({"draft": True})
-        ['draft:p', 'draft:b:1']
+        >>> terms({"draft": True, "pages": 2})
+        ['draft:p', 'pages:p', 'draft:b:1', 'pages:n:c.']
     """
     fields = typed_fields(metadata)
     found = [f"{path}:p" for path in fields.present]
     found += [_string(path, value) for path, values in fields.strings.items() for value in values]
     found += [f"{path}:b:{value:d}" for path, values in fields.booleans.items() for value in values]
     for path, numbers in fields.numbers.items():
-        found += [term for number in numbers for term in key_terms(f"{path}:n:", number_key(number))]
-        found += [f"{path}:i:{number}" for number in numbers if _is_large(number)]
+        found += [f"{path}:n:{exactly(number_key(number))}" for number in numbers]
+        found += [_whole(path, number) for number in numbers if _is_large(number)]
     for path, moments in fields.moments.items():
-        found += [term for moment in moments for term in key_terms(f"{path}:t:", moment_key(moment))]
+        found += [f"{path}:t:{exactly(moment_key(moment))}" for moment in moments]
     return list(dict.fromkeys(found))
+
+
+def listed(found: Sequence[str]) -> list[str]:
+    """Return terms as servers have them: those of keys with all first digits of the keys, each once.
+
+    Example:
+        >>> listed(["draft:p", "pages:n:c."])
+        ['draft:p', 'pages:n:c', 'pages:n:c.']
+    """
+    return list(dict.fromkeys(chain.from_iterable(map(_beginnings, found))))
+
+
+def packed(found: Sequence[str]) -> str:
+    """Return terms as Milvus Lite has them: in one string, which has no wildcards of ``like``.
+
+    Example:
+        >>> packed(["in_print:p", "pages:n:c."])
+        '|in~print:p|pages:n:c.'
+    """
+    return "".join(f"|{term}" for term in found).translate(_NO_WILDCARDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +107,37 @@ class Expression:
         return Expression(text, {**self.values, **other.values})
 
 
-def expression(filter: Filter | NativeFilter | None, templates: bool) -> Expression:
+def expression(filter: Filter | NativeFilter | None, lite: bool) -> Expression:
     """Return the expression that holds where a filter does; for None an empty one, which holds everywhere.
 
     Args:
         filter: What `parse_filter` made.
-        templates: Whether values travel beside the expression, which servers take and Milvus Lite does not; there they
-            are quoted in it.
+        lite: Whether Milvus Lite is asked, which has the terms `packed` and takes no values beside an expression; they
+            are quoted in it. Servers take them, and have the terms `listed`.
 
     Raises:
         TypeError: A native filter that is no str.
 
     Example:
-        >>> expression(Condition("draft", "eq", True), templates=True)
+        >>> expression(Condition("draft", "eq", True), lite=False)
         Expression(text='array_contains_any(terms, {terms0})', values={'terms0': ['draft:b:1']})
+        >>> expression(Condition("draft", "eq", True), lite=True).text
+        'terms like "%|draft:b:1%"'
     """
     values: dict[str, Any] = {}
 
-    def said(wanted: Sequence[str]) -> str:
-        if not templates:
-            return _list(wanted)
+    def has_any(wanted: Sequence[str]) -> str:
+        if lite:
+            return _joined([f"{TERMS} like {quoted(f'%{packed([term])}%')}" for term in wanted], "or")
         name = f"{TERMS}{len(values)}"
         values[name] = list(wanted)
-        return f"{{{name}}}"
+        return f"array_contains_any({TERMS}, {{{name}}})"
 
-    return Expression(_text(filter, said), values)
+    return Expression(_text(filter, has_any), values)
 
 
-def _text(filter: Filter | NativeFilter | None, said: Callable[[Sequence[str]], str]) -> str:
-    """Return what Milvus parses of a filter; `said` gives the words for a list of terms."""
+def _text(filter: Filter | NativeFilter | None, has_any: Callable[[Sequence[str]], str]) -> str:
+    """Return what Milvus parses of a filter; `has_any` says that a document has one of some terms."""
     match filter:
         case None:
             return ""
@@ -116,27 +146,27 @@ def _text(filter: Filter | NativeFilter | None, said: Callable[[Sequence[str]], 
                 raise TypeError(f"a native filter for Milvus is an expression, a str, not {type(value).__name__}")
             return value
         case All(parts):
-            return _joined([_text(part, said) for part in parts], "and") or EVERYTHING
+            return _joined([_text(part, has_any) for part in parts], "and") or EVERYTHING
         case Any_(parts):
-            return _joined([_text(part, said) for part in parts], "or") or NOTHING
+            return _joined([_text(part, has_any) for part in parts], "or") or NOTHING
         case Not(part):
-            return f"not ({_text(part, said)})"
+            return f"not ({_text(part, has_any)})"
         case Condition():
-            return f"array_contains_any({TERMS}, {said(_wanted(filter))})"
+            return has_any(_wanted(filter))
 
 
-def one_of(ids: Sequence[str], templates: bool) -> Expression:
-    """Return the expression that chooses the documents of these ids; `templates` is as in `expression`."""
-    if templates:
-        return Expression(f"{ID} in {{ids}}", {"ids": list(ids)})
-    return Expression(f"{ID} in {_list(ids)}")
+def one_of(ids: Sequence[str], lite: bool) -> Expression:
+    """Return the expression that chooses the documents of these ids; `lite` is as in `expression`."""
+    if lite:
+        return Expression(f"{ID} in [{', '.join(map(quoted, ids))}]")
+    return Expression(f"{ID} in {{ids}}", {"ids": list(ids)})
 
 
-def after(last: str, templates: bool) -> Expression:
-    """Return the expression that chooses the documents whose ids follow `last`; `templates` is as in `expression`."""
-    if templates:
-        return Expression(f"{ID} > {{last}}", {"last": last})
-    return Expression(f"{ID} > {quoted(last)}")
+def after(last: str, lite: bool) -> Expression:
+    """Return the expression that chooses the documents whose ids follow `last`; `lite` is as in `expression`."""
+    if lite:
+        return Expression(f"{ID} > {quoted(last)}")
+    return Expression(f"{ID} > {{last}}", {"last": last})
 
 
 def quoted(text: str) -> str:
@@ -160,31 +190,20 @@ def moment_key(microseconds: int) -> int:
     return microseconds + _SIGN
 
 
-def key_terms(start: str, key: int) -> list[str]:
-    """Return the terms of a key: its first digits, in hexadecimal, up to the last that is not 0, and all of them.
-
-    Example:
-        >>> key_terms("n:", 0x4 << 60)
-        ['n:4', 'n:4.']
-    """
-    found = list(accumulate(exactly(key), initial=start))
-    return found[1:]
-
-
 def exactly(key: int) -> str:
-    """Return the term that only this key has."""
+    """Return what says a key in a term: its digits, in hexadecimal, up to the last that is not 0, and an end."""
     return _digits(key).rstrip("0") + "."
 
 
 def above(key: int) -> Iterator[str]:
-    """Yield terms of which each key above `key` has one, and no other key any."""
+    """Yield beginnings of which what says a key above `key` has one, and what says another none."""
     digits = _digits(key)
     for length, digit in enumerate(digits):
         yield from (digits[:length] + other for other in _DIGITS if other > digit)
 
 
 def below(key: int) -> Iterator[str]:
-    """Yield terms of which each key below `key` has one, and no other key any."""
+    """Yield beginnings of which what says a key below `key` has one, and what says another none."""
     digits = _digits(key)
     for length, digit in enumerate(digits):
         yield from (digits[:length] + other for other in _DIGITS if other < digit)
@@ -213,7 +232,7 @@ def _equal(path: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"{path}:b:{value:d}"
     if _is_large(value):
-        return f"{path}:i:{value}"
+        return _whole(path, value)
     kind, key = _key(value)
     return f"{path}:{kind}:{exactly(key)}"
 
@@ -228,13 +247,22 @@ def _string(path: str, value: str) -> str:
     return f"{path}:s:{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
 
 
+def _whole(path: str, value: float) -> str:
+    return f"{path}:i:{value}."
+
+
 def _is_large(value: Any) -> bool:
     """Return whether a number is a whole one that equals itself alone, not all that round to the same float64."""
     return isinstance(value, int) and abs(value) >= EXACT_INTEGERS
 
 
-def _list(texts: Sequence[str]) -> str:
-    return f"[{', '.join(map(quoted, texts))}]"
+def _beginnings(term: str) -> list[str]:
+    """Return a term and, of one with a key, all beginnings that `above` and `below` may ask for."""
+    path, _, fact = term.partition(":")
+    if not fact.startswith(_WITH_KEYS):
+        return [term]
+    kind, _, said = fact.partition(":")
+    return [f"{path}:{kind}:{said[:length]}" for length in range(1, len(said) + 1)]
 
 
 def _digits(key: int) -> str:

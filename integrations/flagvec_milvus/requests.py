@@ -132,18 +132,13 @@ class Requests:
             )
         )
 
-    @property
-    def has_templates(self) -> bool:
-        """Whether the engine takes values beside an expression."""
-        return not self.engine.is_lite
-
     def where(self, filter: Filter | NativeFilter | None) -> Expression:
         """Return the expression of a filter."""
-        return filters.expression(filter, self.has_templates)
+        return filters.expression(filter, self.engine.is_lite)
 
     def chosen(self, ids: Sequence[str]) -> Expression:
         """Return the expression that chooses the documents of these ids."""
-        return filters.one_of(ids, self.has_templates)
+        return filters.one_of(ids, self.engine.is_lite)
 
     def rows(
         self, ids: Sequence[str], fields: Sequence[str], timeout: float | None, at_once: int = 1_000
@@ -158,7 +153,7 @@ class Requests:
         order = {"limit": min(size, MOST_ROWS), "iterator": "True", "reduce_stop_for_best": "True"}
         last = ""
         while True:
-            rows = self.query(filters.after(last, self.has_templates) & where, fields, timeout, **order)
+            rows = self.query(filters.after(last, self.engine.is_lite) & where, fields, timeout, **order)
             if not rows:
                 return
             yield rows

@@ -81,7 +81,7 @@ class MilvusStore(HybridStore):
         self.client = client
         self.collection_name = collection_name
         self._requests = Requests(client, collection_name, consistency_level)
-        self._layout = Layout(native_colbert=False, metadata_parts=False)
+        self._layout = Layout(native_colbert=False, metadata_parts=False, packed_terms=False)
         self._is_unflushed = False
 
     def __repr__(self) -> str:

@@ -75,6 +75,13 @@ def test_colbert_vectors_are_text_parts_without_struct_arrays(engine):
     assert "colbert[vector]" not in indexes_of(ALL, engine)
 
 
+def test_terms_are_indexed_on_a_server_and_one_string_on_lite():
+    assert fields_of(ALL, SERVER)["terms"]["type"] == DataType.ARRAY
+    assert fields_of(ALL, LITE)["terms"]["type"] == DataType.VARCHAR
+    assert "terms" in indexes_of(ALL, SERVER)
+    assert "terms" not in indexes_of(ALL, LITE)
+
+
 def test_lite_compares_all_dense_vectors():
     assert indexes_of(ALL, LITE)["dense"] == {"index_type": "FLAT", "metric_type": "IP"}
 
@@ -102,9 +109,12 @@ def test_a_collection_of_others_is_refused(description):
         Contents.found({"description": description}, "the collection 'x'")
 
 
-def test_a_collection_of_a_later_version_is_refused():
-    with pytest.raises(StoreError, match="has layout 2, this version of flagvec reads 1: update flagvec"):
-        Contents.found({"description": json.dumps({"flagvec": 2})}, "the collection 'x'")
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(1, "drop it, create it anew and add its documents again"), (3, "update flagvec")]
+)
+def test_a_collection_of_another_version_is_refused(version, remedy):
+    with pytest.raises(StoreError, match=f"has layout {version}, this version of flagvec reads 2: {remedy}"):
+        Contents.found({"description": json.dumps({"flagvec": version})}, "the collection 'x'")
 
 
 def test_a_query_of_colbert_vectors_is_one_embedding_list():

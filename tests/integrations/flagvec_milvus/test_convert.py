@@ -11,8 +11,8 @@ from flagvec.retrieval.writing import Record
 from flagvec_milvus import convert
 from flagvec_milvus.convert import Layout
 
-LITE = Layout(native_colbert=False, metadata_parts=False)
-SERVER = Layout(native_colbert=True, metadata_parts=True)
+LITE = Layout(native_colbert=False, metadata_parts=False, packed_terms=True)
+SERVER = Layout(native_colbert=True, metadata_parts=True, packed_terms=False)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -63,9 +63,11 @@ def test_a_text_of_more_bytes_is_refused_by_name(text):
         convert.check_text(Document("a", text))
 
 
-def test_metadata_of_too_many_terms_are_refused_by_name():
+def test_metadata_of_more_terms_than_a_server_takes_are_refused_by_name():
+    document = Document("a", "text", {"tags": [f"tag{number}" for number in range(5_000)]})
     with pytest.raises(ValueError, match=r"document 'a': its metadata has 5,001 terms to filter by, .* at most 4,096"):
-        row_of(Document("a", "text", {"tags": [f"tag{number}" for number in range(5_000)]}))
+        row_of(document, SERVER)
+    assert row_of(document)["terms"].count("|") == 5_001
 
 
 def test_a_text_without_tokens_has_a_weight_that_no_query_asks_for():

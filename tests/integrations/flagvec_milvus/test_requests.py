@@ -19,7 +19,7 @@ from flagvec_milvus.search import Search
 
 SCHEMA = Schema("m", dimension=2, sparse=True, colbert_dimension=2)
 QUERY = TextVectors(np.array([1, 0], np.float32), {1: 1.0}, np.eye(2, dtype=np.float32))
-LAYOUT = Layout(native_colbert=True, metadata_parts=True)
+LAYOUT = Layout(native_colbert=True, metadata_parts=True, packed_terms=False)
 
 
 class Recorder:
