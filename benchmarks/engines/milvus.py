@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
 
-from comparison import LIMIT, Comparison
+from comparison import LIMIT, Comparison, Subject
 from corpus import DIMENSION, Corpus
 from flagvec import Document
 from flagvec_milvus import MilvusStore, lite_client
@@ -65,11 +65,34 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
         if ours is theirs:
             by_hand.collection = names[0]
 
+    subjects: tuple[Subject, Subject] = (StoreSubject(store), by_hand)
+    if by_hand.is_lite:
+        subjects = (Merged(subjects[0], ours, names[0]), Merged(by_hand, theirs, names[1]))
     try:
-        yield Comparison(name, StoreSubject(store), {"by hand": by_hand}, settle=settle)
+        yield Comparison(name, subjects[0], {"by hand": subjects[1]}, settle=settle)
     finally:
         for client, collection in zip((ours, theirs), names, strict=True):
             client.drop_collection(collection)
+
+
+class Merged:
+    """A subject of Milvus Lite whose writes end when its files are merged.
+
+    Each fourth flush has Milvus Lite merge files in the background. As turns begin with either side by turns, all of
+    that, of both sides, would fall into the writes of one.
+    """
+
+    def __init__(self, subject: Subject, client: MilvusClient, collection: str) -> None:
+        self.search = subject.search
+        self._write = subject.write
+        self._client = client
+        self._collection = collection
+
+    def write(self, documents: Sequence[Document]) -> None:
+        """Write documents, and wait."""
+        self._write(documents)
+        # To load what is loaded takes no time, but has to wait for the files.
+        self._client.load_collection(self._collection, timeout=TIMEOUT)
 
 
 class ByHand:

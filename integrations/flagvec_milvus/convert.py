@@ -36,6 +36,8 @@ _CHARACTER_BYTES = 4
 # A protobuf message names each field and writes the length of each value.
 _ROW_BYTES = 256
 _VALUE_BYTES = 4
+# `json.dumps` makes an encoder each time.
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Whole groups of four base64 digits, so that every part is decodable where it begins.
 _BASE64_PART = MAX_STRING_BYTES // 4 * 4
 
@@ -195,7 +197,7 @@ def _listed_terms(document: Document) -> list[str]:
 
 
 def _metadata_fields(metadata: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    text = _as_json(metadata)
     if not layout.metadata_parts:
         return {METADATA: text}
     if len(text.encode()) <= MAX_STRING_BYTES:

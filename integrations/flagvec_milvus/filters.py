@@ -32,8 +32,9 @@ NOTHING = f'{ID} == ""'
 
 # The engines of Milvus read these escapes alike; all other characters stand for themselves.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
-# What ``like`` takes for any character, and a character that no field's name has; terms hold none of its others.
-_NO_WILDCARDS = str.maketrans("_", "~")
+# Stands for ``_``, which ``like`` takes for any character, and is in no term; nor are the other characters that mean
+# something to it.
+_NO_WILDCARD = "~"
 # What terms say with a key: numbers and moments.
 _WITH_KEYS = ("n:", "t:")
 _DIGITS = "0123456789abcdef"
@@ -81,7 +82,7 @@ def packed(found: Sequence[str]) -> str:
         >>> packed(["in_print:p", "pages:n:c."])
         '|in~print:p|pages:n:c.'
     """
-    return "".join(f"|{term}" for term in found).translate(_NO_WILDCARDS)
+    return f"|{'|'.join(found)}".replace("_", _NO_WILDCARD)
 
 
 @dataclass(frozen=True, slots=True)
