@@ -22,7 +22,8 @@ from store_subject import StoreSubject
 BATCH = 256
 CANDIDATES = 100
 TIMEOUT = 60
-FIELDS = ["id", "text", "metadata"]
+# Each hit has its id.
+FIELDS = ["text", "metadata"]
 GRAPH = {"M": 30, "efConstruction": 360}
 # How many candidates a search goes through in the graph, so that it finds what the store's search finds.
 EFFORT = 256

@@ -57,9 +57,14 @@ class Layout:
     packed_terms: bool
 
     @property
+    def content_fields(self) -> tuple[str, ...]:
+        """The fields that make up a document, but for its id, which a search gives with every hit."""
+        return (TEXT, METADATA, METADATA_PARTS) if self.metadata_parts else (TEXT, METADATA)
+
+    @property
     def document_fields(self) -> tuple[str, ...]:
         """The fields that make up a document."""
-        return (ID, TEXT, METADATA, METADATA_PARTS) if self.metadata_parts else (ID, TEXT, METADATA)
+        return (ID, *self.content_fields)
 
 
 class _Checked(str):

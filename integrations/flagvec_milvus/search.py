@@ -63,7 +63,7 @@ class Search:
         return [
             _found_hit(row, {name: row["distance"]})
             for name in self._legs
-            for row in self._found(name, self.options.limit, self.layout.document_fields)
+            for row in self._found(name, self.options.limit, self.layout.content_fields)
         ]
 
     def _of_exact_scores(self) -> list[Hit]:
@@ -79,7 +79,7 @@ class Search:
 
         def first(limit: int) -> list[Row]:
             return self.requests.hybrid_search(
-                legs, RRFRanker(RRF_K), self.layout.document_fields, limit, self.options.timeout
+                legs, RRFRanker(RRF_K), self.layout.content_fields, limit, self.options.timeout
             )
 
         # Of servers, the store takes no limit above what they give; Milvus Lite gives any.

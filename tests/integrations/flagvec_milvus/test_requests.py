@@ -103,7 +103,7 @@ def test_one_request_fuses_ranks_and_brings_the_documents():
     client = Recorder()
     (hit,) = hits_of(client)
     assert [(asked.kind, asked.output_fields) for asked in client.asked] == [
-        ("hybrid", ["id", "text", "metadata", "metadata_parts"])
+        ("hybrid", ["text", "metadata", "metadata_parts"])
     ]
     assert (hit.id, hit.score, hit.text, hit.scores) == ("a", 2 / 61, "one", {})
 
