@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from flagvec.engine import kernels
 from flagvec.engine.reductions import text_of_row
 
 _HAS_KERNEL = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
@@ -116,7 +117,11 @@ def attend_packed(
     Returns:
         (tokens, heads, head width).
     """
-    return (_attend_with_kernel if query.is_cuda else _attend_by_length)(query, key, value, packed, scaling)
+    if query.is_cuda:
+        return _attend_with_kernel(query, key, value, packed, scaling)
+    if kernels.can_attend(query):
+        return kernels.attend(query, key, value, packed.starts, scaling)
+    return _attend_by_length(query, key, value, packed, scaling)
 
 
 def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:

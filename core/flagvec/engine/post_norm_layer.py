@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from flagvec.engine import kernels
 from flagvec.engine.packed import PackedBatch, attend_packed
 from flagvec.engine.prepacked import Activation
 
@@ -99,4 +100,6 @@ def _side_by_side(layers: list[nn.Linear]) -> nn.Linear:
 
 
 def _normalised_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
+    if kernels.can_normalise_sum(states, norm):
+        return kernels.normalise_sum(fresh, states, norm)
     return layer_norm(fresh.add_(states), norm.normalized_shape, norm.weight, norm.bias, norm.eps)

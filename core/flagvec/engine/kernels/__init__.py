@@ -1,0 +1,122 @@
+"""Our own kernels for bfloat16 on a CPU: what torch's spend most of their time on, done in one pass.
+
+They are written in C and compiled with the distribution, on Linux on x86-64 where a compiler is at hand. Where they
+are missing, or the processor has not what they need, torch's kernels do the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+try:
+    from flagvec.engine.kernels import _compiled
+except ImportError:  # not built
+    _compiled = None  # type: ignore[assignment]
+
+_HEAD_WIDTHS = (32, 64)
+_VECTOR = 16
+_WIDEST_ROW = 4_096  # as in kernels.h
+
+
+def can_attend(states: Tensor) -> bool:
+    """Return whether `attend` takes such queries, keys and values: bfloat16, heads 32 or 64 wide, a CPU with AMX."""
+    return _is_bfloat16_on_cpu(states) and states.shape[-1] in _HEAD_WIDTHS and states.stride(-1) == 1 and _has_amx()
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None) -> Tensor:
+    """Attend within each text of a packed batch.
+
+    Args:
+        query: (tokens, heads, head width) bfloat16, the numbers of a head side by side, and `key` and `value` alike.
+        key: See `query`.
+        value: See `query`.
+        starts: (texts + 1,) int32, where each text begins, and the end of the last.
+        scaling: What the products are multiplied with; one over the root of the head width if None.
+
+    Returns:
+        (tokens, heads, head width) bfloat16, zeros behind the last text.
+    """
+    assert can_attend(query), "without Linux' leave, which that asks for, the process would end"
+    rows, heads, width = query.shape
+    attended = query.new_empty((rows, heads, width))
+    attended[starts[-1] :] = 0
+    _compiled.attend(
+        _strided(query),
+        _strided(key),
+        _strided(value),
+        attended.data_ptr(),
+        starts.data_ptr(),
+        len(starts) - 1,
+        heads,
+        width,
+        width**-0.5 if scaling is None else scaling,
+        _openmp_team(),
+        torch.get_num_threads(),
+    )
+    return attended
+
+
+def can_normalise_sum(states: Tensor, norm: nn.LayerNorm) -> bool:
+    """Return whether `normalise_sum` takes such states: bfloat16, contiguous, a CPU with AVX512-BF16."""
+    width = states.shape[-1]
+    return (
+        _is_bfloat16_on_cpu(states)
+        and norm.weight.dtype is torch.bfloat16
+        and width % _VECTOR == 0
+        and width <= _WIDEST_ROW
+        and states.is_contiguous()
+        and _has_avx512()
+    )
+
+
+def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Put the layer norm of `fresh` + `states`, both (..., width), in the place of `fresh`, and return it.
+
+    The sum and all that follows are computed in float32.
+    """
+    width = fresh.shape[-1]
+    _compiled.normalise_sum(
+        fresh.data_ptr(),
+        states.data_ptr(),
+        norm.weight.data_ptr(),
+        norm.bias.data_ptr(),
+        fresh.numel() // width,
+        width,
+        norm.eps,
+        _openmp_team(),
+        torch.get_num_threads(),
+    )
+    return fresh
+
+
+def _is_bfloat16_on_cpu(states: Tensor) -> bool:
+    return states.dtype is torch.bfloat16 and states.is_cpu
+
+
+def _strided(states: Tensor) -> tuple[int, int, int]:
+    row_stride, head_stride, _ = states.stride()
+    return states.data_ptr(), row_stride, head_stride
+
+
+@cache
+def _has_avx512() -> bool:
+    return _compiled is not None and bool(_openmp_team()) and _compiled.has_avx512()
+
+
+@cache
+def _has_amx() -> bool:
+    return _has_avx512() and _compiled.has_amx()
+
+
+@cache
+def _openmp_team() -> int:
+    """Return the address of what runs a function on torch's own threads, 0 where torch's OpenMP has no such name.
+
+    A second OpenMP library would bring threads of its own, and each would wait for work in the other's way.
+    """
+    team = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+    return ctypes.cast(team, ctypes.c_void_p).value or 0 if team else 0

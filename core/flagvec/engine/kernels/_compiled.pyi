@@ -1,0 +1,33 @@
+from typing import TypeAlias
+
+# (address, numbers from row to row, numbers from head to head)
+_States: TypeAlias = tuple[int, int, int]
+
+def attend(
+    query: _States,
+    key: _States,
+    value: _States,
+    attended: int,
+    starts: int,
+    texts: int,
+    heads: int,
+    width: int,
+    scaling: float,
+    team: int,
+    threads: int,
+    /,
+) -> None: ...
+def normalise_sum(
+    fresh: int,
+    states: int,
+    weight: int,
+    bias: int,
+    rows: int,
+    width: int,
+    epsilon: float,
+    team: int,
+    threads: int,
+    /,
+) -> None: ...
+def has_avx512() -> bool: ...
+def has_amx() -> bool: ...

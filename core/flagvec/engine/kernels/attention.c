@@ -1,0 +1,401 @@
+/* Attention within each text of a packed batch, in bfloat16, on CPUs with AMX.
+ *
+ * torch's own kernel takes texts of one length at a time and spends most of its time on their exponentials: here a
+ * whole batch is one call, products run in AMX tiles of 16 by 16, and an exponential takes nine instructions for
+ * sixteen scores. Softmax is taken over blocks of keys with a running maximum, as in FlashAttention (Dao et al. 2022),
+ * so that memory does not grow with a text.
+ *
+ * The layouts that TDPBF16PS multiplies: A has rows of 32 numbers, B pairs of them, B[k / 2][n] = (b[k][n], b[k+1][n]),
+ * and the product is 16 rows of 16 float32. Scores are query (A) by key (B, so keys are transposed), results are
+ * weights (A) by value (B).
+ */
+#include "kernels.h"
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum {
+    TILE = 16,                  /* rows of a tile, and float32 numbers in one of its rows */
+    PAIRS = 32,                 /* bfloat16 numbers in a row of a tile */
+    LONGEST_BLOCK = 512,        /* keys that are packed at a time, and queries of one piece of work */
+    TILES = LONGEST_BLOCK / TILE,
+    WIDEST_HEAD = 64,
+    PIECES_PER_THREAD = 8,      /* at least, so that no thread waits long for another */
+    TILES_PER_THREAD = 64,      /* of scores; fewer are not worth another thread */
+};
+
+typedef struct {
+    States query, key, value;
+    bfloat16 *attended; /* (tokens, heads, head width), contiguous */
+    const int32_t *starts;
+    Py_ssize_t texts, heads, width;
+    Py_ssize_t heads_together; /* of one piece of work */
+    float scale; /* of the scores, to the base of 2 */
+    atomic_llong next_piece;
+    atomic_int out_of_memory;
+} Batch;
+
+/* What one thread works in. Tiles lie one behind the other. */
+typedef struct {
+    bfloat16 keys[TILES * WIDEST_HEAD / PAIRS][TILE * PAIRS];
+    bfloat16 values[TILES / 2 * WIDEST_HEAD / TILE][TILE * PAIRS];
+    float scores[2][TILES][TILE][TILE]; /* of this tile of queries and the next */
+    bfloat16 weights[TILES / 2][TILE][PAIRS];
+    bfloat16 query[WIDEST_HEAD / PAIRS][TILE * PAIRS];
+    float sums[TILES][WIDEST_HEAD / TILE][TILE][TILE]; /* of weighted values, by tile of queries */
+    float maxima[LONGEST_BLOCK], totals[LONGEST_BLOCK];
+} Scratch;
+
+/* One head of some queries of one text. */
+typedef struct {
+    Py_ssize_t head, first, length; /* the text's first token, and its tokens */
+    Py_ssize_t query, queries;      /* the first of them in the text, and how many */
+} Piece;
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} TileShapes;
+
+/* A row of one head, or zeros beyond the last; the next head's row, which is far from any other, is called for. */
+AMX static inline __m512i row_or_zeros(const States *states, Py_ssize_t token, Py_ssize_t end, Py_ssize_t offset) {
+    if (token >= end) return _mm512_setzero_si512();
+    const bfloat16 *row = states->numbers + token * states->row_stride + offset;
+    _mm_prefetch((const char *)(row + states->head_stride), _MM_HINT_T0);
+    return _mm512_loadu_si512(row);
+}
+
+/* Transpose 16 by 16 numbers of 32 bits: pairs in 32 bits twice, pairs of 64, then lanes of 128. */
+AMX static inline void transpose(const __m512i from[TILE], __m512i to[TILE]) {
+    __m512i pairs[TILE], quads[TILE];
+    for (int i = 0; i < TILE; i += 2) {
+        pairs[i] = _mm512_unpacklo_epi32(from[i], from[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_epi32(from[i], from[i + 1]);
+    }
+    for (int i = 0; i < TILE; i += 4) {
+        quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+        quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+        quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        __m512i even_low = _mm512_shuffle_i32x4(quads[i], quads[i + 4], 0x88);
+        __m512i odd_low = _mm512_shuffle_i32x4(quads[i], quads[i + 4], 0xdd);
+        __m512i even_high = _mm512_shuffle_i32x4(quads[i + 8], quads[i + 12], 0x88);
+        __m512i odd_high = _mm512_shuffle_i32x4(quads[i + 8], quads[i + 12], 0xdd);
+        to[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+        to[i + 4] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+        to[i + 8] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+        to[i + 12] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+    }
+}
+
+/* Put keys `from` to `to` into the order of B: transposed, zeros beyond the last. */
+AMX static void pack_keys(Scratch *scratch, const Batch *batch, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
+    const Py_ssize_t offset = head * batch->key.head_stride;
+    for (Py_ssize_t tile = 0; tile < parts(to - from, TILE); tile++)
+        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++) {
+            __m512i rows[TILE], columns[TILE];
+            for (int i = 0; i < TILE; i++)
+                rows[i] = row_or_zeros(&batch->key, from + tile * TILE + i, to, offset + part * PAIRS);
+            transpose(rows, columns);
+            for (int i = 0; i < TILE; i++) _mm512_store_si512(scratch->keys[tile * (batch->width / PAIRS) + part] + i * PAIRS, columns[i]);
+        }
+}
+
+/* Put values `from` to `to` into the order of B: two tokens' numbers in turns, zeros beyond the last. */
+AMX static void pack_values(Scratch *scratch, const Batch *batch, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
+    const Py_ssize_t offset = head * batch->value.head_stride;
+    for (Py_ssize_t pair = 0; pair < parts(to - from, PAIRS) * TILE; pair++)
+        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++) {
+            const Py_ssize_t token = from + 2 * pair;
+            __m512i even = row_or_zeros(&batch->value, token, to, offset + part * PAIRS);
+            __m512i odd = row_or_zeros(&batch->value, token + 1, to, offset + part * PAIRS);
+            for (int half = 0; half < 2; half++) {
+                __m512i low = _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(even, 1) : _mm512_castsi512_si256(even));
+                __m512i high = _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(odd, 1) : _mm512_castsi512_si256(odd));
+                _mm512_store_si512(
+                    scratch->values[pair / TILE * (batch->width / TILE) + 2 * part + half] + pair % TILE * PAIRS,
+                    _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+            }
+        }
+}
+
+/* Load a tile of queries into registers 4 and 5, whose rows beyond the last are zeros. */
+AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *piece, Py_ssize_t tile) {
+    const States *query = &batch->query;
+    const Py_ssize_t head = piece->head, from = piece->first + piece->query + tile * TILE;
+    const Py_ssize_t to = piece->first + piece->query + piece->queries;
+    const bfloat16 *numbers = query->numbers + from * query->row_stride + head * query->head_stride;
+    size_t stride = query->row_stride * sizeof(bfloat16);
+    Py_ssize_t second = PAIRS;
+    for (Py_ssize_t token = from; token < smaller(from + TILE, to); token++)
+        _mm_prefetch((const char *)(query->numbers + token * query->row_stride + (head + 1) * query->head_stride), _MM_HINT_T0);
+    if (to - from < TILE) {
+        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++)
+            for (int i = 0; i < TILE; i++)
+                _mm512_store_si512(
+                    scratch->query[part] + i * PAIRS,
+                    row_or_zeros(query, from + i, to, head * query->head_stride + part * PAIRS));
+        numbers = scratch->query[0];
+        stride = PAIRS * sizeof(bfloat16);
+        second = TILE * PAIRS;
+    }
+    _tile_loadd(4, numbers, stride);
+    if (batch->width > PAIRS) _tile_loadd(5, numbers + second, stride);
+}
+
+/* Multiply a tile of queries with keys `from` to `to`, both in tiles. */
+AMX static void multiply_with_keys(
+    const Scratch *scratch, float (*scores)[TILE][TILE], Py_ssize_t from, Py_ssize_t to, Py_ssize_t width) {
+    enum { ROW = PAIRS * sizeof(bfloat16) };
+    for (Py_ssize_t tile = from; tile < to; tile++) {
+        _tile_zero(0);
+        _tile_loadd(6, scratch->keys[tile * (width / PAIRS)], ROW);
+        _tile_dpbf16ps(0, 4, 6);
+        if (width > PAIRS) {
+            _tile_loadd(7, scratch->keys[tile * (width / PAIRS) + 1], ROW);
+            _tile_dpbf16ps(0, 5, 7);
+        }
+        _tile_stored(0, scores[tile], TILE * sizeof(float));
+    }
+}
+
+/* 2 to the power of x, within 7.5e-5 of it (Remez, degree 3), a fiftieth of what bfloat16 tells apart. */
+AMX static inline __m512 power_of_two(__m512 x) {
+    const __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+    __m512 power = _mm512_set1_ps(7.802452e-2f);
+    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(2.2606716e-1f));
+    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(6.9583354e-1f));
+    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(9.9992522e-1f));
+    return _mm512_scalef_ps(power, x); /* which takes the whole part of x by itself */
+}
+
+/* Reduce each of 16 rows to one number, in the order of the rows: two halves of two rows become one, four times. */
+#define ACROSS(REDUCE, rows, result)                                                                      \
+    do {                                                                                                  \
+        __m512 pairs[8], quads[4], halves[2];                                                             \
+        for (int i = 0; i < 8; i++)                                                                       \
+            pairs[i] = REDUCE(_mm512_unpacklo_ps((rows)[2 * i], (rows)[2 * i + 1]),                       \
+                              _mm512_unpackhi_ps((rows)[2 * i], (rows)[2 * i + 1]));                      \
+        for (int i = 0; i < 4; i++)                                                                       \
+            quads[i] = REDUCE(shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 0),                             \
+                              shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 1));                            \
+        for (int i = 0; i < 2; i++)                                                                       \
+            halves[i] = REDUCE(_mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0x88),                \
+                               _mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0xdd));               \
+        result = REDUCE(_mm512_shuffle_f32x4(halves[0], halves[1], 0x88),                                 \
+                        _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd));                                \
+    } while (0)
+
+AMX static inline __m512 shuffled_pd(__m512 left, __m512 right, int high) {
+    const __m512d a = _mm512_castps_pd(left), b = _mm512_castps_pd(right);
+    return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(a, b) : _mm512_unpacklo_pd(a, b));
+}
+
+AMX static __m512 largest_scores(const float (*scores)[TILE][TILE], Py_ssize_t tiles, __mmask16 last) {
+    __m512 rows[TILE], largest;
+    for (int row = 0; row < TILE; row++)
+        rows[row] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), last, scores[tiles - 1][row]);
+    for (Py_ssize_t tile = 0; tile < tiles - 1; tile++)
+        for (int row = 0; row < TILE; row++) rows[row] = _mm512_max_ps(rows[row], _mm512_load_ps(scores[tile][row]));
+    ACROSS(_mm512_max_ps, rows, largest);
+    return largest;
+}
+
+/* Make weights of a row of scores: exponentials of their distance to the maximum. Returns what adds up to their sum. */
+AMX static inline __m512 weigh_row(
+    Scratch *scratch, const float (*scores)[TILE][TILE], int row, Py_ssize_t tiles, __mmask16 last, float scale,
+    float scaled_maximum) {
+    const __m512 scales = _mm512_set1_ps(scale), shift = _mm512_set1_ps(scaled_maximum);
+    __m512 sum = _mm512_setzero_ps();
+    for (Py_ssize_t tile = 0; tile < tiles; tile += 2) {
+        __m512 low = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores[tile][row]), scales, shift));
+        __m512 high = _mm512_setzero_ps();
+        if (tile + 1 < tiles) {
+            high = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores[tile + 1][row]), scales, shift));
+            if (tile + 2 == tiles) high = _mm512_maskz_mov_ps(last, high);
+        } else {
+            low = _mm512_maskz_mov_ps(last, low);
+        }
+        sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+        _mm512_store_si512(scratch->weights[tile / 2][row], (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    return sum;
+}
+
+AMX static void shrink_sums(Scratch *scratch, Py_ssize_t query_tile, __m512 shrunk, Py_ssize_t width) {
+    float factors[TILE] __attribute__((aligned(64)));
+    _mm512_store_ps(factors, shrunk);
+    for (Py_ssize_t part = 0; part < width / TILE; part++)
+        for (int row = 0; row < TILE; row++) {
+            float *sums = scratch->sums[query_tile][part][row];
+            _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), _mm512_set1_ps(factors[row])));
+        }
+}
+
+/* Make weights of a tile of queries' scores with a block of keys; what earlier blocks summed up is made to fit. The
+ * scores of the next tile of queries, if there is one, are computed in between. */
+AMX static void weigh(
+    Scratch *scratch, const Batch *batch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, int has_next) {
+    const float(*scores)[TILE][TILE] = (const float(*)[TILE][TILE])scratch->scores[query_tile % 2];
+    float(*next_scores)[TILE][TILE] = scratch->scores[(query_tile + 1) % 2];
+    const Py_ssize_t tiles = parts(keys, TILE);
+    const __mmask16 last = (__mmask16)(0xffff >> (tiles * TILE - keys));
+    float *maxima = scratch->maxima + query_tile * TILE, *totals = scratch->totals + query_tile * TILE;
+    float scaled_maxima[TILE] __attribute__((aligned(64)));
+    __m512 rows[TILE], sums;
+
+    __m512 largest = largest_scores(scores, tiles, last), shrunk = _mm512_setzero_ps();
+    if (!is_first) {
+        const __m512 before = _mm512_load_ps(maxima);
+        largest = _mm512_max_ps(largest, before);
+        shrunk = power_of_two(_mm512_mul_ps(_mm512_sub_ps(before, largest), _mm512_set1_ps(batch->scale)));
+        shrink_sums(scratch, query_tile, shrunk, batch->width);
+    }
+    _mm512_store_ps(maxima, largest);
+    _mm512_store_ps(scaled_maxima, _mm512_mul_ps(largest, _mm512_set1_ps(batch->scale)));
+    for (int row = 0; row < TILE; row++) {
+        rows[row] = weigh_row(scratch, scores, row, tiles, last, batch->scale, scaled_maxima[row]);
+        if (has_next)
+            multiply_with_keys(
+                scratch, next_scores, row * tiles / TILE, (row + 1) * tiles / TILE, batch->width);
+    }
+    ACROSS(_mm512_add_ps, rows, sums);
+    if (!is_first) sums = _mm512_fmadd_ps(_mm512_load_ps(totals), shrunk, sums);
+    _mm512_store_ps(totals, sums);
+}
+
+AMX static void sum_weighted_values(
+    Scratch *scratch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, Py_ssize_t width) {
+    enum { ROW = PAIRS * sizeof(bfloat16) };
+    for (Py_ssize_t part = 0; part < width / TILE; part += 2) {
+        float *sums = scratch->sums[query_tile][part][0], *more_sums = scratch->sums[query_tile][part + 1][0];
+        if (is_first) {
+            _tile_zero(1);
+            _tile_zero(2);
+        } else {
+            _tile_loadd(1, sums, ROW);
+            _tile_loadd(2, more_sums, ROW);
+        }
+        for (Py_ssize_t pair = 0; pair < parts(keys, PAIRS); pair++) {
+            _tile_loadd(3, scratch->weights[pair], ROW);
+            _tile_loadd(6, scratch->values[pair * (width / TILE) + part], ROW);
+            _tile_loadd(7, scratch->values[pair * (width / TILE) + part + 1], ROW);
+            _tile_dpbf16ps(1, 3, 6);
+            _tile_dpbf16ps(2, 3, 7);
+        }
+        _tile_stored(1, sums, ROW);
+        _tile_stored(2, more_sums, ROW);
+    }
+}
+
+AMX static void write_results(const Scratch *scratch, const Batch *batch, const Piece *piece) {
+    const Py_ssize_t first = piece->first + piece->query;
+    for (Py_ssize_t query = 0; query < piece->queries; query++) {
+        bfloat16 *to = batch->attended + ((first + query) * batch->heads + piece->head) * batch->width;
+        const __m512 share = _mm512_set1_ps(1 / scratch->totals[query]);
+        for (Py_ssize_t part = 0; part < batch->width / TILE; part += 2) {
+            __m512 low = _mm512_load_ps(scratch->sums[query / TILE][part][query % TILE]);
+            __m512 high = _mm512_load_ps(scratch->sums[query / TILE][part + 1][query % TILE]);
+            _mm512_storeu_si512(
+                to + part * TILE,
+                (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, share), _mm512_mul_ps(low, share)));
+        }
+    }
+}
+
+AMX static void attend_piece(Scratch *scratch, const Batch *batch, const Piece *piece) {
+    const Py_ssize_t end = piece->first + piece->length;
+    for (Py_ssize_t from = piece->first; from < end; from += LONGEST_BLOCK) {
+        const Py_ssize_t to = smaller(from + LONGEST_BLOCK, end);
+        const int is_first = from == piece->first;
+        pack_keys(scratch, batch, piece->head, from, to);
+        pack_values(scratch, batch, piece->head, from, to);
+        const Py_ssize_t tiles = parts(piece->queries, TILE);
+        load_query(scratch, batch, piece, 0);
+        multiply_with_keys(scratch, scratch->scores[0], 0, parts(to - from, TILE), batch->width);
+        for (Py_ssize_t tile = 0; tile < tiles; tile++) {
+            const int has_next = tile + 1 < tiles;
+            if (has_next) load_query(scratch, batch, piece, tile + 1);
+            weigh(scratch, batch, tile, to - from, is_first, has_next);
+            sum_weighted_values(scratch, tile, to - from, is_first, batch->width);
+        }
+    }
+    write_results(scratch, batch, piece);
+}
+
+AMX static void attend_pieces(Scratch *scratch, Batch *batch) {
+    TileShapes shapes = {.palette = 1};
+    for (int tile = 0; tile < 8; tile++) {
+        shapes.row_bytes[tile] = PAIRS * sizeof(bfloat16);
+        shapes.rows[tile] = TILE;
+    }
+    _tile_loadconfig(&shapes);
+    const Py_ssize_t groups = parts(batch->heads, batch->heads_together);
+    Py_ssize_t text = 0, before = 0; /* pieces of the texts before */
+    for (;;) {
+        const Py_ssize_t number = atomic_fetch_add(&batch->next_piece, 1);
+        Py_ssize_t length, blocks;
+        for (;; text++) {
+            if (text == batch->texts) {
+                _tile_release();
+                return;
+            }
+            length = batch->starts[text + 1] - batch->starts[text];
+            blocks = parts(length, LONGEST_BLOCK);
+            if (number < before + blocks * groups) break;
+            before += blocks * groups;
+        }
+        const Py_ssize_t query = (number - before) % blocks * LONGEST_BLOCK;
+        const Py_ssize_t head = (number - before) / blocks * batch->heads_together;
+        Piece piece = {
+            .first = batch->starts[text],
+            .length = length,
+            .query = query,
+            .queries = smaller(LONGEST_BLOCK, length - query),
+        };
+        for (piece.head = head; piece.head < smaller(head + batch->heads_together, batch->heads); piece.head++)
+            attend_piece(scratch, batch, &piece);
+    }
+}
+
+/* What each thread of the team does. */
+static void work(void *batch) {
+    Scratch *scratch = aligned_alloc(64, sizeof(Scratch));
+    if (scratch == NULL) {
+        atomic_store(&((Batch *)batch)->out_of_memory, 1);
+        return;
+    }
+    attend_pieces(scratch, batch);
+    free(scratch);
+}
+
+int attend(
+    const States *query, const States *key, const States *value, bfloat16 *attended, const int32_t *starts,
+    Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team, Py_ssize_t threads) {
+    Batch batch = {
+        .query = *query,
+        .key = *key,
+        .value = *value,
+        .attended = attended,
+        .starts = starts,
+        .texts = texts,
+        .heads = heads,
+        .width = width,
+        .scale = scaling * (float)M_LOG2E,
+    };
+    Py_ssize_t blocks = 0, tiles = 0;
+    for (Py_ssize_t text = 0; text < texts; text++) {
+        const Py_ssize_t length = starts[text + 1] - starts[text];
+        blocks += parts(length, LONGEST_BLOCK);
+        tiles += parts(length, TILE) * parts(length, TILE) * heads;
+    }
+    threads = smaller(threads, parts(tiles, TILES_PER_THREAD));
+    batch.heads_together = larger(1, smaller(heads, blocks * heads / (PIECES_PER_THREAD * threads)));
+    run_on(team, threads, work, &batch);
+    return batch.out_of_memory ? -1 : 0;
+}

@@ -1,0 +1,77 @@
+/* The kernels as a Python module: addresses and strides in, nothing checked, see __init__.py. */
+#include "kernels.h"
+
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define POINTER(type, address) ((type)(uintptr_t)(address))
+
+static PyObject *call_attend(PyObject *module, PyObject *arguments) {
+    unsigned long long numbers[3], attended, starts, team;
+    States states[3];
+    Py_ssize_t texts, heads, width, threads;
+    float scaling;
+    int failed;
+    if (!PyArg_ParseTuple(
+            arguments, "(Knn)(Knn)(Knn)KKnnnfKn:attend", &numbers[0], &states[0].row_stride, &states[0].head_stride,
+            &numbers[1], &states[1].row_stride, &states[1].head_stride, &numbers[2], &states[2].row_stride,
+            &states[2].head_stride, &attended, &starts, &texts, &heads, &width, &scaling, &team, &threads))
+        return NULL;
+    for (int i = 0; i < 3; i++) states[i].numbers = POINTER(const bfloat16 *, numbers[i]);
+    Py_BEGIN_ALLOW_THREADS;
+    failed = attend(
+        &states[0], &states[1], &states[2], POINTER(bfloat16 *, attended), POINTER(const int32_t *, starts), texts,
+        heads, width, scaling, POINTER(Team, team), threads);
+    Py_END_ALLOW_THREADS;
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_normalise_sum(PyObject *module, PyObject *arguments) {
+    unsigned long long fresh, states, weight, bias, team;
+    Py_ssize_t rows, width, threads;
+    float epsilon;
+    if (!PyArg_ParseTuple(
+            arguments, "KKKKnnfKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &width, &epsilon, &team,
+            &threads))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    normalise_sum(
+        POINTER(bfloat16 *, fresh), POINTER(const bfloat16 *, states), POINTER(const bfloat16 *, weight),
+        POINTER(const bfloat16 *, bias), rows, width, epsilon, POINTER(Team, team), threads);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static int cpu_has_avx512(void) {
+    enum { AVX512_BF16 = 1 << 5 };
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
+}
+
+/* Linux lets a process use the tiles of AMX once it has asked. */
+static int cpu_has_amx(void) {
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return cpu_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
+           syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+}
+
+static PyObject *has_avx512(PyObject *module, PyObject *nothing) { return PyBool_FromLong(cpu_has_avx512()); }
+
+static PyObject *has_amx(PyObject *module, PyObject *nothing) { return PyBool_FromLong(cpu_has_amx()); }
+
+static PyMethodDef methods[] = {
+    {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
+    {"normalise_sum", call_normalise_sum, METH_VARARGS, "Put the layer norm of a sum in the place of its first part."},
+    {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512 with its part for bfloat16."},
+    {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU and its system have AMX as well."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_compiled", .m_size = 0, .m_methods = methods};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,56 @@
+"""Compiles the kernels of `core/` while the distribution is built, where this machine can."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from setuptools import Distribution, Extension
+
+KERNELS = Path("core/flagvec/engine/kernels")
+MODULE = "_compiled"
+# The oldest Python whose stable ABI they are built for.
+PYTHON = "cp310"
+
+
+class KernelBuilder(BuildHookInterface):
+    """Puts the kernels beside their sources, and into wheels, which then fit this platform only.
+
+    Without a compiler that knows AMX the distribution is built without them, and encodes the same, slower.
+    """
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the kernels, unless for another platform or a source distribution."""
+        if self.target_name != "wheel" or sys.platform != "linux" or platform.machine() != "x86_64":
+            return
+        built = _compile(Path(self.root))
+        if not built.exists():
+            self.app.display_warning(f"{KERNELS} could not be compiled: encoding in bfloat16 on CPUs will be slower")
+            return
+        platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"{PYTHON}-abi3-{platform_tag}"
+        build_data["artifacts"].append(f"/{KERNELS}/{built.name}")
+
+
+def _compile(root: Path) -> Path:
+    kernels = Extension(
+        f"{'.'.join(KERNELS.parts)}.{MODULE}",
+        sources=sorted(str(source.relative_to(root)) for source in (root / KERNELS).glob("*.c")),
+        depends=[str(KERNELS / "kernels.h")],
+        extra_compile_args=["-O3", "-g0", "-std=gnu11"],
+        py_limited_api=True,
+        optional=True,
+    )
+    command = Distribution({"ext_modules": [kernels]}).get_command_obj("build_ext")
+    command.build_temp = str(root / "build" / "kernels")
+    command.build_lib = str(root)
+    command.ensure_finalized()
+    built = root / KERNELS / f"{MODULE}.abi3.so"
+    built.unlink(missing_ok=True)
+    command.run()
+    return built

@@ -1,0 +1,196 @@
+"""The compiled kernels give what the formulas say, as closely as bfloat16 allows."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import layer_norm
+from transformers import AutoModel
+
+from flagvec.engine import kernels
+from flagvec.engine.hidden_states import HiddenStateEncoder
+
+CPU = torch.device("cpu")
+FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+needs_amx = pytest.mark.skipif("amx_bf16" not in FLAGS, reason="no AMX on this CPU")
+needs_avx512 = pytest.mark.skipif("avx512_bf16" not in FLAGS, reason="no AVX512 with bfloat16 on this CPU")
+
+
+@pytest.fixture(autouse=True)
+def compiled():
+    if kernels._compiled is None and not shutil.which("cc"):
+        pytest.skip("the kernels were not built, there is no C compiler")
+
+
+@pytest.fixture
+def torchs_own(monkeypatch):
+    """Leave our kernels out while a test says so."""
+
+    def without(call):
+        with monkeypatch.context() as patch:
+            patch.setattr(kernels, "can_attend", lambda *_: False)
+            patch.setattr(kernels, "can_normalise_sum", lambda *_: False)
+            return call()
+
+    return without
+
+
+@needs_amx
+def test_where_there_is_a_compiler_and_amx_the_kernels_are_used():
+    assert sys.platform == "linux"
+    assert kernels.can_attend(states_of(4, heads=2, width=32)[0])
+    assert kernels.can_normalise_sum(torch.zeros(1, 4, 32, dtype=torch.bfloat16), norm_of(32))
+
+
+def states_of(tokens, heads, width, heads_first=False, size=1.0):
+    shape = (3, heads, tokens, width) if heads_first else (tokens, 3, heads, width)
+    states = size * torch.randn(shape, generator=torch.Generator().manual_seed(tokens))
+    states = states.to(torch.bfloat16)
+    return [part.transpose(0, 1) for part in states] if heads_first else states.unbind(1)
+
+
+def starts_of(lengths):
+    return torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32)
+
+
+def exact_attention(query, key, value, lengths):
+    parts = [part.double().split(lengths) for part in (query, key, value)]
+    found = []
+    for own in zip(*parts, strict=True):
+        queries, keys, values = (part.transpose(0, 1) for part in own)
+        weights = torch.softmax(queries @ keys.transpose(1, 2) / query.shape[-1] ** 0.5, dim=-1)
+        found.append((weights @ values).transpose(0, 1))
+    return torch.cat(found)
+
+
+@needs_amx
+@given(
+    lengths=st.lists(st.integers(1, 80) | st.integers(500, 1100), min_size=1, max_size=6),
+    filling=st.integers(0, 20),
+    heads=st.sampled_from([1, 5, 12]),
+    width=st.sampled_from([32, 64]),
+    heads_first=st.booleans(),
+    size=st.sampled_from([0.1, 1.0, 10.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_attention_of_each_text_is_the_softmax_of_its_products(lengths, filling, heads, width, heads_first, size):
+    tokens = sum(lengths)
+    query, key, value = states_of(tokens + filling, heads, width, heads_first, size)
+    attended = kernels.attend(query, key, value, starts_of(lengths), None)
+    expected = exact_attention(query[:tokens], key[:tokens], value[:tokens], lengths)
+    # A result and each weight are rounded to 8 bits.
+    largest = value.abs().max().item()
+    torch.testing.assert_close(attended[:tokens].double(), expected, atol=2**-7 * largest, rtol=0)
+    assert not attended[tokens:].any()
+
+
+@needs_amx
+@pytest.mark.parametrize("length", [3, 40, 700])
+def test_equal_keys_give_the_mean_of_the_values(length):
+    query, key, value = states_of(length, heads=2, width=64)
+    attended = kernels.attend(query, torch.ones_like(key), value, starts_of([length]), None)
+    mean = value.double().mean(0).expand_as(value)
+    torch.testing.assert_close(attended.double(), mean, atol=2**-8, rtol=2**-8)
+
+
+@needs_amx
+@pytest.mark.parametrize("length", [5, 100, 1500])
+def test_scores_far_from_zero_neither_overflow_nor_vanish(length):
+    query, key, value = states_of(length, heads=1, width=32)
+    key[:, :, 0] = -300
+    query[:, :, 0] = 60
+    key[length // 2, :, 0] = 300  # outweighs all others, wherever blocks of keys begin
+    attended = kernels.attend(query, key, value, starts_of([length]), 1.0)
+    assert torch.equal(attended, value[length // 2].expand_as(value))
+
+
+@needs_amx
+def test_a_scaling_that_is_given_is_used():
+    query, key, value = states_of(30, heads=2, width=32)
+    doubled = kernels.attend(2 * query, key, value, starts_of([30]), None)
+    torch.testing.assert_close(kernels.attend(query, key, value, starts_of([30]), 2 * 32**-0.5), doubled)
+
+
+@needs_amx
+def test_what_lies_behind_a_text_changes_nothing_of_its_attention():
+    states = states_of(60, heads=3, width=32)
+    others = [torch.cat([part[:21], torch.full_like(part[21:], torch.nan)]) for part in states]
+    first, second = (kernels.attend(*parts, starts_of([21, 39]), None) for parts in (states, others))
+    assert torch.equal(first[:21], second[:21])
+
+
+@needs_amx
+def test_the_number_of_threads_changes_nothing():
+    states, starts = states_of(900, heads=12, width=32), starts_of([600, 200, 100])
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = kernels.attend(*states, starts, None)
+        torch.set_num_threads(3)
+        assert torch.equal(kernels.attend(*states, starts, None), alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_amx
+def test_other_heads_and_formats_are_left_to_torch():
+    assert not kernels.can_attend(states_of(4, heads=2, width=48)[0])
+    assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].float())
+    assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].transpose(1, 2))
+
+
+def norm_of(width):
+    norm = nn.LayerNorm(width)
+    norm.weight.data = torch.linspace(-2, 2, width)
+    norm.bias.data = torch.linspace(1, -3, width)
+    return norm.to(torch.bfloat16).requires_grad_(False)
+
+
+@needs_avx512
+@given(rows=st.integers(1, 200), width=st.sampled_from([16, 32, 384, 1024, 4096]), offset=st.sampled_from([0.0, 30.0]))
+@settings(max_examples=40, deadline=None)
+def test_the_norm_of_a_sum_is_that_of_the_formula(rows, width, offset):
+    random = torch.Generator().manual_seed(rows)
+    fresh, states = (offset + torch.randn(1, rows, width, generator=random) for _ in range(2))
+    fresh, states, norm = fresh.to(torch.bfloat16), states.to(torch.bfloat16), norm_of(width)
+    weight, bias = norm.weight.double(), norm.bias.double()
+    expected = layer_norm(fresh.double() + states.double(), (width,), weight, bias, norm.eps)
+    result = kernels.normalise_sum(fresh, states, norm)
+    torch.testing.assert_close(result.double(), expected, atol=1e-4, rtol=2**-8)
+    assert result is fresh
+
+
+@needs_avx512
+def test_sums_of_other_widths_and_formats_are_left_to_torch():
+    states = torch.zeros(1, 4, 32, dtype=torch.bfloat16)
+    assert not kernels.can_normalise_sum(states[..., :24], norm_of(24))
+    assert not kernels.can_normalise_sum(states[..., ::2], norm_of(16))
+    assert not kernels.can_normalise_sum(states.float(), norm_of(32))
+    assert not kernels.can_normalise_sum(states, norm_of(32).float())
+
+
+@needs_amx
+@pytest.mark.parametrize("architecture", ["bert", "xlm-roberta", "gte"])
+def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
+    architecture, tmp_path, build_checkpoint, torchs_own
+):
+    directory = build_checkpoint(tmp_path / architecture, architecture, seed=3, width=128)
+    random = np.random.default_rng(0)
+    texts = [random.integers(5, 1000, length) for length in (60, 31, 17, 3)]
+
+    def hidden(dtype):
+        backbone = AutoModel.from_pretrained(directory, dtype=dtype).eval().requires_grad_(False)
+        encoder = HiddenStateEncoder(backbone, CPU, padding_id=1)
+        return torch.cat([batch.states for _, batch in encoder.run([texts], 256, lambda batch: batch)]).double()
+
+    exact = hidden(torch.float32)
+    ours, torchs = hidden(torch.bfloat16), torchs_own(lambda: hidden(torch.bfloat16))
+    assert not torch.equal(ours, torchs), "both ran on the same kernels"
+    assert (ours - exact).norm() < 1.1 * (torchs - exact).norm()
