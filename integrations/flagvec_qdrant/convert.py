@@ -28,6 +28,9 @@ _QDRANT_RRF_K = RRF_K + 1
 OVERSAMPLING = 3.0
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 _POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11").bytes
+# RFC 4122 has a digit for the version of a UUID, and half of one for its variant.
+_VERSION = "5"
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 # Keys that every version of Qdrant's JSON path takes without quotes.
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
@@ -77,11 +80,8 @@ def point_id(document_id: str) -> str:
 
     It is ``uuid.uuid5`` of the id, which takes three times as long by way of its objects.
     """
-    digest = bytearray(sha1(_POINT_IDS + document_id.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # version 5
-    digest[8] = digest[8] & 0x3F | 0x80  # the variant of RFC 4122
-    name = digest.hex()
-    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
+    name = sha1(_POINT_IDS + document_id.encode(), usedforsecurity=False).hexdigest()
+    return f"{name[:8]}-{name[8:12]}-{_VERSION}{name[13:16]}-{_VARIANTS[name[16]]}{name[17:20]}-{name[20:32]}"
 
 
 def to_payload(document: Document) -> dict[str, Any]:

@@ -15,6 +15,8 @@ MAX_ID_BYTES = 512
 # read it back: qdrant-edge 0.9 accepts 200 levels and never opens that store again.
 MAX_METADATA_DEPTH = 30
 
+_LEAST_INTEGER, _GREATEST_INTEGER = -(2**63), 2**63 - 1
+
 # Nearly all are dicts, which are told at once; an abstract class is asked in more time than the rest takes.
 _MAPPINGS = (dict, Mapping)
 
@@ -125,7 +127,9 @@ def _checked_document(document: Document) -> Document:
         raise TypeError(f"document {name!r}: text is {type(document.text).__name__}, not str")
     if not isinstance(document.metadata, _MAPPINGS):
         raise TypeError(f"document {name!r}: metadata is {type(document.metadata).__name__}, not a mapping")
-    return Document(name, valid_unicode(document.text), _plain_json(document.metadata, (name,)))
+    metadata = document.metadata
+    copied = dict(metadata) if _is_flat(metadata) else _plain_json(metadata, (name,))
+    return Document(name, valid_unicode(document.text), copied)
 
 
 def _checked_id(name: Any) -> str:
@@ -140,6 +144,25 @@ def _checked_id(name: Any) -> str:
     return name
 
 
+def _is_flat(metadata: Mapping[Any, Any]) -> bool:
+    """Return whether metadata is a dict of ASCII strings and plain numbers, as most is, with nothing to be changed."""
+    if type(metadata) is not dict:
+        return False
+    for key, value in metadata.items():
+        kind = type(value)
+        if kind is str:
+            is_plain = value.isascii()
+        elif kind is int:
+            is_plain = _LEAST_INTEGER <= value <= _GREATEST_INTEGER
+        elif kind is float:
+            is_plain = math.isfinite(value)
+        else:
+            is_plain = value is None or kind is bool
+        if not (is_plain and type(key) is str and key.isascii()):
+            return False
+    return True
+
+
 def _plain_json(value: Any, path: tuple[Any, ...]) -> Any:
     """Return a copy of `value` made of JSON's own types; `path` is the document's id and the keys that lead here."""
     if isinstance(value, str):
@@ -149,7 +172,7 @@ def _plain_json(value: Any, path: tuple[Any, ...]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
             raise ValueError(f"{_place(path)} is {value}, over 64 bits: store it as a str")
         return value
     if isinstance(value, float):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, starmap
+from struct import pack
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -180,19 +182,16 @@ def encode_texts(
 def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> list[TextVectors]:
     """Return the vectors of each text of a batch, checked as `encode_documents` says."""
     dense, sparse, colbert = output["dense_vecs"], output["lexical_weights"], output["colbert_vecs"]
+    absent = [None] * len(names)
     if dense is not None:
         dense = np.ascontiguousarray(dense, dtype=np.float32)
         _check_unit(dense, lambda position: f"the dense vector of {names[position]}")
     if sparse is not None:
         sparse = _checked_weights(sparse, names)
-    return [
-        TextVectors(
-            dense=None if dense is None else dense[position],
-            sparse=None if sparse is None else sparse[position],
-            colbert=None if colbert is None else _checked_rows(colbert[position], name, colbert_limit),
-        )
-        for position, name in enumerate(names)
-    ]
+    if colbert is not None:
+        colbert = [_checked_rows(rows, name, colbert_limit) for rows, name in zip(colbert, names, strict=True)]
+    parts = (absent if part is None else part for part in (dense, sparse, colbert))
+    return [*starmap(TextVectors, zip(*parts, strict=True))]
 
 
 def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
@@ -205,21 +204,30 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
         raise ValueError(f"the model gave another number of vectors than the {texts} texts that it was given")
 
 
-def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> list[Mapping[int, float]]:
+def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> Sequence[Mapping[int, float]]:
     # Of most batches nothing is to be changed or refused, which is known sooner of all weights at once.
-    tokens = list(chain.from_iterable(all_weights))
-    values = list(chain.from_iterable(weights.values() for weights in all_weights))
-    if not tokens or (
-        list(map(type, tokens)).count(int) == len(tokens)
-        and list(map(type, values)).count(float) == len(values)
-        and min(tokens) >= 0
-        and max(tokens) <= LARGEST_TOKEN_ID
-        # A NaN, which `min` may miss, or an infinity is a sum that is not below the bound.
-        and min(values) >= SMALLEST_WEIGHT
-        and sum(values) < _LARGEST_WEIGHT
-    ):
-        return list(all_weights)
+    tokens = [*chain.from_iterable(all_weights)]
+    values = [*chain.from_iterable(weights.values() for weights in all_weights)]
+    if _are_exact(tokens, int) and _are_exact(values, float) and _are_in_range(tokens, values):
+        return all_weights
     return [_mended_weights(weights, name) for weights, name in zip(all_weights, names, strict=True)]
+
+
+def _are_exact(numbers: list[Any], kind: type) -> bool:
+    return list(map(type, numbers)).count(kind) == len(numbers)
+
+
+def _are_in_range(tokens: list[int], values: list[float]) -> bool:
+    if not tokens:
+        return True
+    # Of C's numbers numpy finds the extremes at once; Python's become these sooner here than in numpy.
+    try:
+        ids = np.frombuffer(array("I", tokens), dtype=np.uintc)
+    except OverflowError:
+        return False
+    weights = np.frombuffer(pack(f"{len(values)}d", *values))
+    # A NaN among them is both extremes, and no comparison with it is true.
+    return bool(ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT)
 
 
 def _mended_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:

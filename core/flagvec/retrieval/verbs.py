@@ -289,7 +289,7 @@ class Verbs(OpenedDatabase):
                 self.schema.representations,
                 self._colbert_limit(),
             )
-        return [Record(document, found) for document, found in zip(documents, vectors, strict=True)]
+        return list(map(Record, documents, vectors))
 
     def _colbert_limit(self) -> ColbertLimit:
         if self.schema.colbert_dimension is None:

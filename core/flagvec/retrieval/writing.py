@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from threading import Event
 from typing import NamedTuple
 
@@ -95,15 +97,9 @@ def write_request(
         CancelledError: `stop` was set before the end.
     """
     request = _Request(records, write, classify, stop)
-    pauses = wait_exponential(backoff.first_pause, backoff.longest_pause) + wait_random(0, backoff.jitter)
-    retrying = Retrying(
-        retry=retry_if_result(bool),
-        stop=stop_after_attempt(backoff.attempts),
-        wait=lambda state: max(pauses(state), request.asked_pause),
-        sleep=sleep if stop is None else sleep_using_event(stop),
-        retry_error_callback=lambda state: False,
-    )
-    retrying(request.attempt)
+    # Nearly every request is taken at once, in less time than it takes to set up what would send it again.
+    if request.attempt():
+        _send_again(request, backoff, stop)
     if request.refusal is None:
         return Outcome(request.refused + request.postponed, hopeless=None)
     pending = request.pending
@@ -119,6 +115,21 @@ def write_request(
 def refused(document_id: str, refusal: Refusal) -> FailedWrite:
     """Return the failure of one document of a request that was refused as a whole."""
     return FailedWrite(document_id, without_secrets(refusal.reason), refusal.retryable)
+
+
+def _send_again(request: _Request, backoff: Backoff, stop: Event | None) -> None:
+    """Send a request, whose first attempt did not do, until there is nothing left that is worth sending again."""
+    # The first attempt is made and counts; the others, none of which gives None, follow without end.
+    attempts = chain([True], iter(request.attempt, None))
+    pauses = wait_exponential(backoff.first_pause, backoff.longest_pause) + wait_random(0, backoff.jitter)
+    retrying = Retrying(
+        retry=retry_if_result(bool),
+        stop=stop_after_attempt(backoff.attempts),
+        wait=lambda state: max(pauses(state), request.asked_pause),
+        sleep=sleep if stop is None else sleep_using_event(stop),
+        retry_error_callback=lambda state: False,
+    )
+    retrying(partial(next, attempts))
 
 
 class _Request:
@@ -153,5 +164,5 @@ class _Request:
         self.refused += [failure for failure in failures if not failure.retryable]
         self.postponed = [failure for failure in failures if failure.retryable]
         left = {failure.id for failure in self.postponed}
-        self.pending = [record for record in self.pending if record.document.id in left]
+        self.pending = [record for record in self.pending if record.document.id in left] if left else []
         return bool(self.pending)

@@ -95,6 +95,14 @@ def test_metadata_is_copied_whole_and_tuples_become_lists():
     assert document.metadata == {"tags": ["x"], "pair": [1, 2]}
 
 
+def test_flat_metadata_is_copied_too():
+    metadata = {"number": 1, "language": "en", "share": 0.5, "draft": True, "author": None}
+    (document,) = as_documents([Document("a", "text", metadata)])
+    kept = dict(metadata)
+    metadata["number"] = 2
+    assert document.metadata == kept
+
+
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [

@@ -90,7 +90,7 @@ def test_token_ids_that_went_through_json_become_numbers():
     assert vectors.sparse == {5: 0.5}
 
 
-@pytest.mark.parametrize("token", [-1, 2**32 - 2])
+@pytest.mark.parametrize("token", [-1, 2**32 - 2, 2**32, 2**64])
 def test_a_token_id_that_is_no_unsigned_32_bit_number_is_refused(token):
     with pytest.raises(ValueError, match="token id outside 0 to 4294967293"):
         validated(M3Output(lexical_weights=[{token: 1.0}]), ["first"])
@@ -130,6 +130,17 @@ def test_of_neighbours_that_cancel_out_pooling_keeps_the_first():
 def test_weights_are_plain_floats_whatever_the_models_are():
     (vectors,) = validated(M3Output(lexical_weights=[{5: np.float32(0.5), 6: np.float16(0.25)}]), ["first"])
     assert [type(weight) for weight in vectors.sparse.values()] == [float, float]
+
+
+def test_one_text_of_other_numbers_does_not_change_those_of_its_batch():
+    plain, whole, from_json = validated(M3Output(lexical_weights=[{5: 0.5}, {6: 1}, {"7": 0.25}]), ["a", "b", "c"])
+    assert [plain.sparse, whole.sparse, from_json.sparse] == [{5: 0.5}, {6: 1.0}, {7: 0.25}]
+    assert type(whole.sparse[6]) is float
+
+
+def test_every_text_of_a_batch_needs_a_name():
+    with pytest.raises(ValueError, match="zip"):
+        validated(M3Output(lexical_weights=[{5: 0.5}, {6: 0.5}]), ["a"])
 
 
 def test_empty_representations_are_not_present():
