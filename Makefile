@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+KERNELS := $(wildcard core/flagvec/engine/kernels/*.[ch])
 COMPAT := $(basename $(notdir $(wildcard tests/compat/*.txt)))
 compat_folders = $(shell sed -n 's|^-r \(.*\)/requirements.txt$$|tests/compat/\1|p' tests/compat/$(1).txt)
 
@@ -31,11 +32,13 @@ test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run
 check: $(READY)  ## Lint, format check and type check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/mypy
 
 format: $(READY)  ## Mend what lint and format find
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(KERNELS)
 
 bench: $(READY)  ## Measure encoding side by side with what people use today
 	$(BIN)/python benchmarks/encode.py --plot benchmarks
@@ -44,7 +47,7 @@ clean:  ## Delete the environment and everything built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard core/flagvec/engine/kernels/*.[ch])
+$(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

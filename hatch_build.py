@@ -42,6 +42,7 @@ def _compile(root: Path) -> Path:
         f"{'.'.join(KERNELS.parts)}.{MODULE}",
         sources=sorted(str(source.relative_to(root)) for source in (root / KERNELS).glob("*.c")),
         depends=[str(KERNELS / "kernels.h")],
+        libraries=["m"],
         extra_compile_args=["-O3", "-g0", "-std=gnu11"],
         py_limited_api=True,
         optional=True,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
-from flagvec.engine.post_norm_layer import plain_product, replace_layers
+from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
@@ -64,7 +64,8 @@ class HiddenStateEncoder:
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             self._first_position = first_position(backbone)
-            replace_layers(backbone, PrepackedLinear if self._is_prepacked else plain_product)
+            product = PrepackedLinear if self._is_prepacked else plain_product
+            self._has_own_layers = replace_layers(backbone, product)
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
@@ -127,9 +128,10 @@ class HiddenStateEncoder:
         tokens = len(batch.token_ids)
         if self._is_prepacked:
             batch = batch.filled_up(even_number(tokens), self._padding_id)
-        output = self._backbone(
-            input_ids=batch.token_ids[None], position_ids=batch.positions(self._first_position)[None], packed=batch
-        )
+        token_ids, positions = batch.token_ids[None], batch.positions(self._first_position)[None]
+        if self._has_own_layers:
+            return run_layers(self._backbone, token_ids, positions, batch)[0, :tokens]
+        output = self._backbone(input_ids=token_ids, position_ids=positions, packed=batch)
         return output.last_hidden_state[0, :tokens]  # type: ignore[no-any-return]  # transformers is not typed
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:

@@ -77,14 +77,30 @@ class PostNormLayer(nn.Module):
         return _normalised_sum(self._narrow(self._widen(states)), states, self._feed_forward_norm)
 
 
-def replace_layers(backbone: Any, product: Product) -> None:
-    """Put a `PostNormLayer` in the place of every layer of a backbone of the family; leave others as they are."""
+def replace_layers(backbone: Any, product: Product) -> bool:
+    """Put a `PostNormLayer` in the place of every layer of a backbone of the family; leave others as they are.
+
+    Returns:
+        Whether the backbone is of the family, so that `run_layers` runs it.
+    """
     config = backbone.config
     if config.model_type not in _FAMILY or config.hidden_act != "gelu":
-        return
+        return False
     layers = backbone.encoder.layer
     for position, layer in enumerate(layers):
         layers[position] = PostNormLayer(layer, config.num_attention_heads, product)
+    return True
+
+
+def run_layers(backbone: Any, token_ids: Tensor, positions: Tensor, packed: PackedBatch) -> Tensor:
+    """Return the last hidden states, (1, tokens, width), of a packed batch: `token_ids` and `positions`, (1, tokens).
+
+    The backbone's own forward pass gives the same and makes masks and records besides: a tenth of a short query's time.
+    """
+    states: Tensor = backbone.embeddings(input_ids=token_ids, position_ids=positions)
+    for layer in backbone.encoder.layer:
+        states = layer(states, packed=packed)
+    return states
 
 
 def plain_product(linear: nn.Linear, activation: Activation) -> nn.Module:

@@ -40,15 +40,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
     Returns:
         (tokens, heads, head width) bfloat16, zeros behind the last text.
     """
-    assert can_attend(query), "without Linux' leave, which that asks for, the process would end"
+    assert _has_amx(), "without Linux' leave, which that asks for, the process would end"
     rows, heads, width = query.shape
     attended = query.new_empty((rows, heads, width))
-    attended[starts[-1] :] = 0
     _compiled.attend(
         _strided(query),
         _strided(key),
         _strided(value),
         attended.data_ptr(),
+        rows,
         starts.data_ptr(),
         len(starts) - 1,
         heads,

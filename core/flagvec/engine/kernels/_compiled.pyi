@@ -8,6 +8,7 @@ def attend(
     key: _States,
     value: _States,
     attended: int,
+    rows: int,
     starts: int,
     texts: int,
     heads: int,

@@ -7,7 +7,8 @@
  *
  * The layouts that TDPBF16PS multiplies: A has rows of 32 numbers, B pairs of them, B[k / 2][n] = (b[k][n], b[k+1][n]),
  * and the product is 16 rows of 16 float32. Scores are query (A) by key (B, so keys are transposed), results are
- * weights (A) by value (B).
+ * weights (A) by value (B). Of the eight tiles 0 takes scores, 1 and 2 sums of values, 3 has weights, 4 and 5 queries
+ * (a head of 64 takes two), 6 and 7 keys or values.
  */
 #include "kernels.h"
 
@@ -15,15 +16,17 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
-    TILE = 16,                  /* rows of a tile, and float32 numbers in one of its rows */
-    PAIRS = 32,                 /* bfloat16 numbers in a row of a tile */
-    LONGEST_BLOCK = 512,        /* keys that are packed at a time, and queries of one piece of work */
+    TILE = 16, /* rows of a tile, and float32 numbers in one of its rows */
+    PAIRS = 32, /* bfloat16 numbers in a row of a tile */
+    ROW_BYTES = 64,
+    LONGEST_BLOCK = 512, /* keys that are packed at a time, and queries of one piece of work */
     TILES = LONGEST_BLOCK / TILE,
     WIDEST_HEAD = 64,
-    PIECES_PER_THREAD = 8,      /* at least, so that no thread waits long for another */
-    TILES_PER_THREAD = 64,      /* of scores; fewer are not worth another thread */
+    PIECES_PER_THREAD = 8, /* at least, so that no thread waits long for another */
+    TILES_PER_THREAD = 64, /* of scores; fewer are not worth another thread */
 };
 
 typedef struct {
@@ -51,7 +54,7 @@ typedef struct {
 /* One head of some queries of one text. */
 typedef struct {
     Py_ssize_t head, first, length; /* the text's first token, and its tokens */
-    Py_ssize_t query, queries;      /* the first of them in the text, and how many */
+    Py_ssize_t query, queries; /* the first of them in the text, and how many */
 } Piece;
 
 typedef struct {
@@ -102,8 +105,13 @@ AMX static void pack_keys(Scratch *scratch, const Batch *batch, Py_ssize_t head,
             for (int i = 0; i < TILE; i++)
                 rows[i] = row_or_zeros(&batch->key, from + tile * TILE + i, to, offset + part * PAIRS);
             transpose(rows, columns);
-            for (int i = 0; i < TILE; i++) _mm512_store_si512(scratch->keys[tile * (batch->width / PAIRS) + part] + i * PAIRS, columns[i]);
+            for (int i = 0; i < TILE; i++)
+                _mm512_store_si512(scratch->keys[tile * (batch->width / PAIRS) + part] + i * PAIRS, columns[i]);
         }
+}
+
+AMX static inline __m512i in_turns(__m256i even, __m256i odd) {
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
 /* Put values `from` to `to` into the order of B: two tokens' numbers in turns, zeros beyond the last. */
@@ -111,16 +119,13 @@ AMX static void pack_values(Scratch *scratch, const Batch *batch, Py_ssize_t hea
     const Py_ssize_t offset = head * batch->value.head_stride;
     for (Py_ssize_t pair = 0; pair < parts(to - from, PAIRS) * TILE; pair++)
         for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++) {
-            const Py_ssize_t token = from + 2 * pair;
-            __m512i even = row_or_zeros(&batch->value, token, to, offset + part * PAIRS);
-            __m512i odd = row_or_zeros(&batch->value, token + 1, to, offset + part * PAIRS);
-            for (int half = 0; half < 2; half++) {
-                __m512i low = _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(even, 1) : _mm512_castsi512_si256(even));
-                __m512i high = _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(odd, 1) : _mm512_castsi512_si256(odd));
-                _mm512_store_si512(
-                    scratch->values[pair / TILE * (batch->width / TILE) + 2 * part + half] + pair % TILE * PAIRS,
-                    _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-            }
+            const __m512i even = row_or_zeros(&batch->value, from + 2 * pair, to, offset + part * PAIRS);
+            const __m512i odd = row_or_zeros(&batch->value, from + 2 * pair + 1, to, offset + part * PAIRS);
+            bfloat16(*tiles)[TILE * PAIRS] = scratch->values + pair / TILE * (batch->width / TILE) + 2 * part;
+            const Py_ssize_t row = pair % TILE * PAIRS;
+            _mm512_store_si512(tiles[0] + row, in_turns(_mm512_castsi512_si256(even), _mm512_castsi512_si256(odd)));
+            _mm512_store_si512(
+                tiles[1] + row, in_turns(_mm512_extracti64x4_epi64(even, 1), _mm512_extracti64x4_epi64(odd, 1)));
         }
 }
 
@@ -133,7 +138,8 @@ AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *pi
     size_t stride = query->row_stride * sizeof(bfloat16);
     Py_ssize_t second = PAIRS;
     for (Py_ssize_t token = from; token < smaller(from + TILE, to); token++)
-        _mm_prefetch((const char *)(query->numbers + token * query->row_stride + (head + 1) * query->head_stride), _MM_HINT_T0);
+        _mm_prefetch(
+            (const char *)(query->numbers + token * query->row_stride + (head + 1) * query->head_stride), _MM_HINT_T0);
     if (to - from < TILE) {
         for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++)
             for (int i = 0; i < TILE; i++)
@@ -141,7 +147,7 @@ AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *pi
                     scratch->query[part] + i * PAIRS,
                     row_or_zeros(query, from + i, to, head * query->head_stride + part * PAIRS));
         numbers = scratch->query[0];
-        stride = PAIRS * sizeof(bfloat16);
+        stride = ROW_BYTES;
         second = TILE * PAIRS;
     }
     _tile_loadd(4, numbers, stride);
@@ -151,16 +157,15 @@ AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *pi
 /* Multiply a tile of queries with keys `from` to `to`, both in tiles. */
 AMX static void multiply_with_keys(
     const Scratch *scratch, float (*scores)[TILE][TILE], Py_ssize_t from, Py_ssize_t to, Py_ssize_t width) {
-    enum { ROW = PAIRS * sizeof(bfloat16) };
     for (Py_ssize_t tile = from; tile < to; tile++) {
         _tile_zero(0);
-        _tile_loadd(6, scratch->keys[tile * (width / PAIRS)], ROW);
+        _tile_loadd(6, scratch->keys[tile * (width / PAIRS)], ROW_BYTES);
         _tile_dpbf16ps(0, 4, 6);
         if (width > PAIRS) {
-            _tile_loadd(7, scratch->keys[tile * (width / PAIRS) + 1], ROW);
+            _tile_loadd(7, scratch->keys[tile * (width / PAIRS) + 1], ROW_BYTES);
             _tile_dpbf16ps(0, 5, 7);
         }
-        _tile_stored(0, scores[tile], TILE * sizeof(float));
+        _tile_stored(0, scores[tile], ROW_BYTES);
     }
 }
 
@@ -175,20 +180,22 @@ AMX static inline __m512 power_of_two(__m512 x) {
 }
 
 /* Reduce each of 16 rows to one number, in the order of the rows: two halves of two rows become one, four times. */
-#define ACROSS(REDUCE, rows, result)                                                                      \
-    do {                                                                                                  \
-        __m512 pairs[8], quads[4], halves[2];                                                             \
-        for (int i = 0; i < 8; i++)                                                                       \
-            pairs[i] = REDUCE(_mm512_unpacklo_ps((rows)[2 * i], (rows)[2 * i + 1]),                       \
-                              _mm512_unpackhi_ps((rows)[2 * i], (rows)[2 * i + 1]));                      \
-        for (int i = 0; i < 4; i++)                                                                       \
-            quads[i] = REDUCE(shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 0),                             \
-                              shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 1));                            \
-        for (int i = 0; i < 2; i++)                                                                       \
-            halves[i] = REDUCE(_mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0x88),                \
-                               _mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0xdd));               \
-        result = REDUCE(_mm512_shuffle_f32x4(halves[0], halves[1], 0x88),                                 \
-                        _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd));                                \
+#define ACROSS(REDUCE, rows, result)                                                                             \
+    do {                                                                                                         \
+        __m512 pairs[8], quads[4], halves[2];                                                                    \
+        for (int i = 0; i < 8; i++)                                                                              \
+            pairs[i] = REDUCE(                                                                                   \
+                _mm512_unpacklo_ps((rows)[2 * i], (rows)[2 * i + 1]),                                            \
+                _mm512_unpackhi_ps((rows)[2 * i], (rows)[2 * i + 1]));                                           \
+        for (int i = 0; i < 4; i++)                                                                              \
+            quads[i] = REDUCE(                                                                                   \
+                shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 0), shuffled_pd(pairs[2 * i], pairs[2 * i + 1], 1)); \
+        for (int i = 0; i < 2; i++)                                                                              \
+            halves[i] = REDUCE(                                                                                  \
+                _mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0x88),                                      \
+                _mm512_shuffle_f32x4(quads[2 * i], quads[2 * i + 1], 0xdd));                                     \
+        result = REDUCE(                                                                                         \
+            _mm512_shuffle_f32x4(halves[0], halves[1], 0x88), _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd)); \
     } while (0)
 
 AMX static inline __m512 shuffled_pd(__m512 left, __m512 right, int high) {
@@ -237,12 +244,15 @@ AMX static void shrink_sums(Scratch *scratch, Py_ssize_t query_tile, __m512 shru
         }
 }
 
-/* Make weights of a tile of queries' scores with a block of keys; what earlier blocks summed up is made to fit. The
- * scores of the next tile of queries, if there is one, are computed in between. */
+/* Make weights of a tile of queries' scores with a block of keys; what earlier blocks summed up is made to fit.
+ *
+ * The scores of the next tile of queries, if there is one, are computed in between: the tiles' unit works beside the
+ * vectors', and is not left to fall asleep, which it does after half a microsecond and needs a fifth of one to wake
+ * (measured on Emerald Rapids; it cost as much as the exponentials do). */
 AMX static void weigh(
     Scratch *scratch, const Batch *batch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, int has_next) {
-    const float(*scores)[TILE][TILE] = (const float(*)[TILE][TILE])scratch->scores[query_tile % 2];
-    float(*next_scores)[TILE][TILE] = scratch->scores[(query_tile + 1) % 2];
+    const float (*scores)[TILE][TILE] = (const float (*)[TILE][TILE])scratch->scores[query_tile % 2];
+    float (*next_scores)[TILE][TILE] = scratch->scores[(query_tile + 1) % 2];
     const Py_ssize_t tiles = parts(keys, TILE);
     const __mmask16 last = (__mmask16)(0xffff >> (tiles * TILE - keys));
     float *maxima = scratch->maxima + query_tile * TILE, *totals = scratch->totals + query_tile * TILE;
@@ -261,8 +271,7 @@ AMX static void weigh(
     for (int row = 0; row < TILE; row++) {
         rows[row] = weigh_row(scratch, scores, row, tiles, last, batch->scale, scaled_maxima[row]);
         if (has_next)
-            multiply_with_keys(
-                scratch, next_scores, row * tiles / TILE, (row + 1) * tiles / TILE, batch->width);
+            multiply_with_keys(scratch, next_scores, row * tiles / TILE, (row + 1) * tiles / TILE, batch->width);
     }
     ACROSS(_mm512_add_ps, rows, sums);
     if (!is_first) sums = _mm512_fmadd_ps(_mm512_load_ps(totals), shrunk, sums);
@@ -271,25 +280,24 @@ AMX static void weigh(
 
 AMX static void sum_weighted_values(
     Scratch *scratch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, Py_ssize_t width) {
-    enum { ROW = PAIRS * sizeof(bfloat16) };
     for (Py_ssize_t part = 0; part < width / TILE; part += 2) {
         float *sums = scratch->sums[query_tile][part][0], *more_sums = scratch->sums[query_tile][part + 1][0];
         if (is_first) {
             _tile_zero(1);
             _tile_zero(2);
         } else {
-            _tile_loadd(1, sums, ROW);
-            _tile_loadd(2, more_sums, ROW);
+            _tile_loadd(1, sums, ROW_BYTES);
+            _tile_loadd(2, more_sums, ROW_BYTES);
         }
         for (Py_ssize_t pair = 0; pair < parts(keys, PAIRS); pair++) {
-            _tile_loadd(3, scratch->weights[pair], ROW);
-            _tile_loadd(6, scratch->values[pair * (width / TILE) + part], ROW);
-            _tile_loadd(7, scratch->values[pair * (width / TILE) + part + 1], ROW);
+            _tile_loadd(3, scratch->weights[pair], ROW_BYTES);
+            _tile_loadd(6, scratch->values[pair * (width / TILE) + part], ROW_BYTES);
+            _tile_loadd(7, scratch->values[pair * (width / TILE) + part + 1], ROW_BYTES);
             _tile_dpbf16ps(1, 3, 6);
             _tile_dpbf16ps(2, 3, 7);
         }
-        _tile_stored(1, sums, ROW);
-        _tile_stored(2, more_sums, ROW);
+        _tile_stored(1, sums, ROW_BYTES);
+        _tile_stored(2, more_sums, ROW_BYTES);
     }
 }
 
@@ -302,8 +310,7 @@ AMX static void write_results(const Scratch *scratch, const Batch *batch, const 
             __m512 low = _mm512_load_ps(scratch->sums[query / TILE][part][query % TILE]);
             __m512 high = _mm512_load_ps(scratch->sums[query / TILE][part + 1][query % TILE]);
             _mm512_storeu_si512(
-                to + part * TILE,
-                (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, share), _mm512_mul_ps(low, share)));
+                to + part * TILE, (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, share), _mm512_mul_ps(low, share)));
         }
     }
 }
@@ -331,7 +338,7 @@ AMX static void attend_piece(Scratch *scratch, const Batch *batch, const Piece *
 AMX static void attend_pieces(Scratch *scratch, Batch *batch) {
     TileShapes shapes = {.palette = 1};
     for (int tile = 0; tile < 8; tile++) {
-        shapes.row_bytes[tile] = PAIRS * sizeof(bfloat16);
+        shapes.row_bytes[tile] = ROW_BYTES;
         shapes.rows[tile] = TILE;
     }
     _tile_loadconfig(&shapes);
@@ -375,8 +382,9 @@ static void work(void *batch) {
 }
 
 int attend(
-    const States *query, const States *key, const States *value, bfloat16 *attended, const int32_t *starts,
-    Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team, Py_ssize_t threads) {
+    const States *query, const States *key, const States *value, bfloat16 *attended, Py_ssize_t rows,
+    const int32_t *starts, Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team,
+    Py_ssize_t threads) {
     Batch batch = {
         .query = *query,
         .key = *key,
@@ -388,6 +396,7 @@ int attend(
         .width = width,
         .scale = scaling * (float)M_LOG2E,
     };
+    memset(attended + starts[texts] * heads * width, 0, (rows - starts[texts]) * heads * width * sizeof(bfloat16));
     Py_ssize_t blocks = 0, tiles = 0;
     for (Py_ssize_t text = 0; text < texts; text++) {
         const Py_ssize_t length = starts[text + 1] - starts[text];

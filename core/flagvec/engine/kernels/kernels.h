@@ -15,7 +15,8 @@ enum { WIDEST_ROW = 4096 };
 
 typedef uint16_t bfloat16;
 
-/* How an OpenMP library runs a function on its threads: that of libgomp, which others offer to code that gcc compiled. */
+/* How an OpenMP library runs a function on its threads: that of libgomp, which others offer to code that gcc compiled.
+ */
 typedef void (*Team)(void (*function)(void *), void *argument, unsigned threads, unsigned flags);
 
 static inline Py_ssize_t smaller(Py_ssize_t left, Py_ssize_t right) { return left < right ? left : right; }
@@ -38,11 +39,12 @@ typedef struct {
     Py_ssize_t row_stride, head_stride;
 } States;
 
-/* Attend within each text: text t has the rows from starts[t] to starts[t + 1]. `attended` is contiguous. Returns -1 if
- * memory does not suffice. */
+/* Attend within each text: text t has the rows from starts[t] to starts[t + 1]. `attended` is contiguous and gets zeros
+ * in the rows behind the last text. Returns -1 if memory does not suffice. */
 int attend(
-    const States *query, const States *key, const States *value, bfloat16 *attended, const int32_t *starts,
-    Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team, Py_ssize_t threads);
+    const States *query, const States *key, const States *value, bfloat16 *attended, Py_ssize_t rows,
+    const int32_t *starts, Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team,
+    Py_ssize_t threads);
 
 /* Put the layer norm of `fresh` + `states` into `fresh`; both are (rows, width), contiguous. */
 void normalise_sum(

@@ -10,19 +10,19 @@
 static PyObject *call_attend(PyObject *module, PyObject *arguments) {
     unsigned long long numbers[3], attended, starts, team;
     States states[3];
-    Py_ssize_t texts, heads, width, threads;
+    Py_ssize_t rows, texts, heads, width, threads;
     float scaling;
     int failed;
     if (!PyArg_ParseTuple(
-            arguments, "(Knn)(Knn)(Knn)KKnnnfKn:attend", &numbers[0], &states[0].row_stride, &states[0].head_stride,
+            arguments, "(Knn)(Knn)(Knn)KnKnnnfKn:attend", &numbers[0], &states[0].row_stride, &states[0].head_stride,
             &numbers[1], &states[1].row_stride, &states[1].head_stride, &numbers[2], &states[2].row_stride,
-            &states[2].head_stride, &attended, &starts, &texts, &heads, &width, &scaling, &team, &threads))
+            &states[2].head_stride, &attended, &rows, &starts, &texts, &heads, &width, &scaling, &team, &threads))
         return NULL;
     for (int i = 0; i < 3; i++) states[i].numbers = POINTER(const bfloat16 *, numbers[i]);
     Py_BEGIN_ALLOW_THREADS;
     failed = attend(
-        &states[0], &states[1], &states[2], POINTER(bfloat16 *, attended), POINTER(const int32_t *, starts), texts,
-        heads, width, scaling, POINTER(Team, team), threads);
+        &states[0], &states[1], &states[2], POINTER(bfloat16 *, attended), rows, POINTER(const int32_t *, starts),
+        texts, heads, width, scaling, POINTER(Team, team), threads);
     Py_END_ALLOW_THREADS;
     if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;

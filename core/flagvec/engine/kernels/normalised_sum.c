@@ -10,8 +10,8 @@
 
 enum {
     VECTOR = 16,
-    ROWS_TOGETHER = 32,            /* of one piece of work */
-    NUMBERS_PER_THREAD = 1 << 14,  /* fewer are not worth another thread */
+    ROWS_TOGETHER = 32, /* of one piece of work */
+    NUMBERS_PER_THREAD = 1 << 14, /* fewer are not worth another thread */
 };
 
 typedef struct {
