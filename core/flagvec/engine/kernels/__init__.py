@@ -98,7 +98,8 @@ def _is_bfloat16_on_cpu(states: Tensor) -> bool:
 
 
 def _strided(states: Tensor) -> tuple[int, int, int]:
-    row_stride, head_stride, _ = states.stride()
+    row_stride, head_stride, number_stride = states.stride()
+    assert number_stride == 1, "the numbers of a head lie side by side"
     return states.data_ptr(), row_stride, head_stride
 
 
