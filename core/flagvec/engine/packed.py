@@ -24,7 +24,7 @@ from transformers.masking_utils import sdpa_mask
 from flagvec.engine import kernels
 from flagvec.engine.reductions import text_of_row
 
-_HAS_KERNEL = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
+_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
 PACKED_ATTENTION = "flagvec_packed"
 
@@ -118,7 +118,7 @@ def attend_packed(
         (tokens, heads, head width).
     """
     if query.is_cuda:
-        return _attend_with_kernel(query, key, value, packed, scaling)
+        return _attend_with_varlen(query, key, value, packed, scaling)
     if kernels.can_attend(query):
         return kernels.attend(query, key, value, packed.starts, scaling)
     return _attend_by_length(query, key, value, packed, scaling)
@@ -127,11 +127,11 @@ def attend_packed(
 def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
     """Return whether attention can be packed: always on a CPU, and on CUDA where the kernel takes the heads."""
     if device.type == "cuda":
-        return _HAS_KERNEL and dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
+        return _HAS_VARLEN and dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
     return device.type == "cpu"
 
 
-def _attend_with_kernel(
+def _attend_with_varlen(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn

@@ -78,6 +78,7 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
 
     The sum and all that follows are computed in float32.
     """
+    assert fresh.is_contiguous(), "products are"
     width = fresh.shape[-1]
     _compiled.normalise_sum(
         fresh.data_ptr(),
