@@ -79,7 +79,7 @@ class _Checked(str):
         return iter(())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RowRecord(Record):
     """A record and the row that it becomes, made once however often it is sent.
 

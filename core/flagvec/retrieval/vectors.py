@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from struct import pack
@@ -26,6 +26,8 @@ SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 # Milvus takes no more, and the last one stands there for a text without weights.
 LARGEST_TOKEN_ID = 2**32 - 3
+# Raises for any mapping that is no dict.
+_DICT_VALUES: Callable[[Any], Iterable[Any]] = dict.values
 
 ColbertOverflow = Literal["error", "truncate", "pool"]
 
@@ -207,28 +209,28 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
 
 def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> Sequence[Mapping[int, float]]:
     # Of most batches nothing is to be changed or refused, which is known sooner of all weights at once.
-    tokens = [*chain.from_iterable(all_weights)]
-    values = [*chain.from_iterable(weights.values() for weights in all_weights)]
-    if _are_exact(tokens, int) and _are_exact(values, float) and _are_in_range(tokens, values):
+    if _are_plain_and_in_range(all_weights):
         return all_weights
     return [_mended_weights(weights, name) for weights, name in zip(all_weights, names, strict=True)]
 
 
-def _are_exact(numbers: list[Any], kind: type) -> bool:
-    return list(map(type, numbers)).count(kind) == len(numbers)
-
-
-def _are_in_range(tokens: list[int], values: list[float]) -> bool:
+def _are_plain_and_in_range(all_weights: Sequence[Mapping[Any, Any]]) -> bool:
+    try:
+        tokens = [*chain.from_iterable(all_weights)]
+        values: list[Any] = [*chain.from_iterable(map(_DICT_VALUES, all_weights))]
+        # One of numpy's numbers makes a sum numpy's: sums take a quarter of the time that the types of all take.
+        with np.errstate(over="ignore"):
+            kinds = type(sum(tokens)), type(sum(values))
+        # Of C's numbers numpy finds the extremes at once; Python's become these sooner here than in numpy.
+        ids = np.frombuffer(array("I", tokens), dtype=np.uintc)
+        weights = np.frombuffer(pack(f"{len(values)}d", *values))
+    except (TypeError, OverflowError):  # other mappings, texts, numbers that are no ids
+        return False
     if not tokens:
         return True
-    # Of C's numbers numpy finds the extremes at once; Python's become these sooner here than in numpy.
-    try:
-        ids = np.frombuffer(array("I", tokens), dtype=np.uintc)
-    except OverflowError:
-        return False
-    weights = np.frombuffer(pack(f"{len(values)}d", *values))
     # A NaN among them is both extremes, and no comparison with it is true.
-    return bool(ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT)
+    in_range = ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT
+    return kinds == (int, float) and bool(in_range)
 
 
 def _mended_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:

@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,24 @@ def test_one_text_of_other_numbers_does_not_change_those_of_its_batch():
     plain, whole, from_json = validated(M3Output(lexical_weights=[{5: 0.5}, {6: 1}, {"7": 0.25}]), ["a", "b", "c"])
     assert [plain.sparse, whole.sparse, from_json.sparse] == [{5: 0.5}, {6: 1.0}, {7: 0.25}]
     assert type(whole.sparse[6]) is float
+
+
+@pytest.mark.parametrize("odd", [np.float64(0.5), np.float16(60_000), np.float32(0.5)])
+def test_one_number_of_numpys_among_plain_ones_becomes_plain(odd):
+    (vectors,) = validated(M3Output(lexical_weights=[{1: 0.5, 2: odd, 3: odd, 4: 0.5}]), ["first"])
+    assert vectors.sparse == {1: 0.5, 2: float(odd), 3: float(odd), 4: 0.5}
+    assert {type(weight) for weight in vectors.sparse.values()} == {float}
+
+
+def test_token_ids_of_numpys_become_plain():
+    (vectors,) = validated(M3Output(lexical_weights=[{1: 0.5, np.int32(2**31 - 1): 0.5, np.int32(5): 0.5}]), ["first"])
+    assert vectors.sparse == {1: 0.5, 2**31 - 1: 0.5, 5: 0.5}
+    assert {type(token) for token in vectors.sparse} == {int}
+
+
+def test_weights_in_any_mapping_are_taken():
+    (vectors,) = validated(M3Output(lexical_weights=[MappingProxyType({5: 0.5})]), ["first"])
+    assert vectors.sparse == {5: 0.5}
 
 
 def test_every_text_of_a_batch_needs_a_name():
