@@ -19,6 +19,7 @@ from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signat
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy
+from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights, without_first_rows
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
@@ -364,7 +365,11 @@ class BGEM3FlagModel(AbsEmbedder):
 
     def _colbert_vectors(self, batch: HiddenBatch) -> Tensor:
         states = without_first_rows(batch.states, batch.lengths)
-        vectors: Tensor = self.model.colbert_linear(states)[:, : self.colbert_dimension].float()
+        rows = len(states)
+        if states.is_cpu:
+            # As many as the layers had: oneDNN keeps memory for each number of rows.
+            states = nn.functional.pad(states, (0, 0, 0, even_number(len(batch.states)) - rows))
+        vectors: Tensor = self.model.colbert_linear(states)[:rows, : self.colbert_dimension].float()
         return nn.functional.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors
 
     def _score_outputs(

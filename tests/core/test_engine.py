@@ -26,13 +26,28 @@ def test_batches_hold_each_text_once_within_their_bounds(lengths, batch_size, bu
         assert len(batch) == 1 or tokens <= budget
 
 
-@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000), padded=st.booleans())
-def test_batches_are_as_large_as_their_bounds_allow(lengths, batch_size, budget, padded):
-    batches = list(batches_by_length(lengths, batch_size, budget, padded))
+@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000))
+def test_padded_batches_are_as_large_as_their_bounds_allow(lengths, batch_size, budget):
+    batches = list(batches_by_length(lengths, batch_size, budget, padded=True))
     for batch, following in itertools.pairwise(batches):
         joined = [*batch, following[0]]
-        tokens = len(joined) * lengths[joined].max() if padded else lengths[joined].sum()
-        assert len(joined) > batch_size or tokens > budget
+        assert len(joined) > batch_size or len(joined) * lengths[joined].max() > budget
+
+
+@given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000))
+def test_no_two_packed_batches_would_make_one(lengths, batch_size, budget):
+    batches = list(batches_by_length(lengths, batch_size, budget, padded=False))
+    for batch, following in itertools.pairwise(batches):
+        joined = [*batch, *following]
+        assert len(joined) > batch_size or lengths[joined].sum() > budget
+
+
+def test_packed_batches_share_the_tokens_evenly():
+    lengths = np.random.default_rng(5).integers(20, 140, size=300)
+    batches = list(batches_by_length(lengths, 256, 4_096, padded=False))
+    tokens = [int(lengths[batch].sum()) for batch in batches]
+    assert len(tokens) == -(-lengths.sum() // 4_096)
+    assert max(tokens) - min(tokens) < 2 * 140
 
 
 @given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000), padded=st.booleans())

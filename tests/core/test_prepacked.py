@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from flagvec.engine.packed import even_number
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
 
 CPU = torch.device("cpu")
@@ -55,3 +56,19 @@ def test_every_linear_layer_is_replaced_however_deep_and_nothing_else():
 def test_only_cpus_and_the_formats_that_models_run_in_are_prepacked():
     assert not can_prepack(torch.device("cuda"), torch.float32)
     assert not can_prepack(CPU, torch.float16)
+
+
+@needs_onednn
+def test_no_product_of_a_model_has_another_number_of_rows_than_few_texts_give(tiny_m3):
+    rows = set()
+
+    def note(module, inputs):
+        rows.add(inputs[0].numel() // inputs[0].shape[-1])
+
+    products = [part for part in tiny_m3.model.modules() if isinstance(part, PrepackedLinear)]
+    hooks = [part.register_forward_pre_hook(note) for part in (*products, tiny_m3.model.colbert_linear)]
+    for words in range(1, 40):
+        tiny_m3.encode("word " * words)
+    for hook in hooks:
+        hook.remove()
+    assert rows == {even_number(count) for count in rows}

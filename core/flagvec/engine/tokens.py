@@ -59,18 +59,24 @@ def batches_by_length(
     """Yield the positions of texts of similar length, longest first, each text once.
 
     A batch has at most `batch_size` texts and at most `token_budget` tokens, counted as if each of its texts had the
-    length of its longest where `padded`; one text that is longer than the budget makes a batch of its own.
+    length of its longest where `padded`; one text that is longer than the budget makes a batch of its own. Without
+    padding, batches share the tokens evenly: no small one is left over, and few numbers of tokens come up.
     """
     order = np.argsort(-lengths, kind="stable")
     ends = np.cumsum(lengths[order])
     start = 0
     while start < len(order):
-        before = ends[start - 1] if start else 0
-        fitting = (
-            token_budget // max(lengths[order[start]], 1)
-            if padded
-            else ends.searchsorted(before + token_budget, "right") - start
-        )
-        size = min(batch_size, max(int(fitting), 1))
+        if padded:
+            fitting = token_budget // max(int(lengths[order[start]]), 1)
+        else:
+            fitting = _even_share(ends[start:] - (ends[start - 1] if start else 0), token_budget)
+        size = min(batch_size, max(fitting, 1))
         yield order[start : start + size]
         start += size
+
+
+def _even_share(ends: NDArray[np.int64], token_budget: int) -> int:
+    """Return how many of the texts that are left, which end at `ends`, make up one batch of as few as can be."""
+    tokens = int(ends[-1])
+    share = tokens / max(-(-tokens // token_budget), 1)
+    return int(min(ends.searchsorted(share) + 1, ends.searchsorted(token_budget, "right")))
