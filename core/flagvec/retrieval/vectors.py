@@ -221,16 +221,15 @@ def _are_plain_and_in_range(all_weights: Sequence[Mapping[Any, Any]]) -> bool:
         # One of numpy's numbers makes a sum numpy's: sums take a quarter of the time that the types of all take.
         with np.errstate(over="ignore"):
             kinds = type(sum(tokens)), type(sum(values))
+        if kinds != (int, float):
+            return not tokens
         # Of C's numbers numpy finds the extremes at once; Python's become these sooner here than in numpy.
         ids = np.frombuffer(array("I", tokens), dtype=np.uintc)
         weights = np.frombuffer(pack(f"{len(values)}d", *values))
     except (TypeError, OverflowError):  # other mappings, texts, numbers that are no ids
         return False
-    if not tokens:
-        return True
     # A NaN among them is both extremes, and no comparison with it is true.
-    in_range = ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT
-    return kinds == (int, float) and bool(in_range)
+    return bool(ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT)
 
 
 def _mended_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
