@@ -117,8 +117,8 @@ def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
     width, wide, dtype = config.hidden_size, config.intermediate_size, getattr(torch, precision)
     # Each layer has weights of its own, which for a short query take longer to read than to multiply with.
     shapes = ((3 * width, width), (width, width), (wide, width), (width, wide)) * config.num_hidden_layers
-    pack = PrepackedLinear if can_prepack(torch.device("cpu"), dtype) else nn.Identity
-    layers = [pack(nn.Linear(columns, rows, dtype=dtype).requires_grad_(False)) for rows, columns in shapes]
+    plain = (nn.Linear(columns, rows, dtype=dtype).requires_grad_(False) for rows, columns in shapes)
+    layers = [PrepackedLinear(layer) for layer in plain] if can_prepack(torch.device("cpu"), dtype) else list(plain)
     budget = 2_048
     inputs = {columns: torch.randn(budget, columns, dtype=dtype) for columns in (width, wide)}
     counted: dict[int, int] = {}

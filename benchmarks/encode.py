@@ -42,8 +42,7 @@ DEFAULT_BATCH = "FlagEmbedding, default batch"
 # From the batch that takes longest to the one that is best, here and where others measured it.
 FLAGEMBEDDING = (DEFAULT_BATCH, *(f"FlagEmbedding, batch {size}" for size in SWEPT_BATCH_SIZES))
 WARM_UP_TEXTS = 8
-# Seconds.
-TURN = 15.0
+TURN_SECONDS = 15.0
 PLOTTED = ("flagvec", FLAGEMBEDDING[-1], "sentence-transformers, dense only", "OpenVINO")
 PLOTTED_LENGTHS = (8, 16, 32, 64, 128, 256)
 PLOTTED_WORDS = 2_048
@@ -185,13 +184,15 @@ def measure_model(console: Console, name: str, checkpoint: Path, pooling: str, a
     longest = min(LONG_MIX_MAX_LENGTH, 512 if pooling == "mean" else 2_048)
     size = arguments.long_texts
     workloads = [
-        Workload(f"{arguments.texts} texts", bulk_texts(arguments.texts), 512, at_least=TURN, once=(DEFAULT_BATCH,)),
+        Workload(
+            f"{arguments.texts} texts", bulk_texts(arguments.texts), 512, at_least=TURN_SECONDS, once=(DEFAULT_BATCH,)
+        ),
         Workload("one short query", [SHORT_QUERY], 512, repeats=30),
         Workload(
             f"{size} texts up to {longest:,} tokens",
             long_mix(size),
             longest,
-            at_least=TURN,
+            at_least=TURN_SECONDS,
             leaves_out=FLAGEMBEDDING[:-1],
         ),
     ]

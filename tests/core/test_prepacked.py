@@ -59,7 +59,7 @@ def test_only_cpus_and_the_formats_that_models_run_in_are_prepacked():
 
 
 @needs_onednn
-def test_no_product_of_a_model_has_another_number_of_rows_than_few_texts_give(tiny_m3):
+def test_every_product_of_a_model_also_of_its_head_has_an_even_number_of_rows(tiny_m3):
     rows = set()
 
     def note(module, inputs):
