@@ -41,7 +41,7 @@ def _compile(root: Path) -> Path:
     kernels = Extension(
         f"{'.'.join(KERNELS.parts)}.{MODULE}",
         sources=sorted(str(source.relative_to(root)) for source in (root / KERNELS).glob("*.c")),
-        depends=[str(KERNELS / "kernels.h")],
+        depends=sorted(str(header.relative_to(root)) for header in (root / KERNELS).glob("*.h")),
         libraries=["m"],
         extra_compile_args=["-O3", "-g0", "-std=gnu11"],
         py_limited_api=True,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
+from flagvec.engine.few_rows import MOST_ROWS, FewRows, can_run_few_rows
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
 from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
@@ -66,6 +67,8 @@ class HiddenStateEncoder:
             self._first_position = first_position(backbone)
             product = PrepackedLinear if self._is_prepacked else plain_product
             self._has_own_layers = replace_layers(backbone, product)
+            can_run = self._has_own_layers and can_run_few_rows(backbone)
+            self._few_rows = FewRows(backbone) if can_run else None
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
@@ -126,6 +129,9 @@ class HiddenStateEncoder:
 
     def _packed_states(self, batch: PackedBatch) -> Tensor:
         tokens = len(batch.token_ids)
+        if self._few_rows is not None and tokens <= MOST_ROWS:
+            positions = batch.positions(self._first_position)
+            return self._few_rows.run(batch.token_ids[None], positions[None], batch)[0]
         if self._is_prepacked:
             batch = batch.filled_up(even_number(tokens), self._padding_id)
         token_ids, positions = batch.token_ids[None], batch.positions(self._first_position)[None]

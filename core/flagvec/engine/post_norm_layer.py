@@ -39,15 +39,15 @@ class PostNormLayer(nn.Module):
     def __init__(self, layer: Any, heads: int, product: Product) -> None:
         super().__init__()
         attention, feed_forward = layer.attention, layer.intermediate
-        self._heads = heads
-        self._query_key_value = product(
+        self.heads = heads
+        self.query_key_value = product(
             _side_by_side([attention.self.query, attention.self.key, attention.self.value]), "none"
         )
-        self._attention_out = product(attention.output.dense, "none")
-        self._attention_norm = attention.output.LayerNorm
-        self._widen = product(feed_forward.dense, "gelu")
-        self._narrow = product(layer.output.dense, "none")
-        self._feed_forward_norm = layer.output.LayerNorm
+        self.attention_out = product(attention.output.dense, "none")
+        self.attention_norm = attention.output.LayerNorm
+        self.widen = product(feed_forward.dense, "gelu")
+        self.narrow = product(layer.output.dense, "none")
+        self.feed_forward_norm = layer.output.LayerNorm
         self.eval()
 
     def forward(
@@ -67,14 +67,14 @@ class PostNormLayer(nn.Module):
             unused: What transformers hands to layers of decoders.
             options: What it hands down besides.
         """
-        query, key, value = self._query_key_value(states).unflatten(-1, (3, self._heads, -1)).unbind(-3)
+        query, key, value = self.query_key_value(states).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         if packed is None:
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
             attended, _ = sdpa_attention_forward(self, query, key, value, attention_mask)
         else:
             attended = attend_packed(query[0], key[0], value[0], packed)[None]
-        states = _normalised_sum(self._attention_out(attended.flatten(-2)), states, self._attention_norm)
-        return _normalised_sum(self._narrow(self._widen(states)), states, self._feed_forward_norm)
+        states = _normalised_sum(self.attention_out(attended.flatten(-2)), states, self.attention_norm)
+        return _normalised_sum(self.narrow(self.widen(states)), states, self.feed_forward_norm)
 
 
 def replace_layers(backbone: Any, product: Product) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from flagvec.engine.kernels import TILE_SIDE, in_tiles
 
 Activation = Literal["none", "gelu"]
 
@@ -26,6 +30,14 @@ class PrepackedLinear(nn.Module):
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self._bias = None if linear.bias is None else linear.bias.detach()
         self.eval()
+
+    def addresses_in_tiles(self) -> tuple[int, int]:
+        """Return where weights and bias lie, zeros unless both are bfloat16 and weights in the order of `in_tiles`."""
+        weight, bias = self._weight, self._bias
+        is_bfloat16 = bias is not None and weight.dtype is bias.dtype is torch.bfloat16
+        if not is_bfloat16 or not _keeps_in_tiles(*weight.shape):
+            return 0, 0
+        return torch.ops.mkldnn.data_ptr(weight), bias.data_ptr()
 
     def forward(self, states: Tensor) -> Tensor:
         """Return (..., outputs) of (..., inputs)."""
@@ -51,3 +63,16 @@ def prepack_linear_layers(model: nn.Module) -> None:
             setattr(model, name, PrepackedLinear(child))
         else:
             prepack_linear_layers(child)
+
+
+@cache
+def _keeps_in_tiles(outputs: int, inputs: int) -> bool:
+    """Return whether oneDNN, which has an order for each processor and shape, keeps such weights as `in_tiles` does."""
+    if outputs % TILE_SIDE or inputs % TILE_SIDE:
+        return False
+    # A prime number of values that bfloat16 tells apart: in any other order some of them would come elsewhere.
+    weights = (torch.arange(outputs * inputs) % 251).to(torch.bfloat16).view(outputs, inputs)
+    kept = torch.ops.mkldnn._reorder_linear_weight(weights, None)
+    size = torch.ops.mkldnn._nbytes(kept)
+    memory = (ctypes.c_char * size).from_address(torch.ops.mkldnn.data_ptr(kept))
+    return torch.equal(torch.frombuffer(memory, dtype=torch.bfloat16), in_tiles(weights).flatten())

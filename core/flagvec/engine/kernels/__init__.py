@@ -7,6 +7,7 @@ are missing, or the processor has not what they need, torch's kernels do the sam
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -16,6 +17,8 @@ try:
     from flagvec.engine.kernels import _compiled
 except ImportError:  # not built
     _compiled = None  # type: ignore[assignment]
+
+TILE_SIDE = 32  # inputs and outputs of weights that lie together
 
 _HEAD_WIDTHS = (32, 64)
 _VECTOR = 16
@@ -54,7 +57,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
         heads,
         width,
         width**-0.5 if scaling is None else scaling,
-        _openmp_team(),
+        _openmp("GOMP_parallel"),
         torch.get_num_threads(),
     )
     return attended
@@ -88,10 +91,75 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
         fresh.numel() // width,
         width,
         norm.eps,
-        _openmp_team(),
+        _openmp("GOMP_parallel"),
         torch.get_num_threads(),
     )
     return fresh
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """Where the weights of a model's layers lie, all of them bfloat16.
+
+    Args:
+        addresses: (layers, 12) int64, a weight and a bias each: of the linear layers that make query, key and value
+            side by side, that follow attention, that widen and that narrow, and of the norms behind the second and the
+            last. Weights of linear layers are in the order of `in_tiles`.
+        width: Of hidden states.
+        inner_width: Of what is widened.
+        heads: The number of attention heads.
+        epsilon: Of the norms.
+    """
+
+    addresses: Tensor
+    width: int
+    inner_width: int
+    heads: int
+    epsilon: float
+
+
+def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
+    """Return whether `run_layers` takes a model of these sizes: heads 32 or 64 wide, a CPU with AMX."""
+    return (
+        width // heads in _HEAD_WIDTHS
+        and inner_width % TILE_SIDE == 0
+        and width <= _WIDEST_ROW
+        and bool(_openmp("GOMP_barrier"))
+        and _has_amx()
+    )
+
+
+def in_tiles(weights: Tensor) -> Tensor:
+    """Return (outputs, inputs) in the order (outputs / 32, inputs / 32, 16, 32, 2): pairs of inputs for 32 outputs."""
+    outputs, inputs = weights.shape
+    blocks = weights.view(outputs // TILE_SIDE, TILE_SIDE, inputs // TILE_SIDE, TILE_SIDE // 2, 2)
+    return blocks.permute(0, 2, 3, 1, 4).contiguous()
+
+
+def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
+    """Put the last layer's states in the place of the first one's input, and return them.
+
+    Args:
+        table: The layers.
+        states: (1, tokens, width) bfloat16, contiguous.
+        starts: (texts + 1,) int32, where each text begins, and the end.
+    """
+    assert _is_bfloat16_on_cpu(states) and states.is_contiguous() and _has_amx()
+    _compiled.run_layers(
+        table.addresses.data_ptr(),
+        len(table.addresses),
+        table.width,
+        table.inner_width,
+        table.heads,
+        table.epsilon,
+        states.data_ptr(),
+        starts.data_ptr(),
+        len(starts) - 1,
+        _openmp("GOMP_parallel"),
+        _openmp("GOMP_barrier"),
+        torch.get_num_threads(),
+    )
+    return states
 
 
 def _is_bfloat16_on_cpu(states: Tensor) -> bool:
@@ -106,7 +174,7 @@ def _strided(states: Tensor) -> tuple[int, int, int]:
 
 @cache
 def _has_avx512() -> bool:
-    return _compiled is not None and bool(_openmp_team()) and _compiled.has_avx512()
+    return _compiled is not None and bool(_openmp("GOMP_parallel")) and _compiled.has_avx512()
 
 
 @cache
@@ -115,10 +183,10 @@ def _has_amx() -> bool:
 
 
 @cache
-def _openmp_team() -> int:
-    """Return the address of what runs a function on torch's own threads, 0 where torch's OpenMP has no such name.
+def _openmp(name: str) -> int:
+    """Return the address of a function of torch's own OpenMP library, 0 where that has no such name.
 
     A second OpenMP library would bring threads of its own, and each would wait for work in the other's way.
     """
-    team = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
-    return ctypes.cast(team, ctypes.c_void_p).value or 0 if team else 0
+    function = getattr(ctypes.CDLL(None), name, None)
+    return ctypes.cast(function, ctypes.c_void_p).value or 0 if function else 0

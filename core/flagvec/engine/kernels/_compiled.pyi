@@ -30,5 +30,20 @@ def normalise_sum(
     threads: int,
     /,
 ) -> None: ...
+def run_layers(
+    layers: int,
+    count: int,
+    width: int,
+    inner_width: int,
+    heads: int,
+    epsilon: float,
+    states: int,
+    starts: int,
+    texts: int,
+    team: int,
+    barrier: int,
+    threads: int,
+    /,
+) -> None: ...
 def has_avx512() -> bool: ...
 def has_amx() -> bool: ...

@@ -10,35 +10,23 @@
  * weights (A) by value (B). Of the eight tiles 0 takes scores, 1 and 2 sums of values, 3 has weights, 4 and 5 queries
  * (a head of 64 takes two), 6 and 7 keys or values.
  */
-#include "kernels.h"
+#include "attention.h"
+
+#include "tiles.h"
+#include "vectors.h"
 
 #include <immintrin.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    TILE = 16, /* rows of a tile, and float32 numbers in one of its rows */
-    PAIRS = 32, /* bfloat16 numbers in a row of a tile */
-    ROW_BYTES = 64,
     LONGEST_BLOCK = 512, /* keys that are packed at a time, and queries of one piece of work */
     TILES = LONGEST_BLOCK / TILE,
     WIDEST_HEAD = 64,
     PIECES_PER_THREAD = 8, /* at least, so that no thread waits long for another */
     TILES_PER_THREAD = 64, /* of scores; fewer are not worth another thread */
 };
-
-typedef struct {
-    States query, key, value;
-    bfloat16 *attended; /* (tokens, heads, head width), contiguous */
-    const int32_t *starts;
-    Py_ssize_t texts, heads, width;
-    Py_ssize_t heads_together; /* of one piece of work */
-    float scale; /* of the scores, to the base of 2 */
-    atomic_llong next_piece;
-    atomic_int out_of_memory;
-} Batch;
 
 /* What one thread works in. Tiles lie one behind the other. */
 typedef struct {
@@ -56,12 +44,6 @@ typedef struct {
     Py_ssize_t head, first, length; /* the text's first token, and its tokens */
     Py_ssize_t query, queries; /* the first of them in the text, and how many */
 } Piece;
-
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} TileShapes;
 
 /* A row of one head, or zeros beyond the last; the next head's row, which is far from any other, is called for. */
 AMX static inline __m512i row_or_zeros(const States *states, Py_ssize_t token, Py_ssize_t end, Py_ssize_t offset) {
@@ -97,16 +79,17 @@ AMX static inline void transpose(const __m512i from[TILE], __m512i to[TILE]) {
 }
 
 /* Put keys `from` to `to` into the order of B: transposed, zeros beyond the last. */
-AMX static void pack_keys(Scratch *scratch, const Batch *batch, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
-    const Py_ssize_t offset = head * batch->key.head_stride;
+AMX static void pack_keys(
+    Scratch *scratch, const Attention *attention, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
+    const Py_ssize_t offset = head * attention->key.head_stride;
     for (Py_ssize_t tile = 0; tile < parts(to - from, TILE); tile++)
-        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++) {
+        for (Py_ssize_t part = 0; part < attention->width / PAIRS; part++) {
             __m512i rows[TILE], columns[TILE];
             for (int i = 0; i < TILE; i++)
-                rows[i] = row_or_zeros(&batch->key, from + tile * TILE + i, to, offset + part * PAIRS);
+                rows[i] = row_or_zeros(&attention->key, from + tile * TILE + i, to, offset + part * PAIRS);
             transpose(rows, columns);
             for (int i = 0; i < TILE; i++)
-                _mm512_store_si512(scratch->keys[tile * (batch->width / PAIRS) + part] + i * PAIRS, columns[i]);
+                _mm512_store_si512(scratch->keys[tile * (attention->width / PAIRS) + part] + i * PAIRS, columns[i]);
         }
 }
 
@@ -115,13 +98,14 @@ AMX static inline __m512i in_turns(__m256i even, __m256i odd) {
 }
 
 /* Put values `from` to `to` into the order of B: two tokens' numbers in turns, zeros beyond the last. */
-AMX static void pack_values(Scratch *scratch, const Batch *batch, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
-    const Py_ssize_t offset = head * batch->value.head_stride;
+AMX static void pack_values(
+    Scratch *scratch, const Attention *attention, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
+    const Py_ssize_t offset = head * attention->value.head_stride;
     for (Py_ssize_t pair = 0; pair < parts(to - from, PAIRS) * TILE; pair++)
-        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++) {
-            const __m512i even = row_or_zeros(&batch->value, from + 2 * pair, to, offset + part * PAIRS);
-            const __m512i odd = row_or_zeros(&batch->value, from + 2 * pair + 1, to, offset + part * PAIRS);
-            bfloat16(*tiles)[TILE * PAIRS] = scratch->values + pair / TILE * (batch->width / TILE) + 2 * part;
+        for (Py_ssize_t part = 0; part < attention->width / PAIRS; part++) {
+            const __m512i even = row_or_zeros(&attention->value, from + 2 * pair, to, offset + part * PAIRS);
+            const __m512i odd = row_or_zeros(&attention->value, from + 2 * pair + 1, to, offset + part * PAIRS);
+            bfloat16(*tiles)[TILE * PAIRS] = scratch->values + pair / TILE * (attention->width / TILE) + 2 * part;
             const Py_ssize_t row = pair % TILE * PAIRS;
             _mm512_store_si512(tiles[0] + row, in_turns(_mm512_castsi512_si256(even), _mm512_castsi512_si256(odd)));
             _mm512_store_si512(
@@ -130,8 +114,8 @@ AMX static void pack_values(Scratch *scratch, const Batch *batch, Py_ssize_t hea
 }
 
 /* Load a tile of queries into registers 4 and 5, whose rows beyond the last are zeros. */
-AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *piece, Py_ssize_t tile) {
-    const States *query = &batch->query;
+AMX static void load_query(Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t tile) {
+    const States *query = &attention->query;
     const Py_ssize_t head = piece->head, from = piece->first + piece->query + tile * TILE;
     const Py_ssize_t to = piece->first + piece->query + piece->queries;
     const bfloat16 *numbers = query->numbers + from * query->row_stride + head * query->head_stride;
@@ -141,7 +125,7 @@ AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *pi
         _mm_prefetch(
             (const char *)(query->numbers + token * query->row_stride + (head + 1) * query->head_stride), _MM_HINT_T0);
     if (to - from < TILE) {
-        for (Py_ssize_t part = 0; part < batch->width / PAIRS; part++)
+        for (Py_ssize_t part = 0; part < attention->width / PAIRS; part++)
             for (int i = 0; i < TILE; i++)
                 _mm512_store_si512(
                     scratch->query[part] + i * PAIRS,
@@ -151,7 +135,7 @@ AMX static void load_query(Scratch *scratch, const Batch *batch, const Piece *pi
         second = TILE * PAIRS;
     }
     _tile_loadd(4, numbers, stride);
-    if (batch->width > PAIRS) _tile_loadd(5, numbers + second, stride);
+    if (attention->width > PAIRS) _tile_loadd(5, numbers + second, stride);
 }
 
 /* Multiply a tile of queries with keys `from` to `to`, both in tiles. */
@@ -167,16 +151,6 @@ AMX static void multiply_with_keys(
         }
         _tile_stored(0, scores[tile], ROW_BYTES);
     }
-}
-
-/* 2 to the power of x, within 7.5e-5 of it (Remez, degree 3), a fiftieth of what bfloat16 tells apart. */
-AMX static inline __m512 power_of_two(__m512 x) {
-    const __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
-    __m512 power = _mm512_set1_ps(7.802452e-2f);
-    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(2.2606716e-1f));
-    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(6.9583354e-1f));
-    power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(9.9992522e-1f));
-    return _mm512_scalef_ps(power, x); /* which takes the whole part of x by itself */
 }
 
 /* Reduce each of 16 rows to one number, in the order of the rows: two halves of two rows become one, four times. */
@@ -250,12 +224,13 @@ AMX static void shrink_sums(Scratch *scratch, Py_ssize_t query_tile, __m512 shru
  * vectors', and is not left to fall asleep, which it does after half a microsecond and needs a fifth of one to wake
  * (measured on Emerald Rapids; it cost as much as the exponentials do). */
 AMX static void weigh(
-    Scratch *scratch, const Batch *batch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, int has_next) {
+    Scratch *scratch, const Attention *attention, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, int has_next) {
     const float (*scores)[TILE][TILE] = (const float (*)[TILE][TILE])scratch->scores[query_tile % 2];
     float (*next_scores)[TILE][TILE] = scratch->scores[(query_tile + 1) % 2];
     const Py_ssize_t tiles = parts(keys, TILE);
     const __mmask16 last = (__mmask16)(0xffff >> (tiles * TILE - keys));
     float *maxima = scratch->maxima + query_tile * TILE, *totals = scratch->totals + query_tile * TILE;
+    const float scale = attention->scaling * (float)M_LOG2E; /* exponentials are taken to the base of 2 */
     float scaled_maxima[TILE] __attribute__((aligned(64)));
     __m512 rows[TILE], sums;
 
@@ -263,15 +238,15 @@ AMX static void weigh(
     if (!is_first) {
         const __m512 before = _mm512_load_ps(maxima);
         largest = _mm512_max_ps(largest, before);
-        shrunk = power_of_two(_mm512_mul_ps(_mm512_sub_ps(before, largest), _mm512_set1_ps(batch->scale)));
-        shrink_sums(scratch, query_tile, shrunk, batch->width);
+        shrunk = power_of_two(_mm512_mul_ps(_mm512_sub_ps(before, largest), _mm512_set1_ps(scale)));
+        shrink_sums(scratch, query_tile, shrunk, attention->width);
     }
     _mm512_store_ps(maxima, largest);
-    _mm512_store_ps(scaled_maxima, _mm512_mul_ps(largest, _mm512_set1_ps(batch->scale)));
+    _mm512_store_ps(scaled_maxima, _mm512_mul_ps(largest, _mm512_set1_ps(scale)));
     for (int row = 0; row < TILE; row++) {
-        rows[row] = weigh_row(scratch, scores, row, tiles, last, batch->scale, scaled_maxima[row]);
+        rows[row] = weigh_row(scratch, scores, row, tiles, last, scale, scaled_maxima[row]);
         if (has_next)
-            multiply_with_keys(scratch, next_scores, row * tiles / TILE, (row + 1) * tiles / TILE, batch->width);
+            multiply_with_keys(scratch, next_scores, row * tiles / TILE, (row + 1) * tiles / TILE, attention->width);
     }
     ACROSS(_mm512_add_ps, rows, sums);
     if (!is_first) sums = _mm512_fmadd_ps(_mm512_load_ps(totals), shrunk, sums);
@@ -301,12 +276,12 @@ AMX static void sum_weighted_values(
     }
 }
 
-AMX static void write_results(const Scratch *scratch, const Batch *batch, const Piece *piece) {
+AMX static void write_results(const Scratch *scratch, const Attention *attention, const Piece *piece) {
     const Py_ssize_t first = piece->first + piece->query;
     for (Py_ssize_t query = 0; query < piece->queries; query++) {
-        bfloat16 *to = batch->attended + ((first + query) * batch->heads + piece->head) * batch->width;
+        bfloat16 *to = attention->attended + ((first + query) * attention->heads + piece->head) * attention->width;
         const __m512 share = _mm512_set1_ps(1 / scratch->totals[query]);
-        for (Py_ssize_t part = 0; part < batch->width / TILE; part += 2) {
+        for (Py_ssize_t part = 0; part < attention->width / TILE; part += 2) {
             __m512 low = _mm512_load_ps(scratch->sums[query / TILE][part][query % TILE]);
             __m512 high = _mm512_load_ps(scratch->sums[query / TILE][part + 1][query % TILE]);
             _mm512_storeu_si512(
@@ -315,96 +290,83 @@ AMX static void write_results(const Scratch *scratch, const Batch *batch, const 
     }
 }
 
-AMX static void attend_piece(Scratch *scratch, const Batch *batch, const Piece *piece) {
+AMX static void attend_piece(Scratch *scratch, const Attention *attention, const Piece *piece) {
     const Py_ssize_t end = piece->first + piece->length;
     for (Py_ssize_t from = piece->first; from < end; from += LONGEST_BLOCK) {
         const Py_ssize_t to = smaller(from + LONGEST_BLOCK, end);
         const int is_first = from == piece->first;
-        pack_keys(scratch, batch, piece->head, from, to);
-        pack_values(scratch, batch, piece->head, from, to);
+        pack_keys(scratch, attention, piece->head, from, to);
+        pack_values(scratch, attention, piece->head, from, to);
         const Py_ssize_t tiles = parts(piece->queries, TILE);
-        load_query(scratch, batch, piece, 0);
-        multiply_with_keys(scratch, scratch->scores[0], 0, parts(to - from, TILE), batch->width);
+        load_query(scratch, attention, piece, 0);
+        multiply_with_keys(scratch, scratch->scores[0], 0, parts(to - from, TILE), attention->width);
         for (Py_ssize_t tile = 0; tile < tiles; tile++) {
             const int has_next = tile + 1 < tiles;
-            if (has_next) load_query(scratch, batch, piece, tile + 1);
-            weigh(scratch, batch, tile, to - from, is_first, has_next);
-            sum_weighted_values(scratch, tile, to - from, is_first, batch->width);
+            if (has_next) load_query(scratch, attention, piece, tile + 1);
+            weigh(scratch, attention, tile, to - from, is_first, has_next);
+            sum_weighted_values(scratch, tile, to - from, is_first, attention->width);
         }
     }
-    write_results(scratch, batch, piece);
+    write_results(scratch, attention, piece);
 }
 
-AMX static void attend_pieces(Scratch *scratch, Batch *batch) {
-    TileShapes shapes = {.palette = 1};
-    for (int tile = 0; tile < 8; tile++) {
-        shapes.row_bytes[tile] = ROW_BYTES;
-        shapes.rows[tile] = TILE;
-    }
-    _tile_loadconfig(&shapes);
-    const Py_ssize_t groups = parts(batch->heads, batch->heads_together);
+AMX static void attend_pieces(Scratch *scratch, Attention *attention) {
+    use_whole_tiles();
+    const Py_ssize_t groups = parts(attention->heads, attention->heads_together);
     Py_ssize_t text = 0, before = 0; /* pieces of the texts before */
     for (;;) {
-        const Py_ssize_t number = atomic_fetch_add(&batch->next_piece, 1);
+        const Py_ssize_t number = atomic_fetch_add(&attention->next_piece, 1);
         Py_ssize_t length, blocks;
         for (;; text++) {
-            if (text == batch->texts) {
+            if (text == attention->texts) {
                 _tile_release();
                 return;
             }
-            length = batch->starts[text + 1] - batch->starts[text];
+            length = attention->starts[text + 1] - attention->starts[text];
             blocks = parts(length, LONGEST_BLOCK);
             if (number < before + blocks * groups) break;
             before += blocks * groups;
         }
         const Py_ssize_t query = (number - before) % blocks * LONGEST_BLOCK;
-        const Py_ssize_t head = (number - before) / blocks * batch->heads_together;
+        const Py_ssize_t head = (number - before) / blocks * attention->heads_together;
         Piece piece = {
-            .first = batch->starts[text],
+            .first = attention->starts[text],
             .length = length,
             .query = query,
             .queries = smaller(LONGEST_BLOCK, length - query),
         };
-        for (piece.head = head; piece.head < smaller(head + batch->heads_together, batch->heads); piece.head++)
-            attend_piece(scratch, batch, &piece);
+        for (piece.head = head; piece.head < smaller(head + attention->heads_together, attention->heads); piece.head++)
+            attend_piece(scratch, attention, &piece);
     }
 }
 
-/* What each thread of the team does. */
-static void work(void *batch) {
+void attend_on_this_thread(void *shared) {
+    Attention *attention = shared;
     Scratch *scratch = aligned_alloc(64, sizeof(Scratch));
     if (scratch == NULL) {
-        atomic_store(&((Batch *)batch)->out_of_memory, 1);
+        atomic_store(&attention->out_of_memory, 1);
         return;
     }
-    attend_pieces(scratch, batch);
+    attend_pieces(scratch, attention);
     free(scratch);
 }
 
-int attend(
-    const States *query, const States *key, const States *value, bfloat16 *attended, Py_ssize_t rows,
-    const int32_t *starts, Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team,
-    Py_ssize_t threads) {
-    Batch batch = {
-        .query = *query,
-        .key = *key,
-        .value = *value,
-        .attended = attended,
-        .starts = starts,
-        .texts = texts,
-        .heads = heads,
-        .width = width,
-        .scale = scaling * (float)M_LOG2E,
-    };
-    memset(attended + starts[texts] * heads * width, 0, (rows - starts[texts]) * heads * width * sizeof(bfloat16));
+Py_ssize_t share_attention(Attention *attention, Py_ssize_t threads) {
     Py_ssize_t blocks = 0, tiles = 0;
-    for (Py_ssize_t text = 0; text < texts; text++) {
-        const Py_ssize_t length = starts[text + 1] - starts[text];
+    for (Py_ssize_t text = 0; text < attention->texts; text++) {
+        const Py_ssize_t length = attention->starts[text + 1] - attention->starts[text];
         blocks += parts(length, LONGEST_BLOCK);
-        tiles += parts(length, TILE) * parts(length, TILE) * heads;
+        tiles += parts(length, TILE) * parts(length, TILE) * attention->heads;
     }
     threads = smaller(threads, parts(tiles, TILES_PER_THREAD));
-    batch.heads_together = larger(1, smaller(heads, blocks * heads / (PIECES_PER_THREAD * threads)));
-    run_on(team, threads, work, &batch);
-    return batch.out_of_memory ? -1 : 0;
+    attention->heads_together =
+        larger(1, smaller(attention->heads, blocks * attention->heads / (PIECES_PER_THREAD * threads)));
+    return threads;
+}
+
+int attend(Attention *attention, Py_ssize_t rows, Team team, Py_ssize_t threads) {
+    const Py_ssize_t end = attention->starts[attention->texts], width = attention->heads * attention->width;
+    memset(attention->attended + end * width, 0, (rows - end) * width * sizeof(bfloat16));
+    run_on(team, share_attention(attention, threads), attend_on_this_thread, attention);
+    return attention->out_of_memory ? -1 : 0;
 }

@@ -10,9 +10,6 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define AMX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 
-/* Columns of the widest row that is normalised. */
-enum { WIDEST_ROW = 4096 };
-
 typedef uint16_t bfloat16;
 
 /* How an OpenMP library runs a function on its threads: that of libgomp, which others offer to code that gcc compiled.
@@ -32,21 +29,3 @@ static inline void run_on(Team team, Py_ssize_t threads, void (*function)(void *
     else
         function(argument);
 }
-
-/* (tokens, heads, head width), the numbers of a head side by side; strides in numbers. */
-typedef struct {
-    const bfloat16 *numbers;
-    Py_ssize_t row_stride, head_stride;
-} States;
-
-/* Attend within each text: text t has the rows from starts[t] to starts[t + 1]. `attended` is contiguous and gets zeros
- * in the rows behind the last text. Returns -1 if memory does not suffice. */
-int attend(
-    const States *query, const States *key, const States *value, bfloat16 *attended, Py_ssize_t rows,
-    const int32_t *starts, Py_ssize_t texts, Py_ssize_t heads, Py_ssize_t width, float scaling, Team team,
-    Py_ssize_t threads);
-
-/* Put the layer norm of `fresh` + `states` into `fresh`; both are (rows, width), contiguous. */
-void normalise_sum(
-    bfloat16 *fresh, const bfloat16 *states, const bfloat16 *weight, const bfloat16 *bias, Py_ssize_t rows,
-    Py_ssize_t width, float epsilon, Team team, Py_ssize_t threads);

@@ -1,5 +1,8 @@
 /* The kernels as a Python module: addresses and strides in, nothing checked, see __init__.py. */
+#include "attention.h"
 #include "kernels.h"
+#include "layers.h"
+#include "normalised_sum.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -9,20 +12,23 @@
 
 static PyObject *call_attend(PyObject *module, PyObject *arguments) {
     unsigned long long numbers[3], attended, starts, team;
-    States states[3];
-    Py_ssize_t rows, texts, heads, width, threads;
-    float scaling;
+    Attention attention = {0};
+    States *query = &attention.query, *key = &attention.key, *value = &attention.value;
+    Py_ssize_t rows, threads;
     int failed;
     if (!PyArg_ParseTuple(
-            arguments, "(Knn)(Knn)(Knn)KnKnnnfKn:attend", &numbers[0], &states[0].row_stride, &states[0].head_stride,
-            &numbers[1], &states[1].row_stride, &states[1].head_stride, &numbers[2], &states[2].row_stride,
-            &states[2].head_stride, &attended, &rows, &starts, &texts, &heads, &width, &scaling, &team, &threads))
+            arguments, "(Knn)(Knn)(Knn)KnKnnnfKn:attend", &numbers[0], &query->row_stride, &query->head_stride,
+            &numbers[1], &key->row_stride, &key->head_stride, &numbers[2], &value->row_stride, &value->head_stride,
+            &attended, &rows, &starts, &attention.texts, &attention.heads, &attention.width, &attention.scaling, &team,
+            &threads))
         return NULL;
-    for (int i = 0; i < 3; i++) states[i].numbers = POINTER(const bfloat16 *, numbers[i]);
+    query->numbers = POINTER(const bfloat16 *, numbers[0]);
+    key->numbers = POINTER(const bfloat16 *, numbers[1]);
+    value->numbers = POINTER(const bfloat16 *, numbers[2]);
+    attention.attended = POINTER(bfloat16 *, attended);
+    attention.starts = POINTER(const int32_t *, starts);
     Py_BEGIN_ALLOW_THREADS;
-    failed = attend(
-        &states[0], &states[1], &states[2], POINTER(bfloat16 *, attended), rows, POINTER(const int32_t *, starts),
-        texts, heads, width, scaling, POINTER(Team, team), threads);
+    failed = attend(&attention, rows, POINTER(Team, team), threads);
     Py_END_ALLOW_THREADS;
     if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;
@@ -30,17 +36,37 @@ static PyObject *call_attend(PyObject *module, PyObject *arguments) {
 
 static PyObject *call_normalise_sum(PyObject *module, PyObject *arguments) {
     unsigned long long fresh, states, weight, bias, team;
-    Py_ssize_t rows, width, threads;
-    float epsilon;
+    Norm norm;
+    Py_ssize_t rows, threads;
     if (!PyArg_ParseTuple(
-            arguments, "KKKKnnfKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &width, &epsilon, &team,
-            &threads))
+            arguments, "KKKKnnfKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &norm.width, &norm.epsilon,
+            &team, &threads))
         return NULL;
+    norm.weight = POINTER(const bfloat16 *, weight);
+    norm.bias = POINTER(const bfloat16 *, bias);
     Py_BEGIN_ALLOW_THREADS;
     normalise_sum(
-        POINTER(bfloat16 *, fresh), POINTER(const bfloat16 *, states), POINTER(const bfloat16 *, weight),
-        POINTER(const bfloat16 *, bias), rows, width, epsilon, POINTER(Team, team), threads);
+        &norm, POINTER(bfloat16 *, fresh), POINTER(const bfloat16 *, states), rows, POINTER(Team, team), threads);
     Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
+    unsigned long long layers, states, starts, team, barrier;
+    Model model;
+    Py_ssize_t texts, threads;
+    int failed;
+    if (!PyArg_ParseTuple(
+            arguments, "KnnnnfKKnKKn:run_layers", &layers, &model.count, &model.width, &model.inner_width, &model.heads,
+            &model.epsilon, &states, &starts, &texts, &team, &barrier, &threads))
+        return NULL;
+    model.layers = POINTER(const Layer *, layers);
+    Py_BEGIN_ALLOW_THREADS;
+    failed = run_layers(
+        &model, POINTER(bfloat16 *, states), POINTER(const int32_t *, starts), texts, POINTER(Team, team),
+        POINTER(Barrier, barrier), threads);
+    Py_END_ALLOW_THREADS;
+    if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
@@ -66,6 +92,7 @@ static PyObject *has_amx(PyObject *module, PyObject *nothing) { return PyBool_Fr
 static PyMethodDef methods[] = {
     {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
     {"normalise_sum", call_normalise_sum, METH_VARARGS, "Put the layer norm of a sum in the place of its first part."},
+    {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model over few rows."},
     {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512 with its part for bfloat16."},
     {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU and its system have AMX as well."},
     {NULL, NULL, 0, NULL},

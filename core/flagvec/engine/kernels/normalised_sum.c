@@ -2,33 +2,29 @@
  *
  * torch adds in one pass, rounds, and normalises in another.
  */
-#include "kernels.h"
+#include "normalised_sum.h"
+
+#include "vectors.h"
 
 #include <immintrin.h>
 #include <math.h>
 #include <stdatomic.h>
 
 enum {
-    VECTOR = 16,
     ROWS_TOGETHER = 32, /* of one piece of work */
     NUMBERS_PER_THREAD = 1 << 14, /* fewer are not worth another thread */
 };
 
 typedef struct {
+    const Norm *norm;
     bfloat16 *fresh;
-    const bfloat16 *states, *weight, *bias;
-    Py_ssize_t rows, width;
-    float epsilon;
+    const bfloat16 *states;
+    Py_ssize_t rows;
     atomic_llong next_row;
 } Sums;
 
-AVX512 static inline __m512 widened(const bfloat16 *numbers) {
-    const __m256i narrow = _mm256_loadu_si256((const __m256i *)numbers);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
-}
-
-AVX512 static void normalise_row(const Sums *sums, bfloat16 *fresh, const bfloat16 *states) {
-    const Py_ssize_t width = sums->width;
+AVX512 void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states) {
+    const Py_ssize_t width = norm->width;
     float row[WIDEST_ROW] __attribute__((aligned(64)));
     __m512 total = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
     for (Py_ssize_t i = 0; i < width; i += VECTOR) {
@@ -41,27 +37,27 @@ AVX512 static void normalise_row(const Sums *sums, bfloat16 *fresh, const bfloat
         const __m512 distance = _mm512_sub_ps(_mm512_load_ps(row + i), mean);
         squares = _mm512_fmadd_ps(distance, distance, squares);
     }
-    const __m512 scale = _mm512_set1_ps(1 / sqrtf(_mm512_reduce_add_ps(squares) / width + sums->epsilon));
+    const __m512 scale = _mm512_set1_ps(1 / sqrtf(_mm512_reduce_add_ps(squares) / width + norm->epsilon));
     for (Py_ssize_t i = 0; i < width; i += VECTOR) {
         const __m512 normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(row + i), mean), scale);
-        const __m512 result = _mm512_fmadd_ps(normal, widened(sums->weight + i), widened(sums->bias + i));
+        const __m512 result = _mm512_fmadd_ps(normal, widened(norm->weight + i), widened(norm->bias + i));
         _mm256_storeu_si256((__m256i *)(fresh + i), (__m256i)_mm512_cvtneps_pbh(result));
     }
 }
 
 static void work(void *argument) {
     Sums *sums = argument;
+    const Py_ssize_t width = sums->norm->width;
     for (;;) {
         const Py_ssize_t from = atomic_fetch_add(&sums->next_row, ROWS_TOGETHER);
         if (from >= sums->rows) return;
         for (Py_ssize_t row = from; row < smaller(from + ROWS_TOGETHER, sums->rows); row++)
-            normalise_row(sums, sums->fresh + row * sums->width, sums->states + row * sums->width);
+            normalise_row(sums->norm, sums->fresh + row * width, sums->states + row * width);
     }
 }
 
 void normalise_sum(
-    bfloat16 *fresh, const bfloat16 *states, const bfloat16 *weight, const bfloat16 *bias, Py_ssize_t rows,
-    Py_ssize_t width, float epsilon, Team team, Py_ssize_t threads) {
-    Sums sums = {fresh, states, weight, bias, rows, width, epsilon, 0};
-    run_on(team, smaller(threads, parts(rows * width, NUMBERS_PER_THREAD)), work, &sums);
+    const Norm *norm, bfloat16 *fresh, const bfloat16 *states, Py_ssize_t rows, Team team, Py_ssize_t threads) {
+    Sums sums = {norm, fresh, states, rows, 0};
+    run_on(team, smaller(threads, parts(rows * norm->width, NUMBERS_PER_THREAD)), work, &sums);
 }

@@ -1,0 +1,32 @@
+/* The tiles of AMX, as all kernels use them: sixteen rows of 64 bytes.
+ *
+ * The layouts that TDPBF16PS multiplies: A has rows of 32 numbers, B pairs of them, B[k / 2][n] = (b[k][n], b[k+1][n]),
+ * and the product is 16 rows of 16 float32.
+ */
+#pragma once
+
+#include "kernels.h"
+
+#include <immintrin.h>
+
+enum {
+    TILE = 16, /* rows of a tile, and float32 numbers in one of its rows */
+    PAIRS = 32, /* bfloat16 numbers in a row of a tile */
+    ROW_BYTES = 64,
+};
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} TileShapes;
+
+/* Get ready to use all eight tiles, until `_tile_release`. */
+AMX static inline void use_whole_tiles(void) {
+    TileShapes shapes = {.palette = 1};
+    for (int tile = 0; tile < 8; tile++) {
+        shapes.row_bytes[tile] = ROW_BYTES;
+        shapes.rows[tile] = TILE;
+    }
+    _tile_loadconfig(&shapes);
+}
