@@ -20,7 +20,7 @@ from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy
 from flagvec.engine.packed import even_number
-from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights, without_first_rows
+from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
 from flagvec.token_pooling import checked_pool_factor, pool_tokens
@@ -347,14 +347,15 @@ class BGEM3FlagModel(AbsEmbedder):
 
     def _reduced(self, batch: HiddenBatch, keys: Sequence[str], to_numpy: bool) -> HostCopy:
         """Return what is asked for of a batch, in tensors that are on their way to where they are wanted."""
-        found = {"lengths": batch.lengths}
+        packed = batch.packed
+        found = {"lengths": torch.tensor(packed.lengths)}
         if "dense_vecs" in keys:
             found["dense_vecs"] = dense_vectors(
                 batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings
             )
         if "lexical_weights" in keys:
             weights = self.model.sparse_linear(batch.states.float()).squeeze(-1)
-            entries = strongest_weights(weights, batch.token_ids, batch.lengths, self._ids_without_weight)
+            entries = strongest_weights(weights, packed.token_ids, packed.text_of_token, self._ids_without_weight)
             found |= {"token_keys": entries.keys, "token_weights": entries.weights}
         if "colbert_vecs" in keys:
             vectors = self._colbert_vectors(batch)
@@ -364,11 +365,12 @@ class BGEM3FlagModel(AbsEmbedder):
         return HostCopy(found, staying=() if to_numpy else ("dense_vecs", "colbert_vecs"))
 
     def _colbert_vectors(self, batch: HiddenBatch) -> Tensor:
-        states = without_first_rows(batch.states, batch.lengths)
+        """Return a vector a token, of which the first of each text is none of its ColBERT vectors."""
+        states = batch.states
         rows = len(states)
         if states.is_cpu:
             # As many as the layers had: oneDNN keeps memory for each number of rows.
-            states = nn.functional.pad(states, (0, 0, 0, even_number(len(batch.states)) - rows))
+            states = nn.functional.pad(states, (0, 0, 0, even_number(rows) - rows))
         vectors: Tensor = self.model.colbert_linear(states)[:rows, : self.colbert_dimension].float()
         return nn.functional.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors
 
@@ -434,21 +436,22 @@ def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3O
         entries = TokenWeights(found["token_keys"], found["token_weights"])
         per_text["lexical_weights"] = as_dicts(entries, len(positions))
     if "colbert_vecs" in output:
-        per_text["colbert_vecs"] = _of_each_text(found["colbert_vecs"], (found["lengths"] - 1).tolist())
+        per_text["colbert_vecs"] = _of_each_text(found["colbert_vecs"], found["lengths"].tolist())
     for key, values in per_text.items():
         for position, value in zip(positions, values, strict=True):
             output[key][position] = value
 
 
 def _of_each_text(vectors: Tensor, lengths: list[int]) -> Sequence[Tensor]:
-    """Return each text's rows, as float32 where they are on the host and in memory that is not needed again.
+    """Return each text's rows but its first; on the host as float32, in memory that is not needed again.
 
     Page-locked memory is scarce: its rows are copied all at once, by all cores. Rows of a forward pass on the host lie
     where the next one computes, so that each text's get memory of their own.
     """
     if vectors.is_pinned():
-        return torch.split(vectors.to(torch.float32, copy=True), lengths)
-    rows_of_texts = torch.split(vectors, lengths)
+        vectors = vectors.to(torch.float32, copy=True)
+        return [rows[1:] for rows in torch.split(vectors, lengths)]
+    rows_of_texts = [rows[1:] for rows in torch.split(vectors, lengths)]
     return rows_of_texts if vectors.is_cuda else [rows.to(torch.float32, copy=True) for rows in rows_of_texts]
 
 

@@ -357,6 +357,10 @@ def signature_of(model_class: type[AbsEmbedder]) -> list[str]:
 
 def dense_vectors(batch: HiddenBatch, pooling_method: str, truncate_dim: int | None, normalize: bool) -> Tensor:
     """Return (texts, dimension) float32: pooled, then cut to `truncate_dim`, then normalised, as upstream."""
-    pool = mean_rows if pooling_method == "mean" else first_rows
-    vectors = pool(batch.states, batch.lengths).float()[:, :truncate_dim]
+    packed = batch.packed
+    if pooling_method == "mean":
+        pooled = mean_rows(batch.states, packed.starts, packed.text_of_token)
+    else:
+        pooled = first_rows(batch.states, packed.starts)
+    vectors = pooled.float()[:, :truncate_dim]
     return torch.nn.functional.normalize(vectors, dim=-1) if normalize else vectors

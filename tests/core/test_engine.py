@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from flagvec.engine.reductions import as_dicts, first_rows, mean_rows, strongest_weights, without_first_rows
+from flagvec.engine.reductions import as_dicts, first_rows, mean_rows, strongest_weights
 from flagvec.engine.tokens import TextTokenizer, batches_by_length
 
 TEXT = "one two three four five six seven"
@@ -83,34 +83,32 @@ def test_no_texts_have_no_tokens(tiny_m3_directory):
 
 
 PACKED = torch.arange(12, dtype=torch.float32).reshape(6, 2)
-LENGTHS = torch.tensor([3, 1, 2])
+STARTS = torch.tensor([0, 3, 4, 6])
+TEXT_OF_ROW = torch.tensor([0, 0, 0, 1, 2, 2])
 
 
 def test_the_first_row_of_each_text():
-    assert first_rows(PACKED, LENGTHS).tolist() == [[0, 1], [6, 7], [8, 9]]
-
-
-def test_all_rows_but_the_first_of_each_text():
-    assert without_first_rows(PACKED, LENGTHS).tolist() == [[2, 3], [4, 5], [10, 11]]
+    assert first_rows(PACKED, STARTS).tolist() == [[0, 1], [6, 7], [8, 9]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_mean_row_of_each_text_is_float32(dtype):
-    means = mean_rows(PACKED.to(dtype), LENGTHS)
+    means = mean_rows(PACKED.to(dtype), STARTS, TEXT_OF_ROW)
     assert means.dtype == torch.float32
     assert means.tolist() == [[2, 3], [6, 7], [9, 10]]
 
 
 def test_many_half_precision_rows_are_added_in_float32():
     rows = torch.full((10_000, 1), 0.1, dtype=torch.bfloat16)
-    assert mean_rows(rows, torch.tensor([10_000])).item() == pytest.approx(float(rows[0]), rel=1e-4)
+    means = mean_rows(rows, torch.tensor([0, 10_000]), torch.zeros(10_000, dtype=torch.int64))
+    assert means.item() == pytest.approx(float(rows[0]), rel=1e-4)
 
 
 def test_the_strongest_weight_of_each_token_is_kept_within_its_text():
     found = strongest_weights(
         weights=torch.tensor([0.1, 0.5, 0.3, 0.2, 0.0, -1.0, 0.4]),
         token_ids=torch.tensor([7, 7, 9, 7, 8, 8, 2]),
-        lengths=torch.tensor([3, 4]),
+        text_of_token=torch.tensor([0, 0, 0, 1, 1, 1, 1]),
         excluded_ids=torch.tensor([2]),
     )
     assert as_dicts(found, 2) == [{7: 0.5, 9: pytest.approx(0.3)}, {7: pytest.approx(0.2)}]
@@ -128,7 +126,7 @@ def test_the_strongest_weights_are_those_of_a_plain_loop(texts):
     found = strongest_weights(
         torch.tensor(weights, dtype=torch.float32),
         torch.tensor(tokens, dtype=torch.int64),
-        torch.tensor([len(text) for text in texts], dtype=torch.int64),
+        torch.tensor([number for number, text in enumerate(texts) for _ in text]),
         torch.tensor([0, 3]),
     )
     expected = [{} for _ in texts]

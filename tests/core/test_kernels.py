@@ -37,6 +37,7 @@ def torchs_own(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(kernels, "can_attend", lambda *_: False)
             patch.setattr(kernels, "can_normalise_sum", lambda *_: False)
+            patch.setattr(kernels, "can_run_layers", lambda *_: False)
             return call()
 
     return without
@@ -47,6 +48,7 @@ def test_where_there_is_a_compiler_and_amx_the_kernels_are_used():
     assert sys.platform == "linux"
     assert kernels.can_attend(states_of(4, heads=2, width=32)[0])
     assert kernels.can_normalise_sum(torch.zeros(1, 4, 32, dtype=torch.bfloat16), norm_of(32))
+    assert kernels.can_run_layers(width=384, inner_width=1536, heads=12)
 
 
 def states_of(tokens, heads, width, heads_first=False, size=1.0):
@@ -177,13 +179,14 @@ def test_sums_of_other_widths_and_formats_are_left_to_torch():
 
 
 @needs_amx
+@pytest.mark.parametrize("lengths", [(60, 31, 17, 3), (150, 60, 31, 17, 3)], ids=["few rows", "more rows"])
 @pytest.mark.parametrize("architecture", ["bert", "xlm-roberta", "gte"])
 def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
-    architecture, tmp_path, build_checkpoint, torchs_own
+    architecture, lengths, tmp_path, build_checkpoint, torchs_own
 ):
     directory = build_checkpoint(tmp_path / architecture, architecture, seed=3, width=128)
     random = np.random.default_rng(0)
-    texts = [random.integers(5, 1000, length) for length in (60, 31, 17, 3)]
+    texts = [random.integers(5, 1000, length) for length in lengths]
 
     def hidden(dtype):
         backbone = AutoModel.from_pretrained(directory, dtype=dtype).eval().requires_grad_(False)

@@ -1,5 +1,6 @@
 """Our layers give what transformers' own do, packed and padded."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
@@ -39,7 +40,7 @@ def test_a_padded_batch_gives_what_the_layer_gives(backbone, product):
 def test_a_packed_text_gives_what_it_gives_alone(backbone, product):
     layer, ours = layer_and_ours(backbone, product)
     first, second = (torch.randn(1, tokens, backbone.config.hidden_size) for tokens in (5, 8))
-    batch = PackedBatch(torch.zeros(13, dtype=torch.int64), [5, 8], torch.tensor([0, 5, 13], dtype=torch.int32))
+    batch = PackedBatch.of([np.zeros(5, dtype=np.int64), np.zeros(8, dtype=np.int64)], torch.device("cpu"))
     packed = ours(torch.cat([first, second], dim=1), packed=batch)
     torch.testing.assert_close(packed, torch.cat([layer(first), layer(second)], dim=1), atol=1e-5, rtol=0)
 

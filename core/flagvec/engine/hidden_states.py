@@ -37,13 +37,11 @@ class HiddenBatch:
 
     Args:
         states: (tokens, width), the texts' tokens end to end.
-        token_ids: (tokens,) int64, on the same device.
-        lengths: (texts,) int64, tokens of each text, on the same device.
+        packed: The texts, on the same device.
     """
 
     states: Tensor
-    token_ids: Tensor
-    lengths: Tensor
+    packed: PackedBatch
 
 
 class HiddenStateEncoder:
@@ -125,7 +123,7 @@ class HiddenStateEncoder:
     def _forward(self, texts: Sequence[TokenIds]) -> HiddenBatch:
         batch = PackedBatch.of(texts, self._device)
         states = self._packed_states(batch) if self._is_packed else self._padded_states(batch)
-        return HiddenBatch(states, batch.token_ids, batch.starts.diff().long())
+        return HiddenBatch(states, batch)
 
     def _packed_states(self, batch: PackedBatch) -> Tensor:
         tokens = len(batch.token_ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,7 +22,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from flagvec.engine import kernels
-from flagvec.engine.reductions import text_of_row
 
 _HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
@@ -42,32 +41,38 @@ class PackedBatch:
 
     Args:
         token_ids: (tokens,) int64.
+        text_of_token: (tokens,) int64, which text each token is of, without what fills up the batch.
+        starts: (texts + 1,) int32, where each text begins, and the end; these three on one device.
         lengths: Tokens of each text.
-        starts: (texts + 1,) int32, where each text begins, and the end, on the device of `token_ids`.
     """
 
     token_ids: Tensor
-    lengths: list[int]
+    text_of_token: Tensor
     starts: Tensor
+    lengths: list[int]
 
     @classmethod
     def of(cls, texts: Sequence[NDArray[np.int64]], device: torch.device) -> PackedBatch:
         """Pack token ids of texts, each (tokens,)."""
         lengths = [len(ids) for ids in texts]
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        return cls(_to_device(np.concatenate(texts), device), lengths, _to_device(starts, device))
+        starts = np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
+        return cls(
+            token_ids=_to_device(np.concatenate(texts), device),
+            text_of_token=_to_device(np.repeat(np.arange(len(texts)), lengths), device),
+            starts=_to_device(starts, device),
+            lengths=lengths,
+        )
 
     def filled_up(self, tokens: int, padding_id: int) -> PackedBatch:
         """Return the batch with `padding_id` behind its texts, to make it so many tokens long; no text has these."""
         padded = pad(self.token_ids, (0, tokens - len(self.token_ids)), value=padding_id)
-        return PackedBatch(padded, self.lengths, self.starts)
+        return replace(self, token_ids=padded)
 
     def positions(self, first: int) -> Tensor:
         """Return each token's position in its own text, (tokens,) int64, from `first`, which filling has too."""
-        tokens = sum(self.lengths)
-        before = self.starts[:-1][text_of_row(self.starts.diff(), tokens)]
-        positions = torch.arange(first, first + tokens, device=before.device) - before
-        return pad(positions, (0, len(self.token_ids) - tokens), value=first)
+        filling = len(self.token_ids) - sum(self.lengths)
+        of_texts = (np.arange(first, first + length) for length in self.lengths)
+        return _to_device(np.concatenate([*of_texts, np.full(filling, first)]), self.token_ids.device)
 
 
 def attend(

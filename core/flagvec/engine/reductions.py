@@ -37,46 +37,32 @@ def as_dicts(entries: TokenWeights, texts: int) -> list[dict[int, float]]:
     ]
 
 
-def first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
-    """Return each text's first row: (tokens, width) and (texts,) to (texts, width)."""
-    return packed[lengths.cumsum(0) - lengths]
+def first_rows(packed: Tensor, starts: Tensor) -> Tensor:
+    """Return each text's first row: of (tokens, width), whose texts begin at `starts` (texts + 1,), (texts, width)."""
+    return packed[starts[:-1]]
 
 
-def mean_rows(packed: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mean of each text's rows in float32: (tokens, width) and (texts,) to (texts, width)."""
-    sums = packed.new_zeros((len(lengths), packed.shape[1]), dtype=torch.float32)
-    sums.index_add_(0, text_of_row(lengths, len(packed)), packed.float())
-    return sums / lengths[:, None]
+def mean_rows(packed: Tensor, starts: Tensor, text_of_row: Tensor) -> Tensor:
+    """Return the mean of each text's rows in float32: as `first_rows`, with the text of each row, (tokens,) int64."""
+    sums = packed.new_zeros((len(starts) - 1, packed.shape[1]), dtype=torch.float32)
+    sums.index_add_(0, text_of_row, packed.float())
+    return sums / starts.diff()[:, None]
 
 
-def without_first_rows(packed: Tensor, lengths: Tensor) -> Tensor:
-    """Return `packed` (tokens, width) without each text's first row."""
-    rows = len(packed) - len(lengths)
-    skipped = text_of_row(lengths - 1, rows) + 1
-    return packed[torch.arange(rows, device=packed.device) + skipped]
-
-
-def strongest_weights(weights: Tensor, token_ids: Tensor, lengths: Tensor, excluded_ids: Tensor) -> TokenWeights:
+def strongest_weights(weights: Tensor, token_ids: Tensor, text_of_token: Tensor, excluded_ids: Tensor) -> TokenWeights:
     """Return each text's distinct tokens with the highest weight that any of their positions has.
 
     Args:
         weights: (tokens,) one weight a position; those of zero or less are left out.
         token_ids: (tokens,) int64.
-        lengths: (texts,) int64.
+        text_of_token: (tokens,) int64, in ascending order.
         excluded_ids: Ids to leave out.
     """
     counted = torch.where((weights > 0) & ~torch.isin(token_ids, excluded_ids), weights.float(), 0.0)
     # One integer a (text, token): a token id fits in 32 bits.
-    keys, order = ((text_of_row(lengths, len(token_ids)) << 32) | token_ids).sort()
+    keys, order = ((text_of_token << 32) | token_ids).sort()
     entry = (keys.diff(prepend=keys[:1] - 1) > 0).cumsum(0) - 1
     return TokenWeights(
         keys=torch.zeros_like(keys).scatter_(0, entry, keys),
         weights=torch.zeros_like(counted).scatter_reduce_(0, entry, counted[order], reduce="amax"),
     )
-
-
-def text_of_row(lengths: Tensor, rows: int) -> Tensor:
-    """Return which text each of `rows` rows belongs to, (rows,) int64, for texts of `lengths` rows."""
-    texts = torch.arange(len(lengths), device=lengths.device)
-    # Told how many there are, a device need not be asked.
-    return texts.repeat_interleave(lengths, output_size=rows)
