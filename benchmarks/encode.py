@@ -47,6 +47,7 @@ PLOTTED = ("flagvec", FLAGEMBEDDING[-1], "sentence-transformers, dense only", "O
 PLOTTED_LENGTHS = (8, 16, 32, 64, 128, 256)
 PLOTTED_WORDS = 2_048
 PLOTTED_MAX_LENGTH = 512
+PLOTTED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -274,21 +275,15 @@ def as_table(title: str, entries: Sequence[Entry], answers: Sequence[dict[str, f
 
 
 def plot_lengths(path: Path, title: str, entries: Sequence[Entry], processes: dict[tuple[str, str], Process]) -> None:
-    """Draw words a second against the length of texts; of two turns the better one counts."""
+    """Draw words a second against the length of texts."""
     import matplotlib.pyplot as plt
 
     best: dict[str, list[float]] = {entry.label: [] for entry in entries}
     for words in PLOTTED_LENGTHS:
-        size = max(PLOTTED_WORDS // words, 4)
-        texts = write_texts(texts_of_length(words, size), "texts")
-        turns: list[dict[str, float]] = []
-        for _ in range(2):
-            turns.append({})
-            for entry in entries:
-                answer = processes[entry.contender, entry.precision].encode(texts, PLOTTED_MAX_LENGTH, entry.batch_size)
-                turns[-1][entry.label] = answer["seconds"]
-        for label, rates in best.items():
-            rates.append(words * size / min(turn[label] for turn in turns))
+        texts = texts_of_length(words, max(PLOTTED_WORDS // words, 4))
+        workload = Workload(f"{words} words", texts, PLOTTED_MAX_LENGTH, at_least=PLOTTED_SECONDS)
+        for entry, answer in zip(entries, take_turns(entries, processes, workload, turns=2), strict=True):
+            best[entry.label].append(words * len(texts) / answer["seconds"])
     figure, axes = plt.subplots(figsize=(7, 4))
     for label, rates in best.items():
         axes.plot(PLOTTED_LENGTHS, rates, marker="o", label=label)

@@ -19,7 +19,7 @@ class HostCopy:
     CUDA copies them into page-locked memory while it computes what comes next; elsewhere they are there at once.
 
     Args:
-        tensors: By name, all of one device.
+        tensors: By name, of one device or on the host already.
         staying: The names of those that stay on the device.
     """
 

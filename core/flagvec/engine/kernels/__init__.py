@@ -22,7 +22,7 @@ TILE_SIDE = 32  # inputs and outputs of weights that lie together
 
 _HEAD_WIDTHS = (32, 64)
 _VECTOR = 16
-_WIDEST_ROW = 4_096  # as in kernels.h
+_WIDEST_ROW = 4_096  # as in normalised_sum.h
 
 
 def can_attend(states: Tensor) -> bool:
