@@ -70,9 +70,10 @@ class PackedBatch:
 
     def positions(self, first: int) -> Tensor:
         """Return each token's position in its own text, (tokens,) int64, from `first`, which filling has too."""
-        filling = len(self.token_ids) - sum(self.lengths)
-        of_texts = (np.arange(first, first + length) for length in self.lengths)
-        return _to_device(np.concatenate([*of_texts, np.full(filling, first)]), self.token_ids.device)
+        starts = np.array([0, *itertools.accumulate(self.lengths)])
+        positions = np.full(len(self.token_ids), first)
+        positions[: starts[-1]] += np.arange(starts[-1]) - np.repeat(starts[:-1], self.lengths)
+        return _to_device(positions, self.token_ids.device)
 
 
 def attend(
