@@ -369,7 +369,7 @@ class BGEM3FlagModel(AbsEmbedder):
         states = batch.states
         rows = len(states)
         if states.is_cpu:
-            # As many as the layers had: oneDNN keeps memory for each number of rows.
+            # oneDNN keeps memory for each number of rows.
             states = nn.functional.pad(states, (0, 0, 0, even_number(rows) - rows))
         vectors: Tensor = self.model.colbert_linear(states)[:rows, : self.colbert_dimension].float()
         return nn.functional.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors

@@ -24,6 +24,7 @@ class FewRows:
     """
 
     def __init__(self, backbone: Any) -> None:
+        assert can_run_few_rows(backbone), "addresses would be read that hold something else"
         config, layers = backbone.config, list(backbone.encoder.layer)
         norms = [_norm_weights(layer) for layer in layers]
         addresses = [
@@ -50,7 +51,11 @@ def can_run_few_rows(backbone: Any) -> bool:
     """Return whether the kernel for it is here and reads the order in which the backbone's weights are."""
     config = backbone.config
     return kernels.can_run_layers(config.hidden_size, config.intermediate_size, config.num_attention_heads) and all(
-        isinstance(layer, PostNormLayer) and all(_linear_addresses(layer)) for layer in backbone.encoder.layer
+        isinstance(layer, PostNormLayer)
+        and all(_linear_addresses(layer))
+        and all(weights.dtype is torch.bfloat16 for weights in _norm_weights(layer))
+        and layer.attention_norm.eps == layer.feed_forward_norm.eps == config.layer_norm_eps
+        for layer in backbone.encoder.layer
     )
 
 

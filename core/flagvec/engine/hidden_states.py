@@ -140,7 +140,7 @@ class HiddenStateEncoder:
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:
         lengths = batch.starts.diff()
-        attended = torch.arange(int(lengths.max()), device=self._device) < lengths[:, None]
+        attended = torch.arange(max(batch.lengths), device=self._device) < lengths[:, None]
         token_ids = torch.full(attended.shape, self._padding_id, device=self._device)
         token_ids[attended] = batch.token_ids
         output = self._backbone(input_ids=token_ids, attention_mask=attended.long())

@@ -58,7 +58,7 @@ class PackedBatch:
         starts = np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
         return cls(
             token_ids=_to_device(np.concatenate(texts), device),
-            text_of_token=_to_device(np.repeat(np.arange(len(texts)), lengths), device),
+            text_of_token=_to_device(np.repeat(np.arange(len(texts), dtype=np.int64), lengths), device),
             starts=_to_device(starts, device),
             lengths=lengths,
         )
@@ -70,9 +70,9 @@ class PackedBatch:
 
     def positions(self, first: int) -> Tensor:
         """Return each token's position in its own text, (tokens,) int64, from `first`, which filling has too."""
-        starts = np.array([0, *itertools.accumulate(self.lengths)])
-        positions = np.full(len(self.token_ids), first)
-        positions[: starts[-1]] += np.arange(starts[-1]) - np.repeat(starts[:-1], self.lengths)
+        starts = np.array([0, *itertools.accumulate(self.lengths)], dtype=np.int64)
+        positions = np.full(len(self.token_ids), first, dtype=np.int64)
+        positions[: starts[-1]] += np.arange(starts[-1], dtype=np.int64) - np.repeat(starts[:-1], self.lengths)
         return _to_device(positions, self.token_ids.device)
 
 

@@ -35,7 +35,7 @@ class PrepackedLinear(nn.Module):
         """Return where weights and bias lie, zeros unless both are bfloat16 and weights in the order of `in_tiles`."""
         weight, bias = self._weight, self._bias
         is_bfloat16 = bias is not None and weight.dtype is bias.dtype is torch.bfloat16
-        if not is_bfloat16 or not _keeps_in_tiles(*weight.shape):
+        if not is_bfloat16 or not _keeps_in_tiles(*weight.shape, torch.get_num_threads()):
             return 0, 0
         return torch.ops.mkldnn.data_ptr(weight), bias.data_ptr()
 
@@ -66,11 +66,14 @@ def prepack_linear_layers(model: nn.Module) -> None:
 
 
 @cache
-def _keeps_in_tiles(outputs: int, inputs: int) -> bool:
-    """Return whether oneDNN, which has an order for each processor and shape, keeps such weights as `in_tiles` does."""
+def _keeps_in_tiles(outputs: int, inputs: int, threads: int) -> bool:
+    """Return whether oneDNN keeps such weights as `in_tiles` does; it has an order for each processor and shape.
+
+    Some of its versions have one for each number of threads as well.
+    """
     if outputs % TILE_SIDE or inputs % TILE_SIDE:
         return False
-    # A prime number of values that bfloat16 tells apart: in any other order some of them would come elsewhere.
+    # A prime number of values that bfloat16 tells apart: with other blocks some of them would come elsewhere.
     weights = (torch.arange(outputs * inputs) % 251).to(torch.bfloat16).view(outputs, inputs)
     kept = torch.ops.mkldnn._reorder_linear_weight(weights, None)
     size = torch.ops.mkldnn._nbytes(kept)

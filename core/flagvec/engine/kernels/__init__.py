@@ -121,11 +121,11 @@ class LayerTable:
 def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
     """Return whether `run_layers` takes a model of these sizes: heads 32 or 64 wide, a CPU with AMX."""
     return (
-        width // heads in _HEAD_WIDTHS
+        _has_amx()
+        and bool(_openmp("GOMP_barrier"))
+        and width // heads in _HEAD_WIDTHS
         and inner_width % TILE_SIDE == 0
         and width <= _WIDEST_ROW
-        and bool(_openmp("GOMP_barrier"))
-        and _has_amx()
     )
 
 

@@ -46,7 +46,7 @@ typedef struct {
 } Pass;
 
 /* x times the share of the normal distribution that lies below it; the error function by 7.1.26 of Abramowitz and
- * Stegun, whose error is 1.5e-7. */
+ * Stegun, within 1.5e-7 of it, with a reciprocal and a power that are within 1e-4 of theirs. */
 AMX static inline __m512 gelu(__m512 x) {
     const __m512 distance = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps((float)M_SQRT1_2));
     const __m512 t = _mm512_rcp14_ps(_mm512_fmadd_ps(distance, _mm512_set1_ps(0.3275911f), _mm512_set1_ps(1)));
@@ -169,21 +169,19 @@ static void no_barrier(void) {}
 
 static void start_attention(const Pass *pass, const int32_t *starts, Py_ssize_t texts, Py_ssize_t threads) {
     const Py_ssize_t width = pass->model->width, heads = pass->model->heads, head_width = width / heads;
-    for (Py_ssize_t number = 0; number < pass->model->count; number++) {
-        Attention *attention = &pass->progress[number].attention;
-        *attention = (Attention){
-            .query = {pass->query_key_value, 3 * width, head_width},
-            .key = {pass->query_key_value + width, 3 * width, head_width},
-            .value = {pass->query_key_value + 2 * width, 3 * width, head_width},
-            .attended = pass->attended,
-            .starts = starts,
-            .texts = texts,
-            .heads = heads,
-            .width = head_width,
-            .scaling = 1 / sqrtf((float)head_width),
-        };
-        share_attention(attention, threads);
-    }
+    Attention attention = {
+        .query = {pass->query_key_value, 3 * width, head_width},
+        .key = {pass->query_key_value + width, 3 * width, head_width},
+        .value = {pass->query_key_value + 2 * width, 3 * width, head_width},
+        .attended = pass->attended,
+        .starts = starts,
+        .texts = texts,
+        .heads = heads,
+        .width = head_width,
+        .scaling = 1 / sqrtf((float)head_width),
+    };
+    share_attention(&attention, threads);
+    for (Py_ssize_t number = 0; number < pass->model->count; number++) pass->progress[number].attention = attention;
 }
 
 static int ran_out_of_memory(const Pass *pass) {
