@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -66,7 +66,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
                 f"Elasticsearch {version}",
                 StoreSubject(store),
                 {"by hand": by_hand},
-                settle=partial(by_hand.search_in, ours),
+                settle=lambda: _search_at_rest(by_hand, ours, [ours, theirs]),
                 agreement=AGREEMENT,
             )
         finally:
@@ -89,11 +89,18 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
                 StoreSubject(store),
                 {"langchain-elasticsearch": other},
                 modes=("dense",),
-                settle=partial(other.search_in, ours),
+                settle=lambda: _search_at_rest(other, ours, [ours, theirs]),
                 agreement=AGREEMENT,
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
+
+
+def _search_at_rest(subject: LangChain | ByHand, index: str, written: Sequence[str]) -> None:
+    """Have a subject search the store's index, once nothing written is being merged: that takes a core and more."""
+    while subject.client.indices.stats(index=written, metric="merge")["_all"]["total"]["merges"]["current"]:
+        time.sleep(1)
+    subject.search_in(index)
 
 
 class LangChain:
