@@ -40,7 +40,7 @@ format: $(READY)  ## Mend what lint and format find
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(KERNELS)
 
-bench: $(READY)  ## Measure encoding side by side with what people use today
+bench: $(READY)  ## Measure encoding side by side with what people use today, in three quarters of an hour
 	$(BIN)/python benchmarks/encode.py --plot benchmarks
 
 clean:  ## Delete the environment and everything built

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import venv
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,31 @@ PLOTTED_LENGTHS = (8, 16, 32, 64, 128, 256)
 PLOTTED_WORDS = 2_048
 PLOTTED_MAX_LENGTH = 512
 PLOTTED_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to encode with.
+
+    Args:
+        name: What tables call it.
+        checkpoint: Makes its checkpoint in a directory, unless it is there, and returns where.
+        pooling: Its ``pooling_method``.
+        texts: Texts of the bulk workload, as many as FlagEmbedding encodes at its default batch in a minute to three.
+        long_texts: Texts of the long workload, a multiple of 6.
+    """
+
+    name: str
+    checkpoint: Callable[[Path], Path]
+    pooling: str
+    texts: int
+    long_texts: int
+
+
+MODELS = (
+    Model("BGE-M3's shape", m3_shape, "cls", texts=64, long_texts=6),
+    Model("mini-M3", mini_m3, "mean", texts=400, long_texts=12),
+)
 
 
 @dataclass(frozen=True)
@@ -148,26 +173,27 @@ def main() -> None:
     make_peer_environment()
     console = Console(width=120)
     console.print(describe_machine())
-    for name, checkpoint, pooling in (("BGE-M3's shape", m3_shape, "cls"), ("mini-M3", mini_m3, "mean")):
-        if arguments.model in (name, "both"):
-            measure_model(console, name, checkpoint(BUILD), pooling, arguments)
+    for model in MODELS:
+        if arguments.model in (model.name, "both"):
+            measure_model(console, model, arguments)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("BGE-M3's shape", "mini-M3", "both"), default="both")
-    parser.add_argument("--texts", type=int, default=400, help="texts of the bulk workload")
-    parser.add_argument("--long-texts", type=int, default=48, help="texts of the long workload, a multiple of 6")
-    parser.add_argument("--turns", type=int, default=3, help="how often each contender encodes each workload")
+    parser.add_argument("--model", choices=(*(model.name for model in MODELS), "both"), default="both")
+    parser.add_argument("--texts", type=int, help="texts of the bulk workload")
+    parser.add_argument("--long-texts", type=int, help="texts of the long workload, a multiple of 6")
+    parser.add_argument("--turns", type=int, default=2, help="how often each contender encodes each workload")
     parser.add_argument("--half", default="bfloat16", choices=("bfloat16", "float32"), help="the fast precision")
     parser.add_argument("--plot", type=Path, help="the folder in which to draw throughput against length")
     return parser.parse_args()
 
 
-def measure_model(console: Console, name: str, checkpoint: Path, pooling: str, arguments: argparse.Namespace) -> None:
+def measure_model(console: Console, model: Model, arguments: argparse.Namespace) -> None:
     """Measure all contenders on one model."""
     half = arguments.half
+    checkpoint = model.checkpoint(BUILD)
     entries = [
         Entry("flagvec", "flagvec", half),
         Entry("flagvec, dense only", "flagvec_dense", half),
@@ -182,29 +208,28 @@ def measure_model(console: Console, name: str, checkpoint: Path, pooling: str, a
         Entry("bare products", "bound", half),
         Entry("bare products float32", "bound", "float32"),
     ]
-    longest = min(LONG_MIX_MAX_LENGTH, 512 if pooling == "mean" else 2_048)
-    size = arguments.long_texts
+    longest = min(LONG_MIX_MAX_LENGTH, 512 if model.pooling == "mean" else 2_048)
+    texts = bulk_texts(arguments.texts or model.texts)
+    long_texts = long_mix(arguments.long_texts or model.long_texts)
     workloads = [
-        Workload(
-            f"{arguments.texts} texts", bulk_texts(arguments.texts), 512, at_least=TURN_SECONDS, once=(DEFAULT_BATCH,)
-        ),
+        Workload(f"{len(texts)} texts", texts, 512, at_least=TURN_SECONDS, once=(DEFAULT_BATCH,)),
         Workload("one short query", [SHORT_QUERY], 512, repeats=30),
         Workload(
-            f"{size} texts up to {longest:,} tokens",
-            long_mix(size),
+            f"{len(long_texts)} texts up to {longest:,} tokens",
+            long_texts,
             longest,
             at_least=TURN_SECONDS,
             leaves_out=FLAGEMBEDDING[:-1],
         ),
     ]
-    with running(entries, checkpoint, pooling) as processes:
+    with running(entries, checkpoint, model.pooling) as processes:
         for workload in workloads:
             asked = [entry for entry in entries if entry.label not in workload.leaves_out]
             answers = take_turns(asked, processes, workload, arguments.turns)
-            console.print(as_table(f"{name}: {workload.name}", asked, answers))
+            console.print(as_table(f"{model.name}: {workload.name}", asked, answers))
         if arguments.plot:
             plotted = [entry for entry in entries if entry.label in PLOTTED]
-            plot_lengths(arguments.plot / f"throughput-{checkpoint.name}.png", name, plotted, processes)
+            plot_lengths(arguments.plot / f"throughput-{checkpoint.name}.png", model.name, plotted, processes)
 
 
 @contextmanager
