@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flagvec.retrieval.fusion import Weighted, best_first, reciprocal_rank_fusion, weighted_fusion
+from flagvec.retrieval.fusion import Weighted, best_first, ids_best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.retrieval.options import SearchOptions
 from flagvec.retrieval.vectors import TextVectors
 
@@ -38,7 +38,7 @@ def by_reciprocal_ranks(legs: Mapping[str, Scores], limit: int) -> dict[str, flo
         legs: What each leg found: the scores of documents, of which each leg ranks its own by score, then by id.
         limit: The most documents to return.
     """
-    rankings = [[name for name, _ in best_first(found)] for found in legs.values()]
+    rankings = [ids_best_first(found) for found in legs.values()]
     return dict(reciprocal_rank_fusion(rankings)[:limit])
 
 

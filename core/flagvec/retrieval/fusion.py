@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 RRF_K = 60
 
-Id = TypeVar("Id", bound=Hashable)
+Id = TypeVar("Id", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +108,10 @@ def weighted_fusion(scores: Mapping[str, NDArray[np.floating[Any]]], weights: We
 
 def best_first(scores: Mapping[Id, float]) -> list[tuple[Id, float]]:
     """Return the ids with their scores, highest first; equal scores are ordered by id, so that order is repeatable."""
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return [(name, scores[name]) for name in ids_best_first(scores)]
+
+
+def ids_best_first(scores: Mapping[Id, float]) -> list[Id]:
+    """Return the ids in the order of `best_first`."""
+    # Sorting keeps the order of equals, also in reverse.
+    return sorted(sorted(scores), key=scores.__getitem__, reverse=True)

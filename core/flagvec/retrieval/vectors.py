@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Half precision rounds the length of a unit vector by up to 5e-4.
 LENGTH_TOLERANCE = 1e-3
+_LEAST_SQUARE, _GREATEST_SQUARE = (1.0 - LENGTH_TOLERANCE) ** 2, (1.0 + LENGTH_TOLERANCE) ** 2
 # What float32 holds in full precision, and the least that Elasticsearch takes.
 SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max)
@@ -277,8 +278,11 @@ def pooled(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
 
 def _check_unit(rows: NDArray[np.float32], name: Callable[[int], str]) -> None:
     # Without the copy of squares that numpy.linalg.norm makes.
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    # Written so that NaN, of which every comparison is false, is refused too.
+    squares = np.einsum("ij,ij->i", rows, rows)
+    # Two extremes tell of most batches that nothing is to be refused; of NaN, which is both, every comparison is false.
+    if not len(rows) or (squares.min() >= _LEAST_SQUARE and squares.max() <= _GREATEST_SQUARE):
+        return
+    lengths = np.sqrt(squares)
     refused = np.flatnonzero(~(np.abs(lengths - 1.0) <= LENGTH_TOLERANCE))
     if not len(refused):
         return
