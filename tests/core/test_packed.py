@@ -180,14 +180,37 @@ def test_runs_are_neighbours_of_one_length():
     assert list(runs_of_equal_length([5, 5, 3, 2, 2, 2])) == [(0, 2, 5), (10, 1, 3), (13, 3, 2)]
 
 
-def test_half_precision_is_packed_on_cuda_and_everything_on_cpu():
-    cuda = torch.device("cuda")
-    assert can_pack(cuda, torch.float16, 64) and can_pack(CPU, torch.float32, 64)
+@pytest.fixture
+def gpu_of(monkeypatch):
+    """Have torch say that its CUDA device has some compute capability."""
+
+    def of(capability, has_flash_attention=True):
+        monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: has_flash_attention)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        return torch.device("cuda", 0)
+
+    return of
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (8, 9), (9, 0), (12, 0)])
+def test_half_precision_is_packed_on_cuda_and_everything_on_cpu(gpu_of, capability):
+    cuda = gpu_of(capability)
+    assert can_pack(cuda, torch.float16, 64) and can_pack(cuda, torch.bfloat16, 64)
     assert not can_pack(cuda, torch.float32, 64)
+    assert can_pack(CPU, torch.float32, 64)
     assert not can_pack(torch.device("mps"), torch.float16, 64)
 
 
-def test_heads_that_the_kernel_does_not_take_are_padded_on_cuda():
-    assert not can_pack(torch.device("cuda"), torch.float16, 12)
-    assert not can_pack(torch.device("cuda"), torch.float16, 320)
+@pytest.mark.parametrize("capability", [(7, 0), (7, 5)])
+def test_gpus_before_ampere_are_padded_as_flash_attention_refuses_them(gpu_of, capability):
+    assert not can_pack(gpu_of(capability), torch.float16, 64)
+
+
+def test_a_torch_that_was_built_without_flash_attention_is_padded_on_cuda(gpu_of):
+    assert not can_pack(gpu_of((9, 0), has_flash_attention=False), torch.float16, 64)
+
+
+def test_heads_that_the_kernel_does_not_take_are_padded_on_cuda(gpu_of):
+    assert not can_pack(gpu_of((9, 0)), torch.float16, 12)
+    assert not can_pack(gpu_of((9, 0)), torch.float16, 320)
     assert can_pack(CPU, torch.float16, 12)

@@ -25,6 +25,8 @@ from flagvec.engine import kernels
 
 _HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
+_AMPERE = (8, 0)  # the compute capability of the first GPUs that FlashAttention 2 runs on, see its README
+
 PACKED_ATTENTION = "flagvec_packed"
 
 # float32 numbers in a vector of AVX512.
@@ -131,10 +133,17 @@ def attend_packed(
 
 
 def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
-    """Return whether attention can be packed: always on a CPU, and on CUDA where the kernel takes the heads."""
-    if device.type == "cuda":
-        return _HAS_VARLEN and dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
-    return device.type == "cpu"
+    """Return whether attention can be packed: always on a CPU, and on CUDA where there is a kernel for such heads."""
+    if device.type != "cuda":
+        return device.type == "cpu"
+    takes_heads = dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
+    return takes_heads and _HAS_VARLEN and _has_flash_attention(device)
+
+
+def _has_flash_attention(device: torch.device) -> bool:
+    # What packed attention runs on; on a T4 or V100 it raises.
+    built = torch.backends.cuda.is_flash_attention_available()
+    return built and torch.cuda.get_device_capability(device) >= _AMPERE
 
 
 def _attend_with_varlen(
