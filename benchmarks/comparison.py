@@ -41,6 +41,8 @@ class Comparison:
         store: The adapter.
         others: What it is compared with, by name; each writes to a place of its own.
         modes: In which modes all of them can search.
+        at_rest: Returns once the database does nothing of its own account, like merging what was written; untimed,
+            before each write and before searching: how much of that one side meets is chance.
         settle: What is done once between writing and searching, untimed, for databases where searching
             one place takes another time than another, equal one.
         agreement: The least share of documents found that must be the same; indexes are approximate, and equal scores
@@ -51,6 +53,7 @@ class Comparison:
     store: Subject
     others: Mapping[str, Subject]
     modes: Sequence[str] = MODES
+    at_rest: Callable[[], object] = lambda: None
     settle: Callable[[], object] = lambda: None
     agreement: float = 0.95
 
@@ -97,7 +100,9 @@ def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, 
     for turn, start in enumerate(range(0, len(corpus.documents), DOCUMENTS_PER_TURN)):
         part = corpus.documents[start : start + DOCUMENTS_PER_TURN]
         for name in _turned(names, turn):
+            comparison.at_rest()
             written[name].append(_seconds(partial(subjects[name].write, part)))
+    comparison.at_rest()
     comparison.settle()
     took: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in comparison.modes} for name in names}
     for mode in comparison.modes:

@@ -66,7 +66,8 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
                 f"Elasticsearch {version}",
                 StoreSubject(store),
                 {"by hand": by_hand},
-                settle=lambda: _search_at_rest(by_hand, ours, [ours, theirs]),
+                at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
+                settle=lambda: by_hand.search_in(ours),
                 agreement=AGREEMENT,
             )
         finally:
@@ -89,18 +90,18 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
                 StoreSubject(store),
                 {"langchain-elasticsearch": other},
                 modes=("dense",),
-                settle=lambda: _search_at_rest(other, ours, [ours, theirs]),
+                at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
+                settle=lambda: other.search_in(ours),
                 agreement=AGREEMENT,
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
 
 
-def _search_at_rest(subject: LangChain | ByHand, index: str, written: Sequence[str]) -> None:
-    """Have a subject search the store's index, once nothing written is being merged: that takes a core and more."""
-    while subject.client.indices.stats(index=written, metric="merge")["_all"]["total"]["merges"]["current"]:
-        time.sleep(1)
-    subject.search_in(index)
+def _wait_for_merges(client: Elasticsearch, indices: Sequence[str]) -> None:
+    """Return once nothing that was written is being merged, which takes a core and more."""
+    while client.indices.stats(index=indices, metric="merge")["_all"]["total"]["merges"]["current"]:
+        time.sleep(0.1)
 
 
 class LangChain:

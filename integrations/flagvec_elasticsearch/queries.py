@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.retrieval.fusion import RRF_K
+from flagvec.retrieval.fusion import RRF_K, best_first
 from flagvec_elasticsearch import layout as fields
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
@@ -90,7 +90,7 @@ def token_clauses(weights: Mapping[int, float], field: str, share: float = 1.0) 
 
 def _heaviest(weights: Mapping[int, float]) -> list[tuple[int, float]]:
     """Return the tokens that a query is searched by, with their weights: the 512 heaviest, heaviest first."""
-    return sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:MOST_QUERY_TOKENS]
+    return best_first(weights)[:MOST_QUERY_TOKENS]
 
 
 def nearest_of(vector: NDArray[np.float32], ids: Sequence[str], quantised: bool) -> Query:
