@@ -18,7 +18,7 @@ from flagvec.arguments import checked_batch_size, checked_pairs, checked_texts
 from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signature_of
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
-from flagvec.engine.overlap import HostCopy
+from flagvec.engine.overlap import HostCopy, to_device
 from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
@@ -430,7 +430,8 @@ def _check_colbert_dim(colbert_dim: Any) -> None:
 def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3Output) -> None:
     """Write what a batch gave into its texts' places in `output`."""
     if "dense_vecs" in output:
-        output["dense_vecs"][positions] = found["dense_vecs"]
+        dense = output["dense_vecs"]
+        dense[to_device(positions, dense.device)] = found["dense_vecs"]
     per_text: dict[str, Sequence[Any]] = {}
     if "lexical_weights" in output:
         entries = TokenWeights(found["token_keys"], found["token_weights"])

@@ -12,7 +12,7 @@ from flagvec.arguments import checked_texts
 from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signature_of
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
-from flagvec.engine.overlap import HostCopy
+from flagvec.engine.overlap import HostCopy, to_device
 
 
 class FlagModel(AbsEmbedder):
@@ -128,6 +128,6 @@ class FlagModel(AbsEmbedder):
         for positions, found in self._results(
             texts, batch_size, max_length, instruction, instruction_format, show_progress, reduce
         ):
-            vectors[positions] = found["dense"]
+            vectors[to_device(positions, vectors.device)] = found["dense"]
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if to_numpy else result

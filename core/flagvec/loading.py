@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
-from flagvec.engine.hidden_states import first_position
+from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.models import find_model, nearest_model_names
 
@@ -268,7 +268,8 @@ def _longest_input(backbone: Any) -> int:
     table = getattr(backbone.embeddings, "position_embeddings", None)
     if not isinstance(table, nn.Embedding):
         return int(backbone.config.max_position_embeddings)
-    return table.num_embeddings - first_position(backbone)
+    uncounted = uncounted_id(backbone)
+    return table.num_embeddings - (0 if uncounted is None else uncounted + 1)
 
 
 def _reading(path: Path, read: Callable[[], T]) -> T:

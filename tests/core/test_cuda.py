@@ -1,6 +1,7 @@
 """On a GPU: packed batches give what padded ones give, and all outputs are those of float32 on the CPU."""
 
 import itertools
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ def test_half_precision_runs_packed_where_the_kernel_is(checkpoint, dtype):
     backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
     cuda = torch.device("cuda:0")
     assert HiddenStateEncoder(backbone, cuda, 1)._is_packed == can_pack(cuda, dtype, head_width=32)
+    if torch.cuda.get_device_capability(cuda) >= (8, 0) and find_spec("torch.nn.attention.varlen"):
+        assert can_pack(cuda, dtype, head_width=32)
 
 
 @pytest.fixture(scope="module", params=["heads of 12", "heads of 32"])
@@ -82,6 +85,18 @@ def test_all_three_outputs_are_those_of_the_cpu(m3_directory, golden, half, to_n
         close = WEIGHT_SHARE[dtype] * max(other.values(), default=0)
         for token in one.keys() | other.keys():
             assert one.get(token, 0) == pytest.approx(other.get(token, 0), abs=close)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="only one CUDA device here")
+def test_a_model_need_not_be_on_the_current_device(m3_directory, golden):
+    texts = golden.texts * 40
+    first, second = (
+        BGEM3FlagModel(m3_directory, devices=device, return_sparse=True, return_colbert_vecs=True).encode(texts)
+        for device in ("cuda:0", "cuda:1")
+    )
+    assert torch.cuda.current_device() == 0
+    np.testing.assert_allclose(second["dense_vecs"], first["dense_vecs"], atol=5e-3)
+    assert_same_directions(second["colbert_vecs"], first["colbert_vecs"], FARTHEST[torch.float16])
 
 
 def assert_same_directions(found, expected, farthest):

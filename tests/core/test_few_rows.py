@@ -54,18 +54,17 @@ def exact(directory):
 
 def batch_of(lengths):
     random = np.random.default_rng(len(lengths))
-    batch = PackedBatch.of([random.integers(5, 1000, length) for length in lengths], CPU)
-    return batch.token_ids[None], batch.positions(2)[None], batch
+    return PackedBatch.of([random.integers(5, 1000, length) for length in lengths], CPU, uncounted_id=1)
 
 
 def in_one_call(backbone, lengths):
     with torch.inference_mode():
-        return FewRows(backbone).run(*batch_of(lengths))[0]
+        return FewRows(backbone).run(batch_of(lengths))[0]
 
 
 def one_by_one(backbone, lengths):
     with torch.inference_mode():
-        return run_layers(backbone, *batch_of(lengths))[0]
+        return run_layers(backbone, batch_of(lengths))[0]
 
 
 few_rows = st.lists(st.integers(1, 50), min_size=1, max_size=8).filter(lambda lengths: sum(lengths) <= MOST_ROWS)
@@ -100,9 +99,8 @@ def test_a_text_gives_the_same_bits_alone_and_among_others(backbone):
     encoder = FewRows(backbone)
 
     def states(texts):
-        batch = PackedBatch.of(texts, CPU)
         with torch.inference_mode():
-            return encoder.run(batch.token_ids[None], batch.positions(2)[None], batch)[0]
+            return encoder.run(PackedBatch.of(texts, CPU, uncounted_id=1))[0]
 
     assert torch.equal(states(texts), torch.cat([states([text]) for text in texts]))
 
@@ -178,10 +176,10 @@ def test_norms_of_another_kind_are_left_to_torch(directory):
 def test_weights_stay_where_they_are_read_when_a_user_moves_the_model(directory):
     backbone = backbone_of(directory)
     encoder = FewRows(backbone)
-    token_ids, positions, batch = batch_of([20])
+    batch = batch_of([20])
     with torch.inference_mode():
-        before = encoder.run(token_ids, positions, batch).clone()
+        before = encoder.run(batch).clone()
     for layer in backbone.encoder.layer:
         layer.float()
     with torch.inference_mode():
-        assert torch.equal(encoder.run(token_ids, positions, batch), before)
+        assert torch.equal(encoder.run(batch), before)

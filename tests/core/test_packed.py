@@ -1,5 +1,7 @@
 """Packed batches give what padded ones give, for every architecture, in any order and mix of lengths."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from flagvec.engine.hidden_states import HiddenStateEncoder, first_position
-from flagvec.engine.packed import PackedBatch, attend_packed, can_pack, even_number, runs_of_equal_length
+from flagvec.engine.hidden_states import HiddenStateEncoder, uncounted_id
+from flagvec.engine.packed import (
+    PackedBatch,
+    attend_packed,
+    can_pack,
+    even_number,
+    runs_of_equal_length,
+    token_positions,
+)
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
 VOCABULARY = range(5, 1000)
+PADDING_ID = 1
 
 
 @pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte"])
@@ -133,9 +143,10 @@ def test_one_text_that_does_not_fit_is_an_error(packed, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(packed, "_forward", fail)
-    monkeypatch.setattr(packed, "_token_budget", packed._token_budget)
+    budget = packed._token_budget
     with pytest.raises(torch.OutOfMemoryError):
         states_by_text(packed, texts_of([4, 5, 6]))
+    assert packed._token_budget == budget, "what filled the memory may be gone by the next call"
 
 
 def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
@@ -148,15 +159,30 @@ def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
 
 
 def test_positions_start_anew_with_each_text():
-    batch = PackedBatch.of(texts_of([3, 1, 2]), CPU)
-    assert batch.positions(2).tolist() == [2, 3, 4, 2, 2, 3]
+    assert PackedBatch.of(texts_of([3, 1, 2]), CPU).positions.tolist() == [0, 1, 2, 0, 0, 1]
+    assert PackedBatch.of(texts_of([3, 1, 2]), CPU, uncounted_id=1).positions.tolist() == [2, 3, 4, 2, 2, 3]
+
+
+@given(texts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=5))
+def test_positions_of_robertas_family_leave_out_what_pads(texts):
+    starts = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    positions = token_positions(np.concatenate(texts).astype(np.int64), starts, PADDING_ID)
+    for text, found in zip(texts, np.split(positions, starts[1:-1]), strict=True):
+        numbers = itertools.count(PADDING_ID + 1)
+        assert found.tolist() == [PADDING_ID if token == PADDING_ID else next(numbers) for token in text]
+
+
+def test_a_text_may_hold_the_token_that_pads_others(packed, padded):
+    texts = texts_of([12, 5, 30])
+    texts[0][4:6] = texts[1][0] = texts[2][-1] = PADDING_ID
+    assert_same_states(states_by_text(packed, texts), states_by_text(padded, texts))
 
 
 def test_filling_belongs_to_no_text():
     batch = PackedBatch.of(texts_of([3, 1]), CPU).filled_up(8, padding_id=1)
     assert batch.token_ids[4:].tolist() == [1, 1, 1, 1]
     assert batch.lengths == [3, 1]
-    assert batch.positions(2).tolist() == [2, 3, 4, 2, 2, 2, 2, 2]
+    assert batch.positions.tolist() == [0, 1, 2, 0, 0, 0, 0, 0]
 
 
 @given(st.integers(1, 100_000))
@@ -173,7 +199,7 @@ def test_a_full_batch_has_few_numbers_of_rows():
 
 def test_roberta_counts_positions_from_behind_its_padding(checkpoint):
     backbone = AutoModel.from_pretrained(checkpoint)
-    assert first_position(backbone) == (backbone.config.pad_token_id + 1 if "roberta" in str(checkpoint) else 0)
+    assert uncounted_id(backbone) == (backbone.config.pad_token_id if "roberta" in str(checkpoint) else None)
 
 
 def test_runs_are_neighbours_of_one_length():

@@ -41,10 +41,10 @@ class FewRows:
             epsilon=config.layer_norm_eps,
         )
 
-    def run(self, token_ids: Tensor, positions: Tensor, packed: PackedBatch) -> Tensor:
+    def run(self, batch: PackedBatch) -> Tensor:
         """Do as `run_layers` does."""
-        states = self._embeddings(input_ids=token_ids, position_ids=positions)
-        return kernels.run_layers(self._table, states, packed.starts)
+        states = self._embeddings(input_ids=batch.token_ids[None], position_ids=batch.positions[None])
+        return kernels.run_layers(self._table, states, batch.starts)
 
 
 def can_run_few_rows(backbone: Any) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.few_rows import MOST_ROWS, FewRows, can_run_few_rows
+from flagvec.engine.overlap import to_device
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
 from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
@@ -59,10 +60,10 @@ class HiddenStateEncoder:
         self._padding_id = padding_id
         self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype, _head_width(backbone.config))
+        self._uncounted_id = uncounted_id(backbone)
         self._is_prepacked = can_prepack(device, backbone.dtype)
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
-            self._first_position = first_position(backbone)
             product = PrepackedLinear if self._is_prepacked else plain_product
             self._has_own_layers = replace_layers(backbone, product)
             can_run = self._has_own_layers and can_run_few_rows(backbone)
@@ -94,7 +95,7 @@ class HiddenStateEncoder:
         Raises:
             torch.OutOfMemoryError: One text alone does not fit.
         """
-        before = 0
+        before, budget = 0, self._token_budget
         for texts in windows:
             lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
             pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
@@ -104,6 +105,8 @@ class HiddenStateEncoder:
                     reduced = reduce(self._forward([texts[position] for position in positions]))
                 except torch.OutOfMemoryError:
                     if len(positions) == 1:
+                        # What else fills the memory may be gone by the next call.
+                        self._token_budget = budget
                         raise
                     self._shrink(pending, positions)
                     continue
@@ -121,30 +124,30 @@ class HiddenStateEncoder:
 
     @torch.inference_mode()
     def _forward(self, texts: Sequence[TokenIds]) -> HiddenBatch:
-        batch = PackedBatch.of(texts, self._device)
+        batch = PackedBatch.of(texts, self._device, self._uncounted_id)
         states = self._packed_states(batch) if self._is_packed else self._padded_states(batch)
         return HiddenBatch(states, batch)
 
     def _packed_states(self, batch: PackedBatch) -> Tensor:
         tokens = len(batch.token_ids)
         if self._few_rows is not None and tokens <= MOST_ROWS:
-            positions = batch.positions(self._first_position)
-            return self._few_rows.run(batch.token_ids[None], positions[None], batch)[0]
+            return self._few_rows.run(batch)[0]
         if self._is_prepacked:
             batch = batch.filled_up(even_number(tokens), self._padding_id)
-        token_ids, positions = batch.token_ids[None], batch.positions(self._first_position)[None]
         if self._has_own_layers:
-            return run_layers(self._backbone, token_ids, positions, batch)[0, :tokens]
-        output = self._backbone(input_ids=token_ids, position_ids=positions, packed=batch)
+            return run_layers(self._backbone, batch)[0, :tokens]
+        output = self._backbone(input_ids=batch.token_ids[None], position_ids=batch.positions[None], packed=batch)
         return output.last_hidden_state[0, :tokens]  # type: ignore[no-any-return]  # transformers is not typed
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:
-        lengths = batch.starts.diff()
-        attended = torch.arange(max(batch.lengths), device=self._device) < lengths[:, None]
-        token_ids = torch.full(attended.shape, self._padding_id, device=self._device)
-        token_ids[attended] = batch.token_ids
-        output = self._backbone(input_ids=token_ids, attention_mask=attended.long())
-        return output.last_hidden_state[attended]  # type: ignore[no-any-return]  # transformers is not typed
+        shape = len(batch.lengths), max(batch.lengths)
+        # Known on the host, so that no device is asked where they are and waited for.
+        rows = to_device(_rows_in_padded(batch.lengths), self._device)
+        token_ids = torch.full(shape, self._padding_id, device=self._device)
+        attended = torch.zeros(shape, dtype=torch.int64, device=self._device)
+        token_ids.view(-1)[rows], attended.view(-1)[rows] = batch.token_ids, 1
+        output = self._backbone(input_ids=token_ids, attention_mask=attended)
+        return output.last_hidden_state.flatten(0, 1)[rows]  # type: ignore[no-any-return]  # transformers is not typed
 
 
 def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
@@ -167,9 +170,15 @@ def _head_width(config: Any) -> int:
     return width
 
 
-def first_position(backbone: Any) -> int:
-    """Return the position id of a text's first token: RoBERTa's family counts from padding_idx + 1, others from 0."""
+def _rows_in_padded(lengths: Sequence[int]) -> NDArray[np.int64]:
+    """Return where each token of packed texts is in a padded batch of them, its texts end to end."""
+    starts = np.cumsum([0, *lengths[:-1]])
+    rows_before = np.arange(len(lengths)) * max(lengths)
+    rows: NDArray[np.int64] = np.arange(sum(lengths)) + np.repeat(rows_before - starts, lengths)
+    return rows
+
+
+def uncounted_id(backbone: Any) -> int | None:
+    """Return the token id that RoBERTa's family does not count, see `token_positions`; None for other models."""
     table = getattr(backbone.embeddings, "position_embeddings", None)
-    if not isinstance(table, nn.Embedding) or table.padding_idx is None:
-        return 0
-    return table.padding_idx + 1
+    return table.padding_idx if isinstance(table, nn.Embedding) else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Item = TypeVar("Item")
@@ -16,7 +17,8 @@ Made = TypeVar("Made")
 class HostCopy:
     """Tensors on their way to the host.
 
-    CUDA copies them into page-locked memory while it computes what comes next; elsewhere they are there at once.
+    CUDA copies them into page-locked memory once it has computed them, while the host goes on; elsewhere they are there
+    at once.
 
     Args:
         tensors: By name, of one device or on the host already.
@@ -26,13 +28,15 @@ class HostCopy:
     def __init__(self, tensors: Mapping[str, Tensor], staying: Collection[str] = ()) -> None:
         self._on_device = {name: tensor for name, tensor in tensors.items() if name in staying}
         leaving = {name: tensor for name, tensor in tensors.items() if name not in staying}
-        self._copied = _cuda_event() if any(tensor.is_cuda for tensor in leaving.values()) else None
+        devices = [tensor.device for tensor in leaving.values() if tensor.is_cuda]
+        self._copied = _cuda_event() if devices else None
         # Only CUDA may be read from without waiting for it: elsewhere such a copy is not ordered with what reads it.
         self._on_host = {
             name: tensor.to("cpu", non_blocking=self._copied is not None) for name, tensor in leaving.items()
         }
         if self._copied is not None:
-            self._copied.record()
+            # Theirs, which need not be the current device.
+            self._copied.record(torch.cuda.current_stream(devices[0]))
 
     def wait(self) -> dict[str, Tensor]:
         """Return the tensors, once all of them are there."""
@@ -44,6 +48,13 @@ class HostCopy:
 def _cuda_event() -> torch.cuda.Event:
     event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch types few of its own
     return event
+
+
+def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """Return an array on a device; CUDA copies it when its turn comes, without being waited for."""
+    tensor = torch.from_numpy(array)
+    device = torch.device(device)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

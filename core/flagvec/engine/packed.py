@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from flagvec.engine import kernels
+from flagvec.engine.overlap import to_device
 
 _HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
@@ -43,39 +44,60 @@ class PackedBatch:
 
     Args:
         token_ids: (tokens,) int64.
+        positions: (tokens,) int64, each token's position in its own text, see `token_positions`.
         text_of_token: (tokens,) int64, which text each token is of, without what fills up the batch.
-        starts: (texts + 1,) int32, where each text begins, and the end; these three on one device.
+        starts: (texts + 1,) int32, where each text begins, and the end; these four on one device.
         lengths: Tokens of each text.
     """
 
     token_ids: Tensor
+    positions: Tensor
     text_of_token: Tensor
     starts: Tensor
     lengths: list[int]
 
     @classmethod
-    def of(cls, texts: Sequence[NDArray[np.int64]], device: torch.device) -> PackedBatch:
-        """Pack token ids of texts, each (tokens,)."""
-        lengths = [len(ids) for ids in texts]
+    def of(
+        cls, texts: Sequence[NDArray[np.int64]], device: torch.device, uncounted_id: int | None = None
+    ) -> PackedBatch:
+        """Pack token ids of texts, each (tokens,); `uncounted_id` is that of `token_positions`."""
+        token_ids, lengths = np.concatenate(texts), [len(ids) for ids in texts]
         starts = np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
         return cls(
-            token_ids=_to_device(np.concatenate(texts), device),
-            text_of_token=_to_device(np.repeat(np.arange(len(texts), dtype=np.int64), lengths), device),
-            starts=_to_device(starts, device),
+            token_ids=to_device(token_ids, device),
+            positions=to_device(token_positions(token_ids, starts, uncounted_id), device),
+            text_of_token=to_device(np.repeat(np.arange(len(texts), dtype=np.int64), lengths), device),
+            starts=to_device(starts, device),
             lengths=lengths,
         )
 
     def filled_up(self, tokens: int, padding_id: int) -> PackedBatch:
         """Return the batch with `padding_id` behind its texts, to make it so many tokens long; no text has these."""
-        padded = pad(self.token_ids, (0, tokens - len(self.token_ids)), value=padding_id)
-        return replace(self, token_ids=padded)
+        filling = 0, tokens - len(self.token_ids)
+        token_ids = pad(self.token_ids, filling, value=padding_id)
+        return replace(self, token_ids=token_ids, positions=pad(self.positions, filling))
 
-    def positions(self, first: int) -> Tensor:
-        """Return each token's position in its own text, (tokens,) int64, from `first`, which filling has too."""
-        starts = np.array([0, *itertools.accumulate(self.lengths)], dtype=np.int64)
-        positions = np.full(len(self.token_ids), first, dtype=np.int64)
-        positions[: starts[-1]] += np.arange(starts[-1], dtype=np.int64) - np.repeat(starts[:-1], self.lengths)
-        return _to_device(positions, self.token_ids.device)
+
+def token_positions(
+    token_ids: NDArray[np.int64], starts: NDArray[np.int32], uncounted_id: int | None = None
+) -> NDArray[np.int64]:
+    """Return the position ids of texts end to end, (tokens,) int64: from 0 on in each text.
+
+    In RoBERTa's family, for which `uncounted_id` is given, from the one behind that id on, and a token of that id has
+    it for its position and is not counted: the padding, which a text may hold as well, as "<pad>". It is what
+    transformers' models of that family do to padded batches.
+
+    Args:
+        token_ids: (tokens,).
+        starts: (texts + 1,), where each text begins, and the end.
+        uncounted_id: The id of tokens that are not counted; None to count all.
+    """
+    if uncounted_id is None:
+        return np.arange(len(token_ids), dtype=np.int64) - np.repeat(starts[:-1], np.diff(starts))
+    is_counted = token_ids != uncounted_id
+    before = np.cumsum(is_counted) - is_counted
+    in_text = before - np.repeat(before[starts[:-1]], np.diff(starts))
+    return np.where(is_counted, in_text + uncounted_id + 1, uncounted_id)
 
 
 def attend(
@@ -152,7 +174,9 @@ def _attend_with_varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(packed.lengths)
-    attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, scale=scaling)
+    # torch 2.10 takes no scale; what it and later ones do without is this one.
+    options: dict[str, Any] = {} if scaling in (None, query.shape[-1] ** -0.5) else {"scale": scaling}
+    attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, **options)
     assert isinstance(attended, Tensor), "a tuple comes only when asked for"
     return attended
 
@@ -208,11 +232,6 @@ def even_number(tokens: int) -> int:
     """
     step = min(max(8, 1 << max(tokens.bit_length() - 4, 0)), ROWS_STEP)
     return -(-tokens // step) * step
-
-
-def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 AttentionInterface.register(PACKED_ATTENTION, attend)

@@ -58,6 +58,10 @@ def strongest_weights(weights: Tensor, token_ids: Tensor, text_of_token: Tensor,
         text_of_token: (tokens,) int64, in ascending order.
         excluded_ids: Ids to leave out.
     """
+    if weights.is_mps:
+        # There a sort of 64-bit integers gives something else, silently: pytorch/pytorch#155560 and #195595.
+        columns = weights, token_ids, text_of_token, excluded_ids
+        weights, token_ids, text_of_token, excluded_ids = (column.cpu() for column in columns)
     counted = torch.where((weights > 0) & ~torch.isin(token_ids, excluded_ids), weights.float(), 0.0)
     # One integer a (text, token): a token id fits in 32 bits.
     keys, order = ((text_of_token << 32) | token_ids).sort()
