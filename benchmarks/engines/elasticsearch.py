@@ -27,8 +27,6 @@ BATCH = 256
 CANDIDATES = 100
 # Among so many the index looks, so that it finds what the store's index finds.
 BREADTH = {LIMIT: 100, CANDIDATES: 400}
-# All search one index, for no two indexes find the same; but equal scores at the end may be cut anywhere.
-AGREEMENT = 0.98
 SOURCE = ["text", "metadata"]
 # From doc values an id is read in half the time that reading _id takes, where the document is stored.
 ONLY_IDS = {"stored_fields": "_none_", "docvalue_fields": ["id"]}
@@ -67,8 +65,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
                 StoreSubject(store),
                 {"by hand": by_hand},
                 at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
-                settle=lambda: by_hand.search_in(ours),
-                agreement=AGREEMENT,
+                settle=lambda: by_hand.search_in(ours),  # for no two indexes find the same
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
@@ -92,7 +89,6 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
                 modes=("dense",),
                 at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
                 settle=lambda: other.search_in(ours),
-                agreement=AGREEMENT,
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
