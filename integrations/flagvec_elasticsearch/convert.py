@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,35 +18,45 @@ from flagvec_elasticsearch import layout as fields
 from flagvec_elasticsearch.layout import Layout
 from flagvec_elasticsearch.terms import typed_terms
 
-# A float32 in JSON, in the shortest digits that give it back, with a comma; a weight has a token id beside it.
-_FLOAT_BYTES = 14
-_WEIGHT_BYTES = 32
-_NAMES_BYTES = 256
+
+@dataclass(slots=True, eq=False)
+class BulkRecord(Record):
+    """A record as it is written.
+
+    Args:
+        lines: Its two lines of a bulk request, which replace a document of the same id.
+    """
+
+    lines: bytes
 
 
-def bulk_body(records: Sequence[Record], layout: Layout, packed: bool) -> bytes:
-    """Return the body of a bulk request that writes records, replacing those of the same id.
+def bulk_records(records: Sequence[Record], layout: Layout, packed: bool) -> list[BulkRecord]:
+    """Return records as they are written.
 
     Args:
         records: Valid records, each with a dense vector.
         layout: The index's field types.
         packed: Whether the server takes dense vectors as base64.
     """
-    lines = []
-    for record, dense in zip(records, _dense_vectors(records), strict=True):
-        lines.append(orjson.dumps({"index": {"_id": record.document.id}}))
-        lines.append(_json(_source(record, pack(dense) if packed else dense, layout)))
-    return b"\n".join(lines) + b"\n"
+    return [
+        BulkRecord(record.document, record.vectors, _lines(record, pack(dense) if packed else dense, layout))
+        for record, dense in zip(records, _dense_vectors(records), strict=True)
+    ]
+
+
+def bulk_body(records: Iterable[BulkRecord]) -> bytes:
+    """Return the body of a bulk request that writes records."""
+    return b"".join(record.lines for record in records)
 
 
 def deletion_body(ids: Iterable[str]) -> bytes:
     """Return the body of a bulk request that deletes documents."""
-    return b"".join(orjson.dumps({"delete": {"_id": name}}) + b"\n" for name in ids)
+    return b"".join(_line({"delete": {"_id": name}}) for name in ids)
 
 
 def searches_body(bodies: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the body of an ``_msearch`` request; a shard that fails makes its search fail, not lack documents."""
-    return b"".join(b'{"allow_partial_search_results":false}\n' + _json(body) + b"\n" for body in bodies)
+    return b"".join(b'{"allow_partial_search_results":false}\n' + _line(body) for body in bodies)
 
 
 def to_document(hit: Mapping[str, Any]) -> Document:
@@ -80,17 +91,8 @@ def packed_size(rows: int, dimension: int) -> int:
     return (2 * rows * dimension + 2) // 3 * 4
 
 
-def request_bytes(record: Record, layout: Layout) -> int:
-    """Return about how many bytes a record takes in a bulk request, rather too many than too few."""
-    vectors, document = record.vectors, record.document
-    dense = 0 if vectors.dense is None else _FLOAT_BYTES * vectors.dense.size
-    colbert = 0
-    if vectors.colbert is not None:
-        in_base64 = layout.colbert_field == "binary"
-        colbert = packed_size(*vectors.colbert.shape) if in_base64 else _FLOAT_BYTES * vectors.colbert.size
-    # Metadata is written twice: as it is, and as typed terms.
-    content = len(orjson.dumps(document.text)) + 2 * len(orjson.dumps(document.metadata))
-    return content + dense + colbert + _WEIGHT_BYTES * len(vectors.sparse or ()) + _NAMES_BYTES
+def _lines(record: Record, dense: Any, layout: Layout) -> bytes:
+    return _line({"index": {"_id": record.document.id}}) + _line(_source(record, dense, layout))
 
 
 def _dense_vectors(records: Sequence[Record]) -> NDArray[np.float32]:
@@ -120,5 +122,5 @@ def _colbert(rows: NDArray[np.float32], layout: Layout) -> dict[str, Any]:
     return {fields.COLBERT: pack_rows(rows), fields.COLBERT_ROWS: len(rows)}
 
 
-def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

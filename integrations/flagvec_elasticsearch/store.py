@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from elasticsearch import Elasticsearch
 
@@ -161,14 +161,18 @@ class ElasticsearchStore(HybridStore):
     def _connect(self) -> None:
         self._fuses_natively = self.native_fusion and server.has_enterprise_licence(self.client)
 
+    def _records(self, documents: Sequence[Document]) -> list[Record]:
+        # As they are written, which is made while the server writes those before.
+        return [*convert.bulk_records(super()._records(documents), self._layout, self._takes_packed_vectors)]
+
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
-        return self._index.bulk(convert.bulk_body(records, self._layout, self._takes_packed_vectors), timeout)
+        return self._index.bulk(convert.bulk_body(cast("Sequence[convert.BulkRecord]", records)), timeout)
 
     def _refusal(self, error: Exception) -> Refusal | None:
         return failures.refusal(error)
 
     def _record_bytes(self, record: Record) -> int:
-        return convert.request_bytes(record, self._layout)
+        return len(cast("convert.BulkRecord", record).lines)
 
     def _commit(self, timeout: float | None) -> None:
         # A refresh of its own takes milliseconds; a bulk request that waits for the next one waits up to a second.

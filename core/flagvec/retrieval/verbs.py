@@ -281,6 +281,7 @@ class Verbs(OpenedDatabase):
         return list(batches(records, self._MAX_REQUEST_RECORDS, self._record_bytes, self._MAX_REQUEST_BYTES))
 
     def _records(self, documents: Sequence[Document]) -> list[Record]:
+        """Encode documents. A store can make of them here what it sends, while the request before is in flight."""
         with self._encoding:
             vectors = encode_documents(
                 self.model,

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document
@@ -27,7 +27,7 @@ def record(metadata=None, *, text="some text", sparse=None, colbert=None, name="
 
 
 def written(one, layout=None, packed=False):
-    action, source, end = convert.bulk_body([one], layout or Layout(), packed).split(b"\n")
+    action, source, end = convert.bulk_body(convert.bulk_records([one], layout or Layout(), packed)).split(b"\n")
     assert end == b""
     return json.loads(action), json.loads(source)
 
@@ -93,17 +93,11 @@ def test_any_metadata_is_written_unchanged(metadata):
     assert json.dumps(written(record(metadata))[1]["metadata"]) == json.dumps(metadata)
 
 
-@settings(max_examples=50)
-@given(
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
-    st.dictionaries(st.text("abc\n米", max_size=9), st.text(max_size=300) | st.integers(0, 9), max_size=5),
-    st.integers(0, 60),
-    st.integers(0, 20),
-)
-def test_the_size_of_a_request_is_not_underestimated(text, metadata, tokens, rows):
-    sparse = {4_000_000_000 + token: float(np.float32(0.1 * token + 0.1)) for token in range(tokens)}
-    one = record(metadata, text=text, sparse=sparse, colbert=unit_rows(rows, 8))
-    assert len(convert.bulk_body([one], Layout(), packed=False)) <= convert.request_bytes(one, Layout())
+def test_records_of_a_bulk_request_follow_each_other_in_order():
+    records = convert.bulk_records([record(name="a\nb"), record(name="c")], Layout(), packed=False)
+    lines = convert.bulk_body(records).decode().splitlines()
+    assert [json.loads(line)["index"]["_id"] for line in lines[::2]] == ["a\nb", "c"]
+    assert [json.loads(line)["id"] for line in lines[1::2]] == ["a\nb", "c"]
 
 
 def test_a_document_is_read_from_a_hit():
