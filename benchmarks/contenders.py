@@ -17,6 +17,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from peak_memory import peak_megabytes
+
 Encode = Callable[[list[str], int, int | None], object]
 
 
@@ -159,13 +161,7 @@ def _answer(encode: Encode, request: dict[str, Any]) -> dict[str, Any]:
         times = [_timed(encode, texts, request["max_length"], request["batch_size"]) for _ in range(request["repeats"])]
         answers.append(times[0] | {"seconds": statistics.median(answer["seconds"] for answer in times)})
     best = min(answers, key=itemgetter("seconds"))
-    return best | {"peak_mb": _peak_mb()}
-
-
-def _peak_mb() -> float:
-    """Return the most memory that this process held, on Linux; of ru_maxrss it inherits its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+    return best | {"peak_mb": peak_megabytes()}
 
 
 def _timed(encode: Encode, texts: list[str], max_length: int, batch_size: int | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ shares are of is that of one large bfloat16 product, measured between the turns.
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def peer_contenders(checkpoint: Path) -> dict[str, Encode]:
 def matrix_rate() -> float:
     """Return the TFLOP/s of one large bfloat16 product, the median of 23."""
     left, right = (torch.randn(RATE_SIZE, RATE_SIZE, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    seconds = sorted(timed(lambda: left @ right) for _ in range(23))[11]
+    seconds = statistics.median(timed(lambda: left @ right) for _ in range(23))
     return 2 * RATE_SIZE**3 / seconds / 1e12
 
 

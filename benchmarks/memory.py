@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from peak_memory import peak_megabytes
 from workloads import BUILD, bulk_texts, mini_m3
 
 BATCH_SIZE = 256
@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside is not None:
-        print(peak_megabytes(arguments.inside))
+        encode(arguments.inside)
+        print(peak_megabytes())
         return
     mini_m3(BUILD)
     table = Table(title="encode_stream, mini-M3, all three outputs", title_justify="left")
@@ -42,15 +43,13 @@ def measured(documents: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def peak_megabytes(documents: int) -> float:
-    """Encode documents as a stream that nobody holds, and return this process' peak of resident memory."""
+def encode(documents: int) -> None:
+    """Encode documents as a stream that nobody holds."""
     from flagvec import BGEM3FlagModel
 
     model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
     for _ in model.encode_stream(itertools.islice(endless_texts(), documents), batch_size=BATCH_SIZE):
         pass
-    # ru_maxrss is in kilobytes on Linux.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def endless_texts() -> Iterator[str]:

@@ -50,10 +50,9 @@ def _cuda_event() -> torch.cuda.Event:
     return event
 
 
-def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """Return an array on a device; CUDA copies it when its turn comes, without being waited for."""
     tensor = torch.from_numpy(array)
-    device = torch.device(device)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
