@@ -15,6 +15,7 @@ import qdrant_edge as edge
 from flagvec.errors import StoreError
 from flagvec.retrieval.capabilities import Capabilities
 from flagvec.retrieval.database import WORTH_A_THREAD_HERE
+from flagvec.retrieval.documents import Document
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
@@ -63,6 +64,8 @@ class QdrantEdgeStore(PointStore):
     """
 
     _TERMS = edge_convert.TERMS
+    # No request bounds what is written at once: of more documents a model makes fuller batches.
+    _MAX_REQUEST_RECORDS = 1_024
 
     def __init__(
         self,
@@ -152,9 +155,9 @@ class QdrantEdgeStore(PointStore):
         self._engine.update(edge.UpdateOperation.upsert_points(points))
         return []
 
-    def _record_bytes(self, record: Record) -> int:
+    def _prepared(self, documents: Sequence[Document]) -> list[list[Record]]:
         # Nothing is sent: what was encoded together is written together.
-        return 0
+        return [self._records(documents)]
 
     def _query(
         self, stages: Sequence[convert.Stage], query: TextVectors, where: Any, timeout: float | None
