@@ -18,6 +18,9 @@ from flagvec_elasticsearch import layout as fields
 from flagvec_elasticsearch.layout import Layout
 from flagvec_elasticsearch.terms import typed_terms
 
+# Token ids are keys as they are.
+_JSON_LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+
 
 @dataclass(slots=True, eq=False)
 class BulkRecord(Record):
@@ -110,7 +113,7 @@ def _source(record: Record, dense: Any, layout: Layout) -> dict[str, Any]:
     if document.metadata:
         source[fields.TYPED] = typed_terms(typed_fields(document.metadata))
     if vectors.sparse:
-        source[fields.SPARSE] = {str(token): weight for token, weight in vectors.sparse.items()}
+        source[fields.SPARSE] = vectors.sparse
     if vectors.colbert is not None and len(vectors.colbert):
         source |= _colbert(vectors.colbert, layout)
     return source
@@ -123,4 +126,4 @@ def _colbert(rows: NDArray[np.float32], layout: Layout) -> dict[str, Any]:
 
 
 def _line(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(value, option=_JSON_LINE)

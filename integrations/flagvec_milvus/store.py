@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.database import WORTH_A_THREAD_HERE
 from flagvec.retrieval.documents import Document, Hit
 from flagvec.retrieval.filters import Filter, NativeFilter
 from flagvec.retrieval.options import SearchOptions, check_choice
@@ -127,10 +126,6 @@ class MilvusStore(HybridStore):
 
     def _record_bytes(self, record: Record) -> int:
         return convert.as_row(record).size
-
-    @property
-    def _worth_a_thread(self) -> float:
-        return WORTH_A_THREAD_HERE if self._requests.engine.is_lite else 0.0
 
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         rows = [convert.as_row(record).row for record in records]

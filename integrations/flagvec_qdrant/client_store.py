@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from qdrant_client import models
 
 from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.database import WORTH_A_THREAD_HERE
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
@@ -122,10 +121,6 @@ class QdrantStore(PointStore):
         types = {key: info.data_type.value for key, info in found.items()}
         for key, kind in check_indexes(self._layout.indexes, types, self._name()).items():
             self.client.create_payload_index(self.collection_name, key, models.PayloadSchemaType(kind), wait=True)
-
-    @property
-    def _worth_a_thread(self) -> float:
-        return WORTH_A_THREAD_HERE if self._local else 0.0
 
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         points = [client_convert.point(record) for record in records]

@@ -14,7 +14,6 @@ import qdrant_edge as edge
 
 from flagvec.errors import StoreError
 from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.database import WORTH_A_THREAD_HERE
 from flagvec.retrieval.documents import Document
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.schema import Schema
@@ -144,10 +143,6 @@ class QdrantEdgeStore(PointStore):
         }
         for key, kind in check_indexes(self._layout.indexes, found, self._name()).items():
             shard.update(edge.UpdateOperation.create_field_index(key, edge_convert.INDEX_TYPES[kind]))
-
-    @property
-    def _worth_a_thread(self) -> float:
-        return WORTH_A_THREAD_HERE
 
     def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         # Named, so that they are freed once the engine has written them: before, that would take a tenth longer.

@@ -23,11 +23,6 @@ _JSON_CHARACTER_BYTES = 6
 _JSON_NAMES_BYTES = 256
 
 
-# What encodes and an engine in this process take turns at Python's lock: one beside the other, writing takes a tenth
-# longer, which is worth it only where encoding leaves the lock, as on a GPU.
-WORTH_A_THREAD_HERE = 0.02
-
-
 class Database(ABC):
     """What a store asks of its database; arguments, records and vectors arrive checked.
 
@@ -42,11 +37,6 @@ class Database(ABC):
     _MAX_REQUEST_RECORDS = 256
     _MAX_REQUEST_BYTES = 16 * 2**20
     _BACKOFF = Backoff()
-
-    @property
-    def _worth_a_thread(self) -> float:
-        """Seconds that it must take to encode a batch, for it to be written in a thread beside the next."""
-        return 0.0
 
     @property
     @abstractmethod

@@ -27,6 +27,10 @@ _logger = logging.getLogger(__name__)
 CHARACTERS_PER_BATCH = 100_000
 CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 IDS_PER_REQUEST = 1_000
+# Seconds that it must take to make a batch ready, for it to be written in a thread beside the next. Both are slower so,
+# for they take turns at Python's lock, and at the cores where the database is here: ready vectors, which take 20 ms,
+# got into Elasticsearch no sooner on two cores, and into engines in this process a tenth later.
+WORTH_A_THREAD = 0.05
 
 
 class Verbs(OpenedDatabase):
@@ -66,7 +70,7 @@ class Verbs(OpenedDatabase):
             yield from checked
             is_last = True
 
-        writing = WriteBehind(partial(self._sent, timeout), self._worth_a_thread)
+        writing = WriteBehind(partial(self._sent, timeout), WORTH_A_THREAD)
         try:
             with writing:
                 for batch in batches(read(), self._MAX_REQUEST_RECORDS, _characters, self._characters_per_batch()):

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+import time
 from itertools import islice
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from flagvec.retrieval.filters import Condition, NativeFilter, Not
 from flagvec.retrieval.reports import FailedWrite
 from flagvec.retrieval.schema import Schema
 from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.verbs import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+from flagvec.retrieval.verbs import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, WORTH_A_THREAD
 from flagvec.retrieval.writing import Backoff, Refusal
 
 DOCUMENTS_PER_BATCH = HybridStore._MAX_REQUEST_RECORDS
@@ -239,9 +240,14 @@ def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_no
         return []
 
     place.answer = answer
-    encoded = []
-    encode = store.model.encode_corpus
-    store.model.encode_corpus = lambda texts, **options: encoded.extend(texts) or encode(texts, **options)
+    encode, encoded = store.model.encode_corpus, []
+
+    def watched(texts, **options):
+        time.sleep(WORTH_A_THREAD)
+        encoded.extend(texts)
+        return encode(texts, **options)
+
+    store.model.encode_corpus = watched
     report = store.add(Document(str(number), "x") for number in range(5 * DOCUMENTS_PER_BATCH))
     assert len(report.ok) == DOCUMENTS_PER_BATCH
     assert [failure.id for failure in report.failed] == [
@@ -259,6 +265,7 @@ def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
     encode, encoded = store.model.encode_corpus, []
 
     def watched(texts, **options):
+        time.sleep(WORTH_A_THREAD)
         encoded.append(threading.current_thread())
         if len(encoded) == 2:
             second_encoded.set()
