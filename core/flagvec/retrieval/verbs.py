@@ -29,8 +29,8 @@ CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 IDS_PER_REQUEST = 1_000
 # Seconds that it must take to make a batch ready, for it to be written in a thread beside the next. Both are slower so,
 # for they take turns at Python's lock, and at the cores where the database is here: ready vectors, which take 20 ms,
-# got into Elasticsearch no sooner on two cores, and into engines in this process a tenth later.
-WORTH_A_THREAD = 0.05
+# got into Elasticsearch no sooner on two cores, and into engines in this process a tenth later. A fast GPU takes 40 ms.
+WORTH_A_THREAD = 0.03
 
 
 class Verbs(OpenedDatabase):
