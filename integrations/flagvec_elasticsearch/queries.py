@@ -159,21 +159,21 @@ def value(hit: Mapping[str, Any], field: str, default: Any = None) -> Any:
     return hit.get("fields", {}).get(field, [default])[0]
 
 
-def model_score(representation: str, score: float, query_rows: int = 0) -> float:
-    """Return the model's score for a score of Elasticsearch's, which never is negative.
+def model_scores(representation: str, scores: Sequence[float], query_rows: int = 0) -> Sequence[float]:
+    """Return the model's scores for scores of Elasticsearch's, which never are negative.
 
     Args:
-        representation: Whose score it is. A dense one is (1 + s) / 2, a ColBERT one of `max_sim_of` is the sum over the
-            query's vectors of 1 + s, a sparse one is the model's own.
-        score: What a hit has.
+        representation: Whose scores they are. A dense one is (1 + s) / 2, a ColBERT one of `max_sim_of` is the sum over
+            the query's vectors of 1 + s, a sparse one is the model's own.
+        scores: What hits have.
         query_rows: The number of the query's ColBERT vectors.
     """
     match representation:
         case fields.DENSE:
-            return 2.0 * score - 1.0
+            return [2.0 * score - 1.0 for score in scores]
         case fields.COLBERT:
-            return score / query_rows - 1.0
-    return score
+            return [score / query_rows - 1.0 for score in scores]
+    return scores
 
 
 def _knn(vector: NDArray[np.float32], k: int, breadth: int, filters: Sequence[Query]) -> Query:

@@ -72,7 +72,7 @@ class Search:
     def _found_by(self, leg: str) -> list[Hit]:
         body = {**self._leg(leg, self.options.limit), **queries.ONLY_DOCUMENTS}
         [hits] = self.index.searches([body], self.options.timeout)
-        scores = [queries.model_score(leg, hit["_score"]) for hit in hits]
+        scores = queries.model_scores(leg, [hit["_score"] for hit in hits])
         ranked = [Ranked(hit["_id"], score, {leg: score}) for hit, score in zip(hits, scores, strict=True)]
         return _hits(ranked, map(convert.to_document, hits))
 
@@ -110,7 +110,7 @@ class Search:
         if unknown := [name for name in fused if name not in dense]:
             bodies.append(self._exact(DENSE, unknown))
         documents, *further = self.index.searches(bodies, self.options.timeout)
-        known = {**dense, **self._scores(DENSE, chain.from_iterable(further))}
+        known = {**dense, **self._scores(DENSE, [*chain.from_iterable(further)])}
         ranked = [
             Ranked(hit["_id"], fused[hit["_id"]], {DENSE: known.get(hit["_id"], 0.0), SPARSE: hit["_score"]})
             for hit in documents
@@ -178,9 +178,10 @@ class Search:
         assert self.query.dense is not None, _CHECKED
         return {**queries.nearest_of(self.query.dense, ids, self.layout.is_quantised), **read}
 
-    def _scores(self, name: str, hits: Iterable[Mapping[str, Any]]) -> Scores:
+    def _scores(self, name: str, hits: Sequence[Mapping[str, Any]]) -> Scores:
         rows = 0 if self.query.colbert is None else len(self.query.colbert)
-        return {hit["fields"][ID][0]: queries.model_score(name, hit["_score"], rows) for hit in hits}
+        scores = queries.model_scores(name, [hit["_score"] for hit in hits], rows)
+        return dict(zip([hit["fields"][ID][0] for hit in hits], scores, strict=True))
 
     def _max_sims(self, hits: Iterable[Mapping[str, Any]]) -> Scores:
         query = self.query.colbert

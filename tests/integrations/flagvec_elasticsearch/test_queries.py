@@ -77,12 +77,11 @@ def test_elasticsearch_compares_rank_vectors_of_chosen_documents_that_have_them(
 
 
 @pytest.mark.parametrize(
-    ("representation", "score", "expected"),
-    [("dense", 1.0, 1.0), ("dense", 0.0, -1.0), ("dense", 0.75, 0.5), ("sparse", 3.5, 3.5), ("colbert", 6.0, 1.0),
-     ("colbert", 0.0, -1.0)],
-)  # fmt: skip
-def test_scores_are_turned_back_into_the_models(representation, score, expected):
-    assert queries.model_score(representation, score, query_rows=3) == expected
+    ("representation", "scores", "expected"),
+    [("dense", [1.0, 0.0, 0.75], [1.0, -1.0, 0.5]), ("sparse", [3.5], [3.5]), ("colbert", [6.0, 0.0], [1.0, -1.0])],
+)
+def test_scores_are_turned_back_into_the_models(representation, scores, expected):
+    assert queries.model_scores(representation, scores, query_rows=3) == expected
 
 
 def test_each_search_of_a_request_is_a_header_and_a_body():
