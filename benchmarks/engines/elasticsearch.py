@@ -22,6 +22,7 @@ from flagvec_elasticsearch import ElasticsearchStore
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
+PREFIX = "flagvec_benchmark_"
 # Batches of 128 to 1,000 are written alike fast.
 BATCH = 256
 CANDIDATES = 100
@@ -55,7 +56,7 @@ MAPPING = {
 @contextmanager
 def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `ElasticsearchStore` with a client of the server at ELASTICSEARCH_URL."""
-    ours, theirs = (f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2))
+    ours, theirs = (f"{PREFIX}{uuid.uuid4().hex}" for _ in range(2))
     with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
         version = client.info()["version"]["number"]
         store = ElasticsearchStore(corpus.model, client, ours, settings=SETTINGS)
@@ -66,7 +67,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
                 f"Elasticsearch {version}",
                 StoreSubject(store),
                 {"by hand": by_hand},
-                at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
+                at_rest=lambda: _wait_for_merges(client),
                 settle=lambda: by_hand.search_in(ours),  # for no two indexes find the same
             )
         finally:
@@ -76,7 +77,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
 @contextmanager
 def langchain(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `ElasticsearchStore` with langchain-elasticsearch, on dense vectors alone."""
-    ours, theirs = (f"flagvec_benchmark_{uuid.uuid4().hex}" for _ in range(2))
+    ours, theirs = (f"{PREFIX}{uuid.uuid4().hex}" for _ in range(2))
     with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
         texts = [*(document.text for document in corpus.documents), *corpus.queries]
         model = ReadyModel(texts, M3Output(dense_vecs=corpus.model.encode_corpus(texts)["dense_vecs"]))
@@ -89,16 +90,16 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
                 StoreSubject(store),
                 {"langchain-elasticsearch": other},
                 modes=("dense",),
-                at_rest=lambda: _wait_for_merges(client, [ours, theirs]),
+                at_rest=lambda: _wait_for_merges(client),
                 settle=lambda: other.search_in(ours),
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
 
 
-def _wait_for_merges(client: Elasticsearch, indices: Sequence[str]) -> None:
+def _wait_for_merges(client: Elasticsearch) -> None:
     """Return once nothing that was written is being merged, which takes a core and more."""
-    while client.indices.stats(index=indices, metric="merge")["_all"]["total"]["merges"]["current"]:
+    while client.indices.stats(index=f"{PREFIX}*", metric="merge")["_all"]["total"]["merges"]["current"]:
         time.sleep(0.1)
 
 
