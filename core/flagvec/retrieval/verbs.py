@@ -40,8 +40,8 @@ class Verbs(OpenedDatabase):
         """Encode documents and write them, replacing those of the same id.
 
         The documents are read, encoded and written in bounded batches, so that a generator is never held whole; each is
-        encoded while the one before is written, unless that takes no time. All are found once this returns. Of documents with one id the last is
-        kept, in one call as over several.
+        encoded while the one before is written, unless that takes no time. All are found once this returns. Of
+        documents with one id the last is kept, in one call as over several.
 
         What a database cannot take for the moment is sent again, with growing pauses; what it does not take in the end
         is in the report, and one warning is logged. Once it has gone away, or refuses whatever it is sent, the
