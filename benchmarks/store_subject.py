@@ -7,7 +7,7 @@ from typing import Any
 
 from comparison import LIMIT
 from flagvec import Document
-from flagvec.retrieval.store import HybridStore
+from flagvec.store.base import HybridStore
 
 _OPTIONS: dict[str, Any] = {
     "dense": {"mode": "dense"},

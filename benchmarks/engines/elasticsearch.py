@@ -17,7 +17,7 @@ from elasticsearch import Elasticsearch
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
 from flagvec import Document, M3Output
-from flagvec.retrieval.fusion import reciprocal_rank_fusion
+from flagvec.search.fusion import reciprocal_rank_fusion
 from flagvec_elasticsearch import ElasticsearchStore
 from ready_model import ReadyModel
 from store_subject import StoreSubject

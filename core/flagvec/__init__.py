@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
 from flagvec.m3_output import M3Output
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.fusion import Weighted
+from flagvec.search.fusion import Weighted
+from flagvec.store.documents import Document, Hit
 
 if TYPE_CHECKING:
     from flagvec.auto_model import FlagAutoModel

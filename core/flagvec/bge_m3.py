@@ -21,9 +21,9 @@ from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy, to_device
 from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, as_dicts, strongest_weights
+from flagvec.late_interaction.pooling import checked_pool_factor, pool_tokens
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, load_head, missing_head
 from flagvec.m3_output import M3Output
-from flagvec.token_pooling import checked_pool_factor, pool_tokens
 
 # The special tokens that upstream leaves out of the lexical weights.
 _TOKENS_WITHOUT_WEIGHT = ("cls_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
@@ -35,7 +35,7 @@ class M3Options(EmbedderOptions):
 
     Args:
         colbert_pool_factor: How many times fewer ColBERT vectors a document gets: those that are alike become their
-            mean (`flagvec.token_pooling.pool_tokens`; what it costs is in benchmarks/RESULTS.md). Queries keep all.
+            mean (`flagvec.late_interaction.pooling.pool_tokens`; benchmarks/RESULTS.md has the cost). Queries keep all.
     """
 
     colbert_pool_factor: int = 1

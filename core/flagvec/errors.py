@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flagvec.retrieval.reports import WriteReport
+    from flagvec.ingest.report import WriteReport
 
 
 class FlagvecError(Exception):

@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.typed_fields import typed_fields
-from flagvec.retrieval.writing import Record
+from flagvec.filters.typed_values import typed_fields
+from flagvec.ingest.retry import Record
+from flagvec.store.documents import Document
 from flagvec_elasticsearch import layout as fields
 from flagvec_elasticsearch.layout import Layout
 from flagvec_elasticsearch.terms import typed_terms

@@ -10,8 +10,8 @@ from elastic_transport import TlsError, TransportError
 from elasticsearch import ApiError
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.reports import FailedWrite
-from flagvec.retrieval.writing import Refusal
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Refusal
 
 # The same may succeed later: a full queue, or a server that is starting, overloaded or out of reach.
 _RETRYABLE = frozenset({429, 502, 503, 504})

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.filters import All, Any_, Condition, Filter, NativeFilter, Not, Value
+from flagvec.filters.portable import All, Any_, Condition, Filter, NativeFilter, Not, Value
+from flagvec.ingest.batches import batches
 from flagvec_elasticsearch import terms
 from flagvec_elasticsearch.layout import TYPED
 

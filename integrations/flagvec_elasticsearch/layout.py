@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.schema import Schema
+from flagvec.store.schema import Schema
 
 DenseIndex = Literal[
     "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "bbq_disk", "flat", "int8_flat", "int4_flat", "bbq_flat"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.retrieval.fusion import RRF_K, best_first
+from flagvec.search.fusion import RRF_K, best_first
 from flagvec_elasticsearch import layout as fields
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query

@@ -10,8 +10,8 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.reports import FailedWrite
+from flagvec.ingest.report import FailedWrite
+from flagvec.store.documents import Document
 from flagvec_elasticsearch import convert, queries
 from flagvec_elasticsearch.failures import answered_reason, error_reason, failed_items, is_about_rank_vectors
 from flagvec_elasticsearch.filters import Query

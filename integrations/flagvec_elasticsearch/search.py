@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.client_fusion import Ranked, by_reciprocal_ranks, by_scores
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.ingest.batches import batches
 from flagvec.scoring import colbert_score
+from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
+from flagvec.search.options import SearchOptions
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import TextVectors
 from flagvec_elasticsearch import convert, queries
 from flagvec_elasticsearch.filters import Query, to_query
 from flagvec_elasticsearch.layout import COLBERT, COLBERT_ROWS, DENSE, ID, SPARSE, Layout

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from elasticsearch import Elasticsearch
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.filters import Filter, NativeFilter
-from flagvec.retrieval.options import SearchOptions, check_choice
-from flagvec.retrieval.reports import FailedWrite
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
-from flagvec.retrieval.writing import Record, Refusal
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Record, Refusal
+from flagvec.search.options import SearchOptions, check_choice
+from flagvec.store.base import HybridStore
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import ColbertOverflow, TextVectors
+from flagvec.store.schema import Schema
 from flagvec_elasticsearch import convert, failures, queries, server
 from flagvec_elasticsearch.filters import Query, to_query
 from flagvec_elasticsearch.layout import (

@@ -14,9 +14,9 @@ import hashlib
 import struct
 from datetime import datetime
 
-from flagvec.retrieval.filters import EXACT_INTEGERS
-from flagvec.retrieval.moments import epoch_microseconds
-from flagvec.retrieval.typed_fields import TypedFields
+from flagvec.filters.dates import epoch_microseconds
+from flagvec.filters.portable import EXACT_INTEGERS
+from flagvec.filters.typed_values import TypedFields
 
 # A document with a term of over 32,766 bytes is refused. Equality needs no more of a long string than a hash.
 _LONGEST_STRING = 256

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.documents import MAX_ID_BYTES
-from flagvec.retrieval.schema import Schema
+from flagvec.store.documents import MAX_ID_BYTES
+from flagvec.store.schema import Schema
 from flagvec_milvus import struct_array
 from flagvec_milvus.convert import (
     COLBERT,

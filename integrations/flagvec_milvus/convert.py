@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.vectors import LARGEST_TOKEN_ID, TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
 from flagvec.scoring import colbert_score, dense_score, lexical_score
+from flagvec.store.documents import Document
+from flagvec.store.encoding import LARGEST_TOKEN_ID, TextVectors
 from flagvec_milvus.filters import ID, TERMS, listed, packed, terms
 
 TEXT, METADATA, METADATA_PARTS = "text", "metadata", "metadata_parts"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flagvec.retrieval.writing import Refusal
+from flagvec.ingest.retry import Refusal
 from flagvec_milvus.untyped import (
     DataNotMatchException,
     ErrorCode,

@@ -22,9 +22,9 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from flagvec.retrieval.filters import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
-from flagvec.retrieval.moments import epoch_microseconds
-from flagvec.retrieval.typed_fields import typed_fields
+from flagvec.filters.dates import epoch_microseconds
+from flagvec.filters.portable import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
+from flagvec.filters.typed_values import typed_fields
 
 ID, TERMS = "id", "terms"
 

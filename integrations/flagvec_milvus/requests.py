@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.filters import Filter, NativeFilter
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.batches import batches
 from flagvec_milvus import faults, filters
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import SPARSE

@@ -8,13 +8,13 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.client_fusion import Scores, by_scores
-from flagvec.retrieval.documents import Hit
-from flagvec.retrieval.fusion import RRF_K
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.ties import best_with_ties
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.ingest.batches import batches
+from flagvec.search.exact import Scores, by_scores
+from flagvec.search.fusion import RRF_K
+from flagvec.search.options import SearchOptions
+from flagvec.search.ties import best_with_ties
+from flagvec.store.documents import Hit
+from flagvec.store.encoding import TextVectors
 from flagvec_milvus import convert, struct_array
 from flagvec_milvus.convert import COLBERT, DENSE, Layout
 from flagvec_milvus.filters import ID, Expression

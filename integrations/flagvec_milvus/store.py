@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.filters import Filter, NativeFilter
-from flagvec.retrieval.options import SearchOptions, check_choice
-from flagvec.retrieval.reports import FailedWrite
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
-from flagvec.retrieval.writing import Backoff, Record, Refusal
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Backoff, Record, Refusal
+from flagvec.search.options import SearchOptions, check_choice
+from flagvec.store.base import HybridStore
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import ColbertOverflow, TextVectors
+from flagvec.store.schema import Schema
 from flagvec_milvus import convert, faults
 from flagvec_milvus.collection import Contents
 from flagvec_milvus.convert import Layout

@@ -8,9 +8,9 @@ from typing import Any
 
 from qdrant_client import models
 
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
 from flagvec.scoring import colbert_score, dense_score, lexical_score
+from flagvec.store.encoding import TextVectors
 from flagvec_qdrant import convert
 from flagvec_qdrant.filters import Terms
 

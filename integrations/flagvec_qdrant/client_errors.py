@@ -7,7 +7,7 @@ import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from flagvec.retrieval.writing import Refusal
+from flagvec.ingest.retry import Refusal
 
 _LONGEST_REASON = 500
 _RETRYABLE_STATUSES = {408, 429, 502, 503, 504}

@@ -7,7 +7,7 @@ from typing import Any
 from qdrant_client import models
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.schema import Schema
+from flagvec.store.schema import Schema
 from flagvec_qdrant import convert
 from flagvec_qdrant.storage import Placement, StorageProfile
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
-from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.reports import FailedWrite
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
-from flagvec.retrieval.writing import Record, Refusal
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Record, Refusal
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.encoding import ColbertOverflow, TextVectors
+from flagvec.store.schema import Schema
 from flagvec_qdrant import client_convert, client_schema, convert
 from flagvec_qdrant.client_errors import refusal_of
 from flagvec_qdrant.point_store import FoundPoint, OwnScores, PointStore

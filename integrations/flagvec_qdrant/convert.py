@@ -10,10 +10,10 @@ from hashlib import sha1
 from types import MappingProxyType
 from typing import Any
 
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.fusion import RRF_K
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.search.fusion import RRF_K
+from flagvec.search.options import SearchOptions
+from flagvec.store.documents import Document
+from flagvec.store.encoding import TextVectors
 
 # As engines give it and take it.
 PointId = int | str | uuid.UUID

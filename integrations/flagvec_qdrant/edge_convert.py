@@ -11,9 +11,9 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 from flagvec_qdrant import convert
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.storage import FieldType, Placement, StorageProfile

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.reports import FailedWrite
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Record
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.documents import Document
+from flagvec.store.encoding import ColbertOverflow, TextVectors
+from flagvec.store.schema import Schema
 from flagvec_qdrant import convert, edge_convert
 from flagvec_qdrant.point_store import FoundPoint, PointStore
 from flagvec_qdrant.storage import FieldType, Storage, check_indexes

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from flagvec.retrieval.filters import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
+from flagvec.filters.portable import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
 from flagvec_qdrant import convert
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flagvec.retrieval.capabilities import Capabilities
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.filters import Filter, NativeFilter
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.ties import best_with_ties
-from flagvec.retrieval.vectors import ColbertOverflow, TextVectors
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.search.options import SearchOptions
+from flagvec.search.ties import best_with_ties
+from flagvec.store.base import HybridStore
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import ColbertOverflow, TextVectors
 from flagvec_qdrant import convert
 from flagvec_qdrant.filters import Terms, native_filter
 from flagvec_qdrant.storage import FieldType, Layout, Storage

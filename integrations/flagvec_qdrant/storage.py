@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flagvec.errors import StoreError
-from flagvec.retrieval.filters import check_field
-from flagvec.retrieval.options import check_choice
+from flagvec.filters.portable import check_field
+from flagvec.search.options import check_choice
 from flagvec_qdrant import convert
 
 Storage = Literal["accurate", "balanced", "small"]

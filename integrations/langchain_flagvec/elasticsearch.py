@@ -14,10 +14,10 @@ import numpy as np
 from elasticsearch.helpers.vectorstore import AsyncRetrievalStrategy, RetrievalStrategy
 from langchain_core.embeddings import Embeddings
 
-from flagvec.retrieval.fusion import Weighted
-from flagvec.retrieval.options import DEFAULT_CANDIDATES, Mode, SearchOptions, check_choice, whole_number
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors, validated
+from flagvec.search.fusion import Weighted
+from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchOptions, check_choice, whole_number
+from flagvec.store.encoding import TextVectors, validated
+from flagvec.store.schema import Schema
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.layout import DENSE, SPARSE, DenseIndex, Layout, dense_property

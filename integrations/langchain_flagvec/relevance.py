@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flagvec.retrieval.fusion import RRF_K
-from flagvec.retrieval.options import SearchOptions
+from flagvec.search.fusion import RRF_K
+from flagvec.search.options import SearchOptions
 
 
 def relevance_of(options: SearchOptions) -> Callable[[float], float]:
@@ -18,7 +18,7 @@ def relevance_of(options: SearchOptions) -> Callable[[float], float]:
       how well a document does among the others, not how near it is.
 
     Example:
-        >>> from flagvec.retrieval.schema import Schema
+        >>> from flagvec.store.schema import Schema
         >>> dense = SearchOptions.checked(Schema("bge-m3", 1024, sparse=True, colbert_dimension=None), mode="dense")
         >>> relevance_of(dense)(0.5)
         0.75

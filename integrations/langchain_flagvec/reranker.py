@@ -9,8 +9,8 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, field_validator
 
-from flagvec.retrieval.colbert_order import best_by_colbert
-from flagvec.retrieval.options import whole_number
+from flagvec.frameworks.rerank import best_by_colbert
+from flagvec.search.options import whole_number
 
 
 class ColbertReranker(BaseDocumentCompressor):

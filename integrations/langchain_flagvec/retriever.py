@@ -12,8 +12,8 @@ from pydantic import ConfigDict, model_validator
 from typing_extensions import Self, Unpack
 
 from flagvec import Hit
-from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, whole_number
-from flagvec.retrieval.store import HybridStore
+from flagvec.search.options import Fusion, Mode, Rerank, SearchOptions, whole_number
+from flagvec.store.base import HybridStore
 from langchain_flagvec.documents import to_langchain
 from langchain_flagvec.search_keywords import RetrieverKeywords, SearchKeywords
 
@@ -34,7 +34,7 @@ class FlagRetriever(BaseRetriever):
             a `Weighted`, which may be given as a dict, ``{"dense": 1, "sparse": 0.3, "colbert": 1}``.
         rerank: ``"colbert"`` orders the candidates by ColBERT.
         candidates: How many documents each leg finds before fusion or rerank; 100, or `k` if that is more.
-        filter: Which documents take part, in the form of `flagvec.retrieval.filters`; None for all.
+        filter: Which documents take part, in the form of `flagvec.filters.portable`; None for all.
         timeout: Seconds that a request to the database may take; None for the client's own limit.
         add_scores: Add the score to each document's metadata as ``score``, and that of each representation that the
             search used, by its name, as ``scores``. Otherwise the metadata is what was stored.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from flagvec.retrieval.filters import FilterLike
-from flagvec.retrieval.options import Fusion, Mode, Rerank
+from flagvec.filters.portable import FilterLike
+from flagvec.search.options import Fusion, Mode, Rerank
 
 
 class VectorSearchKeywords(TypedDict, total=False):

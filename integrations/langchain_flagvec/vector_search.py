@@ -12,12 +12,12 @@ from langchain_core.vectorstores import VectorStore
 from typing_extensions import Unpack
 
 from flagvec import Hit, M3Output
-from flagvec.retrieval.diversity import Diversity, checked_share, marginal_relevance, vectors_of
-from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions, whole_number
-from flagvec.retrieval.ready_vectors import dense_query
-from flagvec.retrieval.store import HybridStore
-from flagvec.retrieval.turns import turn_of
-from flagvec.retrieval.vectors import encode_texts
+from flagvec.frameworks.mmr import Diversity, checked_share, marginal_relevance, vectors_of
+from flagvec.search.options import Fusion, Mode, Rerank, SearchOptions, whole_number
+from flagvec.store.base import HybridStore
+from flagvec.store.encoding import encode_texts
+from flagvec.store.ready_vectors import dense_query
+from flagvec.store.turns import turn_of
 from langchain_flagvec.documents import to_langchain
 from langchain_flagvec.relevance import relevance_of
 from langchain_flagvec.search_keywords import SearchKeywords, VectorSearchKeywords

@@ -12,10 +12,10 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
 from flagvec import Document
-from flagvec.retrieval.batches import batches
-from flagvec.retrieval.filters import Any_, FilterLike, Not
-from flagvec.retrieval.options import Fusion, Mode, Rerank, whole_number
-from flagvec.retrieval.store import HybridStore
+from flagvec.filters.portable import Any_, FilterLike, Not
+from flagvec.ingest.batches import batches
+from flagvec.search.options import Fusion, Mode, Rerank, whole_number
+from flagvec.store.base import HybridStore
 from langchain_flagvec.documents import texts_to_flagvec, to_flagvec, to_langchain
 from langchain_flagvec.embeddings import FlagEmbeddings
 from langchain_flagvec.vector_search import VectorSearch
@@ -34,7 +34,7 @@ class FlagVectorStore(VectorSearch):
 
     The store is made as anywhere else, and is there as ``store``: call its ``create`` where it is new, its ``close`` at
     the end. The arguments below are what a search does unless its call says otherwise; every method that searches
-    takes them too, and ``filter``, as `flagvec.retrieval.store.HybridStore.search` does.
+    takes them too, and ``filter``, as `flagvec.store.base.HybridStore.search` does.
 
     Methods that LangChain names with an ``a`` run in worker threads; the model is never called from two at once. What
     is wrong with an argument is said before any work; an unknown keyword is a ``TypeError``. A deep copy of what holds

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flagvec.arguments import checked_batch_size, checked_texts
+from flagvec.frameworks.one_pass import Part, one_pass
 from flagvec.m3_output import M3Output
-from flagvec.retrieval.one_pass import Part, one_pass
-from flagvec.retrieval.vectors import validated
+from flagvec.store.encoding import validated
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder

@@ -10,7 +10,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 
 from flagvec.embedder import AbsEmbedder
-from flagvec.retrieval.one_pass import OnePass, one_pass
+from flagvec.frameworks.one_pass import OnePass, one_pass
 from llama_index_flagvec.described_model import DescribedModel, MadeAgain, as_model
 
 # The most that LlamaIndex takes.

@@ -1,4 +1,4 @@
-"""LlamaIndex's metadata filters in the portable form of `flagvec.retrieval.filters`."""
+"""LlamaIndex's metadata filters in the portable form of `flagvec.filters.portable`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from flagvec.retrieval.filters import All, Any_, Filter, Not, parse_filter
-from flagvec.retrieval.moments import read_moment
+from flagvec.filters.dates import read_moment
+from flagvec.filters.portable import All, Any_, Filter, Not, parse_filter
 
 _OF_ONE_VALUE = {FilterOperator.EQ: "eq", FilterOperator.NE: "ne", FilterOperator.CONTAINS: "eq"}
 _OF_A_RANGE = {
@@ -29,7 +29,7 @@ def portable_filter(filters: MetadataFilters) -> Filter:
       taken for a list of one.
     - ``>`` to ``<=`` compare numbers; given a string with a date or time in ISO 8601, they compare moments.
 
-    What the operators make of types, missing fields and nested keys, `flagvec.retrieval.filters.matches` says.
+    What the operators make of types, missing fields and nested keys, `flagvec.filters.portable.matches` says.
 
     Args:
         filters: Any filters, nested up to 14 levels.

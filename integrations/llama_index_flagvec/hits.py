@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from flagvec.retrieval.diversity import Diversity, marginal_relevance, vectors_of
-from flagvec.retrieval.documents import Hit
-from flagvec.retrieval.store import HybridStore
+from flagvec.frameworks.mmr import Diversity, marginal_relevance, vectors_of
+from flagvec.store.base import HybridStore
+from flagvec.store.documents import Hit
 from llama_index_flagvec.queries import Search
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction  # type: ignore[import-untyped]
 
+from flagvec.frameworks.one_pass import one_pass
 from flagvec.m3_output import M3Output
-from flagvec.retrieval.one_pass import one_pass
-from flagvec.retrieval.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
+from flagvec.store.encoding import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
 from flagvec_milvus.convert import NO_TOKEN
 
 if TYPE_CHECKING:

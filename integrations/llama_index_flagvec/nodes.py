@@ -10,7 +10,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from flagvec.engine.unicode import valid_unicode
-from flagvec.retrieval.documents import Document
+from flagvec.store.documents import Document
 
 # Beside the keys of LlamaIndex itself: filters find a node by its id, which is no metadata, and a node's own text is
 # kept where the text that was encoded is another.

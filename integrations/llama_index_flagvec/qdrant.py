@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from flagvec.frameworks.one_pass import one_pass
 from flagvec.m3_output import M3Output
-from flagvec.retrieval.one_pass import one_pass
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder

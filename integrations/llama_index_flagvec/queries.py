@@ -8,12 +8,12 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from flagvec.filters.portable import Filter
+from flagvec.frameworks.mmr import Diversity, checked_share
 from flagvec.m3_output import M3Output
-from flagvec.retrieval.diversity import Diversity, checked_share
-from flagvec.retrieval.filters import Filter
-from flagvec.retrieval.fusion import Weighted
-from flagvec.retrieval.options import Fusion, Mode, Rerank, whole_number
-from flagvec.retrieval.ready_vectors import dense_query
+from flagvec.search.fusion import Weighted
+from flagvec.search.options import Fusion, Mode, Rerank, whole_number
+from flagvec.store.ready_vectors import dense_query
 from llama_index_flagvec.nodes import DOCUMENT_ID
 from llama_index_flagvec.selection import chosen, with_ids
 

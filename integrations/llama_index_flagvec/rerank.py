@@ -12,8 +12,8 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from flagvec.embedder import AbsEmbedder
-from flagvec.retrieval.colbert_order import best_by_colbert
-from flagvec.retrieval.options import whole_number
+from flagvec.frameworks.rerank import best_by_colbert
+from flagvec.search.options import whole_number
 from llama_index_flagvec.described_model import DescribedModel, MadeAgain, as_model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from flagvec.retrieval.filters import Filter, parse_filter
+from flagvec.filters.portable import Filter, parse_filter
 from llama_index_flagvec.filters import both, portable_filter
 from llama_index_flagvec.nodes import NODE_ID
 

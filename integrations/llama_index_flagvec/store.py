@@ -17,11 +17,11 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from flagvec.retrieval.documents import Document, Hit
-from flagvec.retrieval.filters import Any_, Not
-from flagvec.retrieval.options import Fusion, Mode, Rerank, SearchOptions
-from flagvec.retrieval.reports import WriteReport
-from flagvec.retrieval.store import HybridStore
+from flagvec.filters.portable import Any_, Not
+from flagvec.ingest.report import WriteReport
+from flagvec.search.options import Fusion, Mode, Rerank, SearchOptions
+from flagvec.store.base import HybridStore
+from flagvec.store.documents import Document, Hit
 from llama_index_flagvec.deferred_embedding import DeferredEmbedding
 from llama_index_flagvec.hits import hits_of
 from llama_index_flagvec.nodes import DOCUMENT_ID, as_documents, to_node
@@ -49,7 +49,7 @@ class FlagVectorStore(BasePydanticVectorStore):
     - ``mmr``: dense, then chosen from by maximal marginal relevance, which encodes what it chooses from again.
     - ``svm``, ``linear_regression`` and ``logistic_regression`` are refused: no database gives all vectors out.
 
-    A node's similarity is the score of `flagvec.retrieval.documents.Hit`, and for ``mmr`` the marginal relevance. With
+    A node's similarity is the score of `flagvec.store.documents.Hit`, and for ``mmr`` the marginal relevance. With
     ``"rrf"`` it is 0.033 at most, so that a ``similarity_cutoff`` wants another fusion, or dense search. Each query
     takes further options as ``vector_store_kwargs`` of a retriever: ``fusion``, ``rerank``, ``candidates`` and
     ``timeout`` as ``HybridStore.search`` does; in the mode ``mmr`` ``mmr_threshold`` (0.5), and ``mmr_prefetch_k`` or

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from flagvec.retrieval.documents import Document
-from flagvec.retrieval.filters import All, Any_, Filter, parse_filter
-from flagvec.retrieval.typed_fields import typed_fields
+from flagvec.filters.portable import All, Any_, Filter, parse_filter
+from flagvec.filters.typed_values import typed_fields
+from flagvec.store.documents import Document
 from llama_index_flagvec.filters import portable_filter
 
 _TEXT_MATCH = (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from flagvec.retrieval.documents import text_id
-from flagvec.retrieval.vectors import encode_documents, encode_query
+from flagvec.store.documents import text_id
+from flagvec.store.encoding import encode_documents, encode_query
 
 HERE = Path(__file__).parent
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.retrieval.fusion import RRF_K, best_first, reciprocal_rank_fusion, weighted_fusion
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
 from flagvec.scoring import lexical_score_matrix
+from flagvec.search.fusion import RRF_K, best_first, reciprocal_rank_fusion, weighted_fusion
+from flagvec.search.options import SearchOptions
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 
 Scores = Mapping[str, float]
 

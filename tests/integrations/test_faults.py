@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from flagvec import Document
-from flagvec.retrieval.writing import Backoff
+from flagvec.ingest.retry import Backoff
 
 PER_REQUEST = 5
 DOCUMENTS = [Document(str(number), f"shared word{number}") for number in range(4 * PER_REQUEST)]

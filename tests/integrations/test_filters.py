@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flagvec import Document, Weighted
-from flagvec.retrieval.filters import matches, parse_filter
+from flagvec.filters.portable import matches, parse_filter
 
 # Each example is a few writes and many filters on the store that the test was given.
 on_one_store = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

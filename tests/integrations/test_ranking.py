@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flagvec import Weighted
-from flagvec.retrieval.vectors import encode_documents, encode_query
+from flagvec.store.encoding import encode_documents, encode_query
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS, QUERIES, DEPTH = 2_000, 100, 10

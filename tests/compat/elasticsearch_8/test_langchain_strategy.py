@@ -12,7 +12,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from flagvec import BGEM3FlagModel, Document, Weighted
-from flagvec.retrieval.vectors import encode_documents, encode_query
+from flagvec.store.encoding import encode_documents, encode_query
 from flagvec_elasticsearch import ElasticsearchStore
 from langchain_flagvec import (
     AsyncElasticsearchStrategy,

@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import VectorStoreQueryResult
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from flagvec.retrieval.fusion import reciprocal_rank_fusion
+from flagvec.search.fusion import reciprocal_rank_fusion
 from flagvec_qdrant import QdrantEdgeStore
 from llama_index_flagvec import FlagEmbedding, FlagVectorStore, sparse_doc_fn, sparse_query_fn
 

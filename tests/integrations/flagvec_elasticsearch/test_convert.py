@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
+from flagvec.store.encoding import TextVectors
 from flagvec_elasticsearch import convert
 from flagvec_elasticsearch.layout import Layout
 

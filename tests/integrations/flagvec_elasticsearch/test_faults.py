@@ -13,7 +13,7 @@ from elastic_transport import ConnectionError
 from elasticsearch import BadRequestError, Elasticsearch
 
 from flagvec import Document, StoreError
-from flagvec.retrieval.writing import Backoff
+from flagvec.ingest.retry import Backoff
 from flagvec_elasticsearch import ElasticsearchStore
 from flagvec_elasticsearch.requests import Index
 

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from flagvec.retrieval.filters import NativeFilter, parse_filter
+from flagvec.filters.portable import NativeFilter, parse_filter
 from flagvec_elasticsearch import terms
 from flagvec_elasticsearch.filters import to_query
 

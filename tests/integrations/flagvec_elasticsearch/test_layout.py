@@ -3,7 +3,7 @@
 import pytest
 
 from flagvec import StoreError
-from flagvec.retrieval.schema import Schema
+from flagvec.store.schema import Schema
 from flagvec_elasticsearch.layout import Layout, layout_of, mappings, schema_of
 
 SCHEMA = Schema("tiny", dimension=64, sparse=True, colbert_dimension=32)

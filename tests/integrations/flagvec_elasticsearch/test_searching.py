@@ -5,7 +5,7 @@ import pytest
 from elasticsearch import BadRequestError
 
 from flagvec import Document, StoreError, Weighted
-from flagvec.retrieval.filters import NativeFilter
+from flagvec.filters.portable import NativeFilter
 from flagvec_elasticsearch import search
 
 WORDS = [f"word{number}" for number in range(40)]

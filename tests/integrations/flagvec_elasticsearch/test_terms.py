@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagvec.retrieval.typed_fields import TypedFields, typed_fields
+from flagvec.filters.typed_values import TypedFields, typed_fields
 from flagvec_elasticsearch import terms
 
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1)

@@ -8,9 +8,9 @@ from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from flagvec import Document, StoreError
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 from flagvec_milvus import struct_array
 from flagvec_milvus.collection import Contents, Engine
 from flagvec_milvus.convert import with_row

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.ingest.retry import Record
+from flagvec.store.encoding import TextVectors
 from flagvec_milvus import convert
 from flagvec_milvus.convert import Layout
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagvec.retrieval.filters import NativeFilter, matches, parse_filter
+from flagvec.filters.portable import NativeFilter, matches, parse_filter
 from flagvec_milvus import filters
 from flagvec_milvus.filters import Expression
 

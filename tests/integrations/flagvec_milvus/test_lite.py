@@ -11,7 +11,7 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus.exceptions import MilvusException
 
 from flagvec import Document, StoreError, Weighted
-from flagvec.retrieval.filters import NativeFilter
+from flagvec.filters.portable import NativeFilter
 from flagvec_milvus import MilvusStore, lite_client
 
 
@@ -145,7 +145,7 @@ def test_a_native_filter_finds_the_metadata(store):
 
 @pytest.mark.parametrize("beyond", [0, 1, 8])
 def test_a_tie_at_the_end_of_a_fused_search_is_cut_alike_however_far_is_looked(store, monkeypatch, beyond):
-    monkeypatch.setattr("flagvec.retrieval.ties._BEYOND_LAST", beyond)
+    monkeypatch.setattr("flagvec.search.ties._BEYOND_LAST", beyond)
     words = [f"word{number}" for number in range(30)]
     store.add(Document(f"{number:02}", " ".join(words[:number])) for number in range(1, 30))
     everything = store.search(" ".join(words), 25, candidates=25)
@@ -209,9 +209,7 @@ def test_when_the_engine_goes_away_the_report_says_which_documents_are_in(store,
     assert report.ok == tuple(str(number) for number in range(10))
     assert [failure.id for failure in report.failed] == [str(number) for number in range(10, 30)]
     assert all(failure.retryable for failure in report.failed)
-    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "flagvec.retrieval.verbs"
-    ]
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == ["flagvec.store.verbs"]
 
 
 def test_errors_of_the_engine_pass_through(store, client):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from flagvec import Weighted
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.search.options import SearchOptions
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 from flagvec_milvus import MilvusStore
 from flagvec_milvus.collection import Engine
 from flagvec_milvus.convert import Layout

@@ -8,7 +8,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from flagvec import Document
-from flagvec.retrieval.writing import Backoff
+from flagvec.ingest.retry import Backoff
 from flagvec_qdrant import QdrantStore
 from flagvec_qdrant.client_errors import refusal_of
 

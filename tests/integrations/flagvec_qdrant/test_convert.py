@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document, Weighted
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
+from flagvec.search.options import SearchOptions
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 from flagvec_qdrant import convert
 from flagvec_qdrant.convert import Nearest, ReciprocalRanks, Stage, WeightedSum
 

@@ -164,7 +164,7 @@ def test_optimizing_changes_no_hit(store):
 
 @pytest.mark.parametrize("beyond", [0, 1, 8])
 def test_a_tie_at_the_end_of_a_fused_search_is_cut_alike_however_far_is_looked(tmp_path, seeded, monkeypatch, beyond):
-    monkeypatch.setattr("flagvec.retrieval.ties._BEYOND_LAST", beyond)
+    monkeypatch.setattr("flagvec.search.ties._BEYOND_LAST", beyond)
     with QdrantEdgeStore(seeded(), tmp_path / "store") as store:
         store.create()
         words = [f"word{number}" for number in range(60)]

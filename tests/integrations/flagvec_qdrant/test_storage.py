@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
 from flagvec import Document, StoreError
-from flagvec.retrieval.filters import matches, parse_filter
-from flagvec.retrieval.schema import Schema
+from flagvec.filters.portable import matches, parse_filter
+from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_schema
 from flagvec_qdrant.storage import PROFILES, check_indexes
 

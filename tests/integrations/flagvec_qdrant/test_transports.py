@@ -10,12 +10,12 @@ from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from flagvec import Document, M3Output, Weighted
-from flagvec.retrieval.documents import MAX_METADATA_DEPTH, as_documents
-from flagvec.retrieval.filters import parse_filter
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.schema import Schema
-from flagvec.retrieval.vectors import TextVectors
-from flagvec.retrieval.writing import Record
+from flagvec.filters.portable import parse_filter
+from flagvec.ingest.retry import Record
+from flagvec.search.options import SearchOptions
+from flagvec.store.documents import MAX_METADATA_DEPTH, as_documents
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantStore, client_convert, client_schema, convert
 from flagvec_qdrant.filters import native_filter
 from flagvec_qdrant.storage import PROFILES

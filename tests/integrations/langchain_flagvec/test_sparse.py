@@ -7,7 +7,7 @@ import pytest
 from langchain_qdrant import QdrantVectorStore, RetrievalMode, SparseEmbeddings, SparseVector
 from qdrant_client import QdrantClient, models
 
-from flagvec.retrieval.fusion import RRF_K
+from flagvec.search.fusion import RRF_K
 from flagvec_qdrant import QdrantStore
 from langchain_flagvec import FlagEmbeddings, M3SparseEmbeddings
 

@@ -6,9 +6,9 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance as langchain_mmr
 
 from flagvec import Weighted
-from flagvec.retrieval.filters import NativeFilter
-from flagvec.retrieval.options import SearchOptions
-from flagvec.retrieval.schema import Schema
+from flagvec.filters.portable import NativeFilter
+from flagvec.search.options import SearchOptions
+from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore
 from langchain_flagvec import FlagVectorStore
 from langchain_flagvec.relevance import relevance_of

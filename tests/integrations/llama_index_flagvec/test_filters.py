@@ -7,8 +7,8 @@ from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from flagvec.retrieval.filters import All, matches
-from flagvec.retrieval.moments import read_moment
+from flagvec.filters.dates import read_moment
+from flagvec.filters.portable import All, matches
 from llama_index_flagvec.filters import portable_filter
 
 

@@ -4,8 +4,8 @@ import pytest
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
 from flagvec import Weighted
-from flagvec.retrieval.diversity import Diversity
-from flagvec.retrieval.filters import parse_filter
+from flagvec.filters.portable import parse_filter
+from flagvec.frameworks.mmr import Diversity
 from llama_index_flagvec.queries import Defaults, search_of
 
 HYBRID = Defaults("hybrid")

@@ -11,7 +11,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
 from flagvec import Document, StoreError, Weighted, WriteError
-from flagvec.retrieval.diversity import Diversity, marginal_relevance
+from flagvec.frameworks.mmr import Diversity, marginal_relevance
 from llama_index_flagvec import FlagVectorStore
 
 QUERY = "rice in water"

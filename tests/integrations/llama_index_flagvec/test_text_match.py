@@ -4,7 +4,7 @@ import pytest
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from flagvec import Document
-from flagvec.retrieval.filters import matches
+from flagvec.filters.portable import matches
 from llama_index_flagvec.text_match import with_whole_values
 
 DOCUMENTS = [

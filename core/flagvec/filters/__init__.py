@@ -1,0 +1,1 @@
+"""The portable filter, and what it means for the values of metadata."""

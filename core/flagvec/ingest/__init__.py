@@ -1,0 +1,1 @@
+"""How documents get into a store: in bounded batches, with retries, and with a report."""

@@ -1,0 +1,1 @@
+"""ColBERT vectors: fewer of them, with the same meaning."""

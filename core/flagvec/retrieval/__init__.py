@@ -1,1 +1,0 @@
-"""What all stores share; no database in it."""

@@ -1,0 +1,1 @@
+"""How a search is asked, and how the scores of several representations become one ranking."""

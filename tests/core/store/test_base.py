@@ -1,0 +1,418 @@
+import asyncio
+import logging
+import threading
+import time
+from itertools import islice
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from flagvec import Document, StoreError
+from flagvec.filters.portable import Condition, NativeFilter, Not
+from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.retry import Backoff, Refusal
+from flagvec.store.base import HybridStore
+from flagvec.store.capabilities import Capabilities
+from flagvec.store.schema import Schema
+from flagvec.store.verbs import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, WORTH_A_THREAD
+
+DOCUMENTS_PER_BATCH = HybridStore._MAX_REQUEST_RECORDS
+
+
+class ConstantModel:
+    """Gives every text the same dense vector; what a store does with a model needs no more."""
+
+    model_name_or_path = "models/constant"
+    representations = frozenset({"dense"})
+    dimension = 2
+    colbert_dimension = None
+
+    def encode_corpus(self, texts, convert_to_numpy=True):
+        return np.tile(np.array([0.6, 0.8], np.float32), (len(texts), 1))
+
+    encode_queries = encode_corpus
+
+
+class Away(Exception):
+    """What the recording raises when it is made to refuse a whole request."""
+
+    def __init__(self, refusal):
+        self.refusal = refusal
+
+
+class RecordingStore(HybridStore):
+    """Keeps the batches that it is given; `place` is the database, which outlives the store."""
+
+    capabilities = Capabilities(multivector=False, max_multivector_rows=None, native_fusion=frozenset())
+    _BACKOFF = Backoff(attempts=3, first_pause=0, jitter=0)
+
+    def __init__(self, place, model=None, **options):
+        super().__init__(model or ConstantModel(), **options)
+        self.place = place
+
+    def _name(self):
+        return "the recording"
+
+    def _found_schema(self):
+        return self.place.schema
+
+    def _create(self):
+        self.place.schema = self.schema
+
+    def _write(self, records, timeout):
+        self.place.timeouts.append(timeout)
+        documents = [record.document for record in records]
+        self.place.batches.append(documents)
+        return self.place.answer(documents)
+
+    def _refusal(self, error):
+        return error.refusal if isinstance(error, Away) else None
+
+    def _commit(self, timeout):
+        self.place.commits += 1
+
+    def _search(self, query, options):
+        self.place.options = options
+        return []
+
+    def _get(self, ids, timeout):
+        return []
+
+    def _delete(self, ids, timeout):
+        self.place.batches.append(list(ids))
+
+    def _delete_where(self, filter, timeout):
+        self.place.filters.append(filter)
+
+    def _count(self, filter, timeout):
+        self.place.filters.append(filter)
+        return 0
+
+    def _scroll(self, filter, batch_size, timeout):
+        self.place.filters.append(filter)
+        for number in range(3):
+            yield [Document(f"{number}-{place}", "text") for place in range(batch_size)]
+
+
+def takes_all(documents):
+    return []
+
+
+@pytest.fixture
+def place():
+    return SimpleNamespace(schema=None, batches=[], filters=[], timeouts=[], commits=0, answer=takes_all)
+
+
+@pytest.fixture
+def store(place):
+    store = RecordingStore(place)
+    store.create()
+    return store
+
+
+def test_documents_are_written_in_batches_of_bounded_number(store, place):
+    store.add(f"text {number}" for number in range(2 * DOCUMENTS_PER_BATCH + 1))
+    assert [len(batch) for batch in place.batches] == [DOCUMENTS_PER_BATCH, DOCUMENTS_PER_BATCH, 1]
+
+
+def test_long_documents_are_written_in_batches_of_bounded_length(store, place):
+    store.add([name * (CHARACTERS_PER_BATCH_WITHOUT_COLBERT // 2) for name in "abc"])
+    assert [len(batch) for batch in place.batches] == [2, 1]
+
+
+def test_a_generator_is_never_held_whole(store, place):
+    written_before = []
+
+    def texts():
+        for number in range(5 * DOCUMENTS_PER_BATCH):
+            written_before.append(sum(map(len, place.batches)))
+            yield f"text {number}"
+
+    store.add(texts())
+    ahead = [number - written for number, written in enumerate(written_before)]
+    # One batch may be in flight while the next is read.
+    assert max(ahead) <= 2 * DOCUMENTS_PER_BATCH
+
+
+def test_add_reports_each_id_once_in_order(store):
+    report = store.add([Document("b", "x"), Document("a", "y"), Document("b", "z")])
+    assert (report.ok, report.failed) == (("b", "a"), ())
+    assert store.add([]).ok == ()
+
+
+def test_the_last_of_the_documents_with_one_id_is_written(store, place):
+    store.add([Document("b", "x"), Document("a", "y"), Document("b", "z")])
+    assert [(document.id, document.text) for document in place.batches[0]] == [("b", "z"), ("a", "y")]
+
+
+def test_what_was_written_before_an_error_is_committed(store, place):
+    def texts():
+        yield from (f"text {number}" for number in range(DOCUMENTS_PER_BATCH))
+        yield "one more"
+        raise OSError("the file ended")
+
+    with pytest.raises(OSError, match="the file ended"):
+        store.add(texts())
+    assert (len(place.batches), place.commits) == (1, 1)
+
+
+def test_a_list_with_a_bad_document_is_refused_before_anything_is_written(store, place):
+    with pytest.raises(TypeError, match=f"documents\\[{DOCUMENTS_PER_BATCH}\\]"):
+        store.add([*["text"] * DOCUMENTS_PER_BATCH, None])
+    assert place.batches == []
+
+
+@pytest.mark.parametrize("query", [None, b"text", ["text"], 3])
+def test_a_query_that_is_no_str_is_refused(store, query):
+    with pytest.raises(TypeError, match="query takes a str"):
+        store.search(query)
+
+
+def test_wrong_options_are_refused_before_the_store_is_opened(place):
+    with pytest.raises(ValueError, match="limit=0"):
+        RecordingStore(place).search("query", limit=0)
+
+
+@pytest.mark.parametrize("verb", ["add", "search", "get", "delete"])
+def test_a_store_that_was_not_created_says_so(place, verb):
+    with pytest.raises(StoreError, match=r"the recording does not exist: call create\(\) first"):
+        getattr(RecordingStore(place), verb)("a")
+
+
+@pytest.mark.parametrize("verb", ["add", "search", "get", "delete"])
+def test_a_closed_store_refuses_every_verb(store, verb):
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="the recording was closed: make a new RecordingStore"):
+        getattr(store, verb)("a")
+
+
+def test_a_closed_store_is_not_created_again(store):
+    with store:
+        pass
+    with pytest.raises(StoreError, match="was closed"):
+        store.create()
+
+
+def test_a_store_of_another_schema_is_refused(place):
+    place.schema = Schema("other", dimension=3, sparse=False, colbert_dimension=None)
+    with pytest.raises(StoreError, match="holds dense vectors of 3 dimensions"):
+        RecordingStore(place).count()
+
+
+def test_a_store_of_another_model_of_the_same_shape_is_logged(place, caplog):
+    place.schema = Schema("models/other", dimension=2, sparse=False, colbert_dimension=None)
+    with caplog.at_level(logging.WARNING, "flagvec"):
+        RecordingStore(place).count()
+    assert "made with the model 'models/other' and is used with 'models/constant'" in caplog.text
+
+
+def test_a_model_in_another_directory_is_taken_for_the_same(place, caplog):
+    place.schema = Schema("/elsewhere/constant", dimension=2, sparse=False, colbert_dimension=None)
+    with caplog.at_level(logging.WARNING, "flagvec"):
+        RecordingStore(place).count()
+    assert caplog.text == ""
+
+
+def test_many_ids_are_deleted_in_requests_of_bounded_number(store, place):
+    store.delete(map(str, range(2_500)))
+    assert [len(batch) for batch in place.batches] == [1_000, 1_000, 500]
+
+
+def test_a_dense_model_is_searched_dense_without_a_word(store):
+    assert list(islice(store.search("query"), 1)) == []
+
+
+def test_a_document_that_the_database_refuses_is_reported_and_the_others_are_written(store, place, caplog):
+    place.answer = lambda documents: [FailedWrite("b", "too sour", retryable=False)]
+    with caplog.at_level(logging.WARNING, "flagvec"):
+        report = store.add([Document("a", "x"), Document("b", "y")])
+    assert (report.ok, report.failed) == (("a",), (FailedWrite("b", "too sour", False),))
+    assert caplog.messages == ["the recording: 1 of 2 documents were written; 'b': too sour"]
+    assert len(place.batches) == 1
+
+
+def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_not_encoded(store, place):
+    def answer(documents):
+        if len(place.batches) > 1:
+            raise Away(Refusal("no route", retryable=True))
+        return []
+
+    place.answer = answer
+    encode, encoded = store.model.encode_corpus, []
+
+    def watched(texts, **options):
+        time.sleep(WORTH_A_THREAD)
+        encoded.extend(texts)
+        return encode(texts, **options)
+
+    store.model.encode_corpus = watched
+    report = store.add(Document(str(number), "x") for number in range(5 * DOCUMENTS_PER_BATCH))
+    assert len(report.ok) == DOCUMENTS_PER_BATCH
+    assert [failure.id for failure in report.failed] == [
+        str(number) for number in range(DOCUMENTS_PER_BATCH, 5 * DOCUMENTS_PER_BATCH)
+    ]
+    assert {(failure.reason, failure.retryable) for failure in report.failed} == {("no route", True)}
+    assert len(encoded) == 3 * DOCUMENTS_PER_BATCH
+    assert len(place.batches) == 1 + 3
+    assert place.commits == 0
+
+
+def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
+    second_encoded = threading.Event()
+    place.answer = lambda documents: [] if second_encoded.wait(30) else [FailedWrite(documents[0].id, "late", True)]
+    encode, encoded = store.model.encode_corpus, []
+
+    def watched(texts, **options):
+        time.sleep(WORTH_A_THREAD)
+        encoded.append(threading.current_thread())
+        if len(encoded) == 2:
+            second_encoded.set()
+        return encode(texts, **options)
+
+    store.model.encode_corpus = watched
+    assert store.add(f"text {number}" for number in range(2 * DOCUMENTS_PER_BATCH)).failed == ()
+    assert encoded == [threading.current_thread()] * 2
+
+
+def test_one_batch_is_written_without_a_thread(store, place):
+    writers = []
+    place.answer = lambda documents: writers.append(threading.current_thread()) or []
+    store.add(f"text {number}" for number in range(DOCUMENTS_PER_BATCH))
+    assert writers == [threading.current_thread()]
+
+
+def test_of_documents_with_one_id_in_several_batches_the_last_is_written_last(store, place):
+    store.add(Document(str(number % DOCUMENTS_PER_BATCH), str(number)) for number in range(5 * DOCUMENTS_PER_BATCH))
+    assert [int(batch[0].text) for batch in place.batches] == [number * DOCUMENTS_PER_BATCH for number in range(5)]
+
+
+def test_the_batches_before_a_bad_vector_are_written_and_committed_and_of_its_own_batch_none(store, place):
+    encode, encoded = store.model.encode_corpus, []
+
+    def broken(texts, **options):
+        encoded.append(texts)
+        return encode(texts, **options) * (1 if len(encoded) < 3 else 2)
+
+    store.model.encode_corpus = broken
+    with pytest.raises(ValueError, match=f"the dense vector of document '{2 * DOCUMENTS_PER_BATCH}' has length 2"):
+        store.add(Document(str(number), "x") for number in range(4 * DOCUMENTS_PER_BATCH))
+    assert [batch[0].id for batch in place.batches] == ["0", str(DOCUMENTS_PER_BATCH)]
+    assert place.commits == 1
+
+
+def test_an_error_that_is_no_answer_of_the_database_is_raised(store, place):
+    def answer(documents):
+        raise RuntimeError("a bug")
+
+    place.answer = answer
+    with pytest.raises(RuntimeError, match="a bug"):
+        store.add("text")
+
+
+def test_of_one_id_in_two_batches_the_last_outcome_is_reported(store, place):
+    def answer(documents):
+        if len(place.batches) > 1:
+            return [FailedWrite("twice", "no", retryable=False)]
+        return []
+
+    place.answer = answer
+    first = [Document(str(number), "x") for number in range(DOCUMENTS_PER_BATCH - 1)]
+    report = store.add([Document("twice", "x"), *first, Document("twice", "y")])
+    assert "twice" not in report.ok
+    assert [failure.id for failure in report.failed] == ["twice"]
+
+
+def test_a_timeout_reaches_the_database(store, place):
+    store.add("text", timeout=3)
+    assert place.timeouts == [3.0]
+    store.search("text", timeout=0.5)
+    assert place.options.timeout == 0.5
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_refused(store, bad):
+    with pytest.raises(ValueError, match="timeout="):
+        store.count(timeout=bad)
+
+
+@pytest.mark.parametrize("bad", ["3", True, [1]])
+def test_a_timeout_that_is_no_number_is_refused(store, bad):
+    with pytest.raises(TypeError, match="timeout takes a number of seconds"):
+        store.get("a", timeout=bad)
+
+
+def test_a_filter_is_parsed_before_it_reaches_the_database(store, place):
+    store.count({"lang": {"ne": "en"}})
+    store.delete(filter={"lang": "de"})
+    store.search("text", filter=NativeFilter("lang == 'fr'"))
+    assert place.filters == [Not(Condition("lang", "eq", "en")), Condition("lang", "eq", "de")]
+    assert place.options.filter == NativeFilter("lang == 'fr'")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"ids": "a", "filter": {"lang": "en"}}])
+def test_delete_takes_ids_or_a_filter(store, arguments):
+    with pytest.raises(TypeError, match="either ids or filter="):
+        store.delete(**arguments)
+
+
+def test_deleting_by_an_empty_filter_is_refused(store, place):
+    with pytest.raises(ValueError, match="an empty filter holds for every document"):
+        store.delete(filter={})
+    assert place.filters == []
+
+
+def test_a_bad_filter_is_refused_before_the_store_is_opened(place):
+    store = RecordingStore(place)
+    for verb in (store.count, store.scroll, lambda filter: store.search("text", filter=filter)):
+        with pytest.raises(ValueError, match="is no operator"):
+            verb(filter={"lang": {"like": "e"}})
+
+
+def test_documents_are_scrolled_in_requests_of_the_size_asked_for(store):
+    assert [document.id for document in store.scroll(batch_size=2)] == ["0-0", "0-1", "1-0", "1-1", "2-0", "2-1"]
+
+
+def test_closing_a_store_ends_a_scroll_with_an_error(store):
+    documents = store.scroll(batch_size=1)
+    next(documents)
+    store.close()
+    with pytest.raises(StoreError, match="was closed"):
+        next(documents)
+
+
+def test_an_unknown_overflow_is_refused(place):
+    with pytest.raises(ValueError, match="colbert_overflow='drop': choose 'error' or 'truncate' or 'pool'"):
+        RecordingStore(place, colbert_overflow="drop")
+
+
+async def test_stores_of_one_model_encode_one_call_at_a_time(place):
+    class Watched(ConstantModel):
+        inside, most = 0, 0
+
+        def encode_queries(self, texts, convert_to_numpy=True):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            threading.Event().wait(0.01)
+            self.inside -= 1
+            return super().encode_corpus(texts)
+
+    model = Watched()
+    stores = [RecordingStore(place, model) for _ in range(4)]
+    await stores[0].acreate()
+    await asyncio.gather(*(store.asearch("text") for store in stores))
+    assert model.most == 1
+
+
+async def test_every_verb_has_its_twin(store):
+    assert (await store.aadd("text")).ok == store.add("text").ok
+    assert await store.asearch("text", limit=3) == store.search("text", limit=3)
+    assert await store.aget("a") == store.get("a")
+    assert await store.acount() == store.count()
+    assert [document async for document in store.ascroll(batch_size=2)] == list(store.scroll(batch_size=2))
+    await store.adelete("a")
+    async with store:
+        pass
+    with pytest.raises(StoreError, match="was closed"):
+        await store.acount()

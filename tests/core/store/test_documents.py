@@ -1,0 +1,161 @@
+import json
+import math
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagvec import Document
+from flagvec.store.documents import as_documents, checked_ids, text_id, valid_unicode
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # Text without lone surrogates, which UTF-8 cannot hold.
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def nested(levels):
+    value = 1
+    for _ in range(levels):
+        value = [value]
+    return {"deep": value}
+
+
+@pytest.mark.parametrize("name", ["a", "ключ", "a/b c\x00\n", "x" * 512, "字" * 170, "😀" * 128])
+def test_any_id_of_up_to_512_bytes_is_taken(name):
+    assert checked_ids(name) == [name]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 513, "字" * 171])
+def test_an_id_of_no_or_too_many_bytes_is_refused(name):
+    with pytest.raises(ValueError, match="bytes in UTF-8; an id has 1 to 512"):
+        as_documents(Document(name, "text"))
+
+
+def test_an_id_that_is_not_valid_unicode_is_refused():
+    with pytest.raises(ValueError, match="lone surrogate"):
+        as_documents([Document("\ud800", "text")])
+
+
+@pytest.mark.parametrize("name", [7, None, b"a"])
+def test_an_id_that_is_no_str_is_refused(name):
+    with pytest.raises(TypeError, match="a document id is a str"):
+        as_documents([Document(name, "text")])
+
+
+@pytest.mark.parametrize("ids", [b"ab", {"a": 1}, 5, None])
+def test_ids_that_are_no_strings_are_refused(ids):
+    with pytest.raises(TypeError, match="ids takes a str or an iterable of str"):
+        checked_ids(ids)
+
+
+def test_the_id_of_a_text_depends_on_the_text_alone():
+    assert text_id("a text") == text_id("a text") != text_id("another")
+    assert uuid.UUID(text_id("a text")).version == 5
+
+
+def test_a_bare_text_becomes_a_document_without_metadata():
+    assert list(as_documents("a text")) == [Document(text_id("a text"), "a text", {})]
+
+
+@given(st.text(st.characters()))
+def test_every_text_becomes_valid_unicode_and_keeps_its_id(text):
+    (document,) = as_documents(text)
+    assert document.text.encode().decode() == document.text == valid_unicode(document.text)
+    assert document.id == text_id(document.text)
+
+
+def test_lone_surrogates_are_replaced_and_pairs_joined():
+    assert valid_unicode("a\ud800b") == "a\ufffdb"
+    assert valid_unicode("\ud83d\ude00") == "😀"
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, max_size=4))
+def test_metadata_of_json_values_is_kept_unchanged(metadata):
+    (document,) = as_documents(Document("a", "text", metadata))
+    assert document.metadata == metadata
+    assert json.loads(json.dumps(document.metadata)) == metadata
+
+
+def test_metadata_is_copied_whole_and_tuples_become_lists():
+    tags = ["x"]
+    (document,) = as_documents(Document("a", "text", {"tags": tags, "pair": (1, 2)}))
+    tags.append("y")
+    assert document.metadata == {"tags": ["x"], "pair": [1, 2]}
+
+
+def test_flat_metadata_is_copied_too():
+    metadata = {"number": 1, "language": "en", "share": 0.5, "draft": True, "author": None}
+    (document,) = as_documents([Document("a", "text", metadata)])
+    kept = dict(metadata)
+    metadata["number"] = 2
+    assert document.metadata == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (math.nan, ValueError, "is nan, which JSON cannot hold"),
+        (math.inf, ValueError, "is inf, which JSON cannot hold"),
+        (2**63, ValueError, "over 64 bits: store it as a str"),
+        ("\ud800", ValueError, "not valid Unicode"),
+        (np.float32(1), TypeError, "is float32; metadata takes"),
+        ({1, 2}, TypeError, "is set; metadata takes"),
+        (b"bytes", TypeError, "is bytes; metadata takes"),
+        ({1: "one"}, TypeError, "has the key 1; metadata keys are str"),
+        ({"\ud800": 1}, ValueError, "not valid Unicode"),
+    ],
+)
+def test_metadata_that_json_cannot_hold_is_refused_by_its_place(value, error, words):
+    with pytest.raises(error, match=r"document 'a': metadata\['list'\]\[1\]") as caught:
+        as_documents(Document("a", "text", {"list": ["fine", value]}))
+    assert words in str(caught.value)
+
+
+def test_metadata_may_be_nested_30_levels_and_no_deeper():
+    as_documents(Document("a", "text", nested(29)))
+    with pytest.raises(ValueError, match="nested more than 30 levels"):
+        as_documents(Document("a", "text", nested(30)))
+
+
+@pytest.mark.parametrize("metadata", [None, ["a"], "a"])
+def test_metadata_that_is_no_mapping_is_refused(metadata):
+    with pytest.raises(TypeError, match=r"document 'a': metadata is .*, not a mapping"):
+        as_documents(Document("a", "text", metadata))
+
+
+@pytest.mark.parametrize("text", [None, b"text", 3, ["text"]])
+def test_a_text_that_is_no_str_is_refused_naming_the_document(text):
+    with pytest.raises(TypeError, match="document 'a': text is"):
+        as_documents(Document("a", text))
+
+
+@pytest.mark.parametrize("documents", [None, 3, b"text", {"id": "text"}])
+def test_what_is_no_documents_is_refused(documents):
+    with pytest.raises(TypeError, match="add takes a str, a Document or an iterable"):
+        as_documents(documents)
+
+
+def test_a_list_with_a_wrong_item_is_refused_whole_naming_its_position():
+    with pytest.raises(TypeError, match=r"documents\[1\] is NoneType"):
+        as_documents(["fine", None])
+
+
+def test_a_generator_is_read_only_as_its_documents_are_taken():
+    def texts():
+        yield "first"
+        raise AssertionError("read too far")
+
+    documents = iter(as_documents(texts()))
+    assert next(documents).text == "first"
