@@ -21,6 +21,18 @@ def checked_texts(texts: Any, argument: str, first_position: int = 0) -> list[st
     return checked
 
 
+def refuse_tables_and_sets(value: Any, argument: str, remedy: str) -> None:
+    """Refuse a DataFrame, an Arrow table or a set, which iterate as something other than their rows.
+
+    Raises:
+        TypeError: It is one of these; says what to do instead.
+    """
+    if hasattr(value, "columns") or (hasattr(value, "column_names") and hasattr(value, "to_pylist")):
+        raise TypeError(f"{argument} is a {type(value).__name__}, which iterates over its columns: {remedy}")
+    if isinstance(value, (set, frozenset)):
+        raise TypeError(f"{argument} is a {type(value).__name__}, which has no order: pass a list")
+
+
 def checked_pairs(sentence_pairs: Any) -> tuple[list[tuple[str, str]], bool]:
     """Return (query, document) texts as a list, and whether one bare pair was given.
 

@@ -1,13 +1,13 @@
-"""The errors of flagvec's own making.
+"""flagvec's own errors.
 
 FlagvecError
-├── ModelNotFoundError   a model name that is no directory, no catalogue name and no Hub repository
+├── ModelNotFoundError   a model name that is not a directory, a name of the catalogue or a Hub repository
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
-└── StoreError           a store that is locked, missing, or was made with another schema
-    └── WriteError       documents that a database did not take
+└── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
+    └── WriteError       documents that were not written
 
-A wrong argument is a plain ``TypeError`` or ``ValueError``, a missing extra an ``ImportError``; errors of a
-database's own pass through as its client raises them.
+A wrong argument is a plain ``TypeError`` or ``ValueError``, and a missing extra is an ``ImportError``. When a database
+refuses, the `StoreError` has its words, and the client's exception as its cause.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FlagvecError(Exception):
-    """Catch this for everything that flagvec itself refuses beyond wrong arguments."""
+    """The base of all errors here: catch it for everything that flagvec refuses except wrong arguments."""
 
 
 class ModelNotFoundError(FlagvecError, ValueError):
@@ -31,14 +31,15 @@ class CheckpointError(FlagvecError, ValueError):
 
 
 class StoreError(FlagvecError):
-    """Raised when a store cannot be opened or does not match; the message says how it differs and what to do."""
+    """Raised when a store cannot be opened, does not match, or its database refuses; the message says what to do."""
 
 
 class WriteError(StoreError):
     """Raised when documents were not written.
 
     Args:
-        report: Which documents are in the store and which are not, and why.
+        report: Which documents are in the store and which are not, and why. ``report.failed_documents`` has the
+            documents themselves.
     """
 
     def __init__(self, report: WriteReport) -> None:

@@ -1,12 +1,13 @@
-"""The portable filter: which documents a verb is about, said once for every store.
+"""The portable filter: which documents a verb is about, in one form for every store.
 
 A filter is a dict. Each key is a field of the metadata, and all keys must hold:
 
     {"lang": "en", "year": {"gte": 2020, "lt": 2024}, "tag": {"in": ["a", "b"]}, "draft": {"exists": False}}
 
 A field takes a value, which it must equal, or operators: ``eq``, ``ne``, ``in``, ``not in``, ``gt``, ``gte``, ``lt``,
-``lte`` and ``exists``. The keys ``and`` and ``or`` take a list of filters, ``not`` takes one filter. `matches` says
-what each of them means, `parse_filter` what is taken.
+``lte`` and ``exists``. The keys ``and`` and ``or`` take a list of filters, ``not`` takes one filter. A ``$`` before an
+operator changes nothing, so that ``{"year": {"$gte": 2020}}`` and ``{"$and": [...]}`` mean the same. `matches` says
+what each operator means, and `parse_filter` what it takes.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -27,15 +28,17 @@ from flagvec.filters.dates import as_moment, read_moment
 Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "exists"]
 Value = str | bool | int | float | datetime
 
-# Deeper filters would pass the nesting that protobuf, and so gRPC, allows.
+# Deeper filters would exceed the nesting that protobuf, and so gRPC, allows.
 MAX_FILTER_DEPTH = 16
 MAX_SEGMENT_LENGTH = 64
 _SEGMENT = re.compile(rf"[\w-]{{1,{MAX_SEGMENT_LENGTH}}}")
-# Up to here a float64 holds each whole number, and no other number rounds to it.
+# Below this, a float64 holds each whole number exactly, and no other whole number rounds to it.
 EXACT_INTEGERS = 2**53
 
 _RANGES = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 _NEGATED = {"ne": "eq", "not in": "in"}
+# Chroma's, Pinecone's and MongoDB's name for "not in".
+_OTHER_NAMES = {"nin": "not in"}
 _OPERATORS = ("eq", "ne", "in", "not in", *_RANGES, "exists")
 
 
@@ -87,24 +90,29 @@ class NativeFilter:
 
     Args:
         value: For Qdrant ``models.Filter`` or qdrant-edge's ``Filter``, for Milvus an expression, for Elasticsearch a
-            query dict.
+            query dict. Stores also take all of these but the dict as they are.
     """
 
     value: Any
 
 
 Filter = Condition | All | Any_ | Not
-FilterLike = Mapping[str, Any] | Filter | NativeFilter
+# `object` stands for the filter classes of the databases, which core does not import.
+FilterLike: TypeAlias = Mapping[str, Any] | Filter | NativeFilter | object
 
 
-def parse_filter(value: FilterLike) -> Filter | NativeFilter:
-    """Return a filter as a tree; one that is parsed already, and a `NativeFilter`, as it is.
+def parse_filter(value: FilterLike, is_native: Callable[[Any], bool] = lambda value: False) -> Filter | NativeFilter:
+    """Return a filter as a tree; a parsed filter and a `NativeFilter` are returned as they are.
 
     ``ne``, ``not in`` and ``exists: False`` become `Not` of their opposite, several keys or operators become `All`, an
     empty ``in`` becomes `Any_` of nothing. A date is its midnight; a time without a zone is in UTC.
 
+    Args:
+        value: A dict, a parsed filter, a `NativeFilter`, or a filter of the database's own.
+        is_native: Tells whether a value is a filter of the database's own.
+
     Raises:
-        TypeError: The filter, or a value in it, is of a type that no filter takes; names the place.
+        TypeError: The filter, or a value in it, is of a type that filters do not take; names the place.
         ValueError: An unknown operator, a field name that cannot be filtered by, a number that is not finite or over 64
             bits, a string that is not valid Unicode, or nesting of over 16 levels; names the place.
 
@@ -114,21 +122,21 @@ def parse_filter(value: FilterLike) -> Filter | NativeFilter:
     """
     if isinstance(value, (NativeFilter, Condition, All, Any_, Not)):
         return value
+    if is_native(value):
+        return NativeFilter(value)
     return _parsed(value, "filter", MAX_FILTER_DEPTH)
 
 
 def matches(filter: Filter, metadata: Mapping[str, Any]) -> bool:
-    """Return whether a filter holds for a document's metadata: the meaning that every store is held to.
+    """Return whether a filter holds for a document's metadata. Every store must agree with this function.
 
-    - A field that is missing or null meets no condition; so ``ne`` and ``not in``, which negate, hold for it.
-    - A list meets a condition if one of its elements does. Lists within lists are not looked into, nor are objects in
-      lists.
-    - Types are strict: ``"1"`` is not 1, True is not 1. Numbers are compared as float64, 1 equals 1.0; but a whole
-      number of 2**53 or more in the filter, either side of zero, equals that whole number alone.
-    - A range compares numbers as float64; of whole numbers beyond 2**53 a database may tell more apart.
-    - A moment, which a date or time in the filter is, is compared with strings that
-      `flagvec.filters.dates.read_moment` reads.
-    - ``exists`` holds where the field is there and neither null nor an empty list.
+    - A field that is missing or null meets no condition. Therefore ``ne`` and ``not in``, which negate, hold for it.
+    - A list meets a condition if one of its elements does. Lists in lists and objects in lists are ignored.
+    - Types are strict: ``"1"`` is not 1, and True is not 1. Numbers are compared as float64, so 1 equals 1.0. A whole
+      number in the filter whose absolute value is 2**53 or more equals that whole number alone.
+    - A range compares numbers as float64. A database may tell apart more whole numbers beyond 2**53.
+    - A date or time in the filter is compared with the strings that `flagvec.filters.dates.read_moment` reads.
+    - ``exists`` holds if the field is there and is neither null nor an empty list.
 
     Example:
         >>> matches(parse_filter({"tag": {"ne": "a"}}), {"tag": ["a", "b"]})
@@ -148,17 +156,17 @@ def matches(filter: Filter, metadata: Mapping[str, Any]) -> bool:
 
 
 def check_field(name: Any, where: str) -> None:
-    """Refuse the name of a field that cannot be filtered by; `where` names its place in errors.
+    """Refuse a field name that cannot be filtered by; `where` names its place in errors.
 
     Raises:
-        TypeError: It is no ``str``.
-        ValueError: It is no path of the segments that `is_segment` takes.
+        TypeError: It is not a ``str``.
+        ValueError: A segment of the path is not one that `is_segment` takes.
     """
     if not isinstance(name, str):
         raise TypeError(f"{where}: a field's name is a str, not {type(name).__name__}")
     if not all(is_segment(segment) for segment in name.split(".")):
         raise ValueError(
-            f"{where[:200]}: no such field can be filtered by. A field's name is made of 1 to {MAX_SEGMENT_LENGTH} "
+            f"{where[:200]}: this field cannot be filtered by, because a field's name has 1 to {MAX_SEGMENT_LENGTH} "
             "letters, digits, '_' and '-', with '.' between the keys of nested objects"
         )
 
@@ -212,6 +220,8 @@ def _parsed(value: Any, where: str, levels: int) -> Filter:
 
 
 def _part(key: Any, item: Any, where: str, levels: int) -> Filter:
+    if key in ("$and", "$or", "$not"):
+        key = key[1:]
     if key == "not":
         return Not(_parsed(item, where, levels))
     if key in ("and", "or"):
@@ -231,6 +241,8 @@ def _all(parts: list[Filter]) -> Filter:
 
 
 def _condition(field: str, name: Any, value: Any, where: str) -> Filter:
+    if isinstance(name, str):
+        name = _OTHER_NAMES.get(name.removeprefix("$"), name.removeprefix("$"))
     if name not in _OPERATORS:
         raise ValueError(f"{where} is no operator: choose {', '.join(_OPERATORS)}")
     if name in _NEGATED:

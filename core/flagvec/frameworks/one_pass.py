@@ -13,8 +13,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from flagvec.m3_output import M3Output
-from flagvec.store.encoding import encode_texts
-from flagvec.store.turns import turn_of
+from flagvec.store.encoding import encode_texts, model_lock
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -79,7 +78,7 @@ class OnePass:
     def _encoded(
         self, role: Role, encode: Callable[..., Any], texts: Sequence[str], options: dict[str, Any]
     ) -> M3Output:
-        with turn_of(self.model):
+        with model_lock(self.model):
             if len(self._parts) == 1:
                 return encode_texts(encode, self.model, texts, self._parts, **options)
             found = {text: self._entries.get((role, text)) for text in texts}

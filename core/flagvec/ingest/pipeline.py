@@ -1,111 +1,165 @@
-"""Writing what is ready in a thread of its own, while the caller makes ready what comes next."""
+"""From documents to a report: bounded batches, each encoded while the one before is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Event
-from time import perf_counter
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Generic, Literal
 
-from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Outcome, Record, Refusal, refused
+from more_itertools import constrained_batches
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from flagvec.ingest.report import FailedWrite, WriteReport
+from flagvec.ingest.retry import Outcome, Prepared, refused, write_request
+from flagvec.store.backend import Backend, Record, Refusal, Row
+from flagvec.store.documents import Document, InvalidDocument
+from flagvec.store.encoding import EncodedDocuments
 
-Requests = Iterable[Sequence[Record]]
+OnError = Literal["raise", "report"]
+Encode = Callable[[Sequence[Document]], EncodedDocuments]
 
 
-class WriteBehind:
-    """Requests of records, sent in order and one at a time, each while the next batch is made ready.
+def write_documents(
+    documents: Iterable[Document | InvalidDocument],
+    backend: Backend[Row],
+    encode: Encode,
+    *,
+    most_characters: int,
+    timeout: float | None,
+    on_error: OnError,
+    written: Callable[[int], object],
+) -> WriteReport:
+    """Encode and write documents in batches, and flush at the end, also after an error.
 
-    As a context it ends when what is in flight has ended; interrupted, it sends nothing more, not even again. No thread
-    is left, and none is started where there is nothing to do meanwhile.
+    One batch is encoded while the last request of the one before is written; no more is held. Once the database is
+    away or refuses everything, the remaining documents are reported as failed without encoding them.
 
     Args:
-        send: Sends one request, again where that may help, unless the event is set; what it raises is raised by the
-            call that waits for it, and nothing is sent after it.
-        worthwhile: Seconds that it must take to make a batch ready, for another thread to write it: so long will the
-            next one take too.
-    """
+        documents: Read as they are needed, each once. Of documents with one id the last one is written last.
+        backend: An open backend.
+        encode: Encodes a batch.
+        most_characters: How long the texts of a batch may be together. A longer text is a batch of its own.
+        timeout: Seconds that one attempt to write a request may take; None for the client's own limit.
+        on_error: ``"raise"`` raises for a document that is invalid or has vectors that cannot be stored;
+            ``"report"`` puts it into the report.
+        written: Called with the number of documents whenever some were dealt with.
 
-    def __init__(self, send: Callable[[Sequence[Record], Event], Outcome], worthwhile: float = 0.0) -> None:
+    Raises:
+        TypeError: ``"raise"``, and a document is invalid.
+        ValueError: ``"raise"``, and a document is invalid or its vectors cannot be stored. None of its batch was
+            written.
+    """
+    run = _Run(backend, encode, timeout, on_error, written)
+    try:
+        with ThreadPoolExecutor(1, "flagvec-write") as writer:
+            run.write_all(run.valid(documents), most_characters, writer)
+    finally:
+        if run.hopeless is None:
+            backend.flush(timeout)
+    return WriteReport.of(run.outcomes, run.truncated)
+
+
+class _Run(Generic[Row]):
+    """One call of `write_documents`, and what became of its documents so far."""
+
+    def __init__(
+        self,
+        backend: Backend[Row],
+        encode: Encode,
+        timeout: float | None,
+        on_error: OnError,
+        written: Callable[[int], object],
+    ) -> None:
         self.outcomes: dict[str, FailedWrite | None] = {}
+        self.truncated: set[str] = set()
         self.hopeless: Refusal | None = None
-        self._send = send
-        self._worthwhile = worthwhile
+        self._backend = backend
+        self._encode = encode
+        self._timeout = timeout
+        self._on_error = on_error
+        self._written = written
         self._stop = Event()
-        self._thread: ThreadPoolExecutor | None = None
         self._in_flight: Future[Outcome] | None = None
 
-    def __enter__(self) -> Self:
-        return self
+    def valid(self, documents: Iterable[Document | InvalidDocument]) -> Iterator[Document]:
+        """Yield the valid documents, and raise for the others or note them."""
+        for one in documents:
+            if isinstance(one, Document):
+                yield one
+            elif self._on_error == "raise":
+                raise one.error
+            else:
+                self._note(FailedWrite(one.id, str(one.error), False, one.document))
+                self._written(1)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def write_all(self, documents: Iterable[Document], most_characters: int, writer: ThreadPoolExecutor) -> None:
+        records = self._backend.limits.records
         try:
-            if error is None or isinstance(error, Exception):
-                self._wait()
-        finally:
-            # Only an interruption leaves something that this could stop.
+            for batch in constrained_batches(documents, most_characters, records, get_len=_characters, strict=False):
+                self._write_batch(list({document.id: document for document in batch}.values()), writer)
+            self._settle()
+        except Exception:
+            self._settle()
+            raise
+        except BaseException:
+            # An interruption ends the pauses between retries, so that the executor can be left.
             self._stop.set()
-            if self._thread is not None:
-                self._thread.shutdown()
+            raise
 
-    def write(self, ids: Collection[str], prepare: Callable[[], Requests], is_last: bool) -> None:
-        """Make a batch ready while what was written before is in flight; then write it.
-
-        Once it is hopeless, all that is left is reported as failed, and not made ready.
-
-        Args:
-            ids: The ids of the batch, each once.
-            prepare: Returns the requests that write the batch; what it raises is raised here, after what is in flight
-                has ended, unless that makes it known that this batch is never sent.
-            is_last: Whether no batch follows, so that there is nothing to do meanwhile.
-        """
-        requests: Requests = ()
-        started = perf_counter()
-        if self.hopeless is None:
-            try:
-                requests = prepare()
-            except Exception:
-                self._wait()
-                if self.hopeless is None:
-                    raise
-        beside = not is_last and perf_counter() - started >= self._worthwhile
-        self._wait()
-        self.outcomes |= dict.fromkeys(ids)
+    def _write_batch(self, documents: Sequence[Document], writer: ThreadPoolExecutor) -> None:
         if self.hopeless is not None:
-            self._refuse(ids)
+            self._give_up(documents)
             return
-        for records in requests:
-            self._write(records, beside)
+        prepared = self._prepared(documents)
+        limits = self._backend.limits
+        requests = constrained_batches(prepared, limits.bytes, limits.records, get_len=self._bytes, strict=False)
+        for request in requests:
+            self._settle()
+            if self.hopeless is not None:
+                self._give_up([one.document for one in request])
+                continue
+            for one in request:
+                self.outcomes[one.document.id] = None
+            send = copy_context().run
+            self._in_flight = writer.submit(send, write_request, request, self._backend, self._timeout, self._stop)
+            self._written(len(request))
 
-    def _write(self, records: Sequence[Record], beside: bool) -> None:
-        self._wait()
-        if self.hopeless is not None:
-            self._refuse([record.document.id for record in records])
-        elif beside:
-            self._thread = self._thread or ThreadPoolExecutor(1, "flagvec-write")
-            self._in_flight = self._thread.submit(copy_context().run, self._send, records, self._stop)
-        else:
-            self._note(self._send(records, self._stop))
+    def _prepared(self, documents: Sequence[Document]) -> list[Prepared[Row]]:
+        encoded = self._encode(documents)
+        vectors = encoded.all_valid() if self._on_error == "raise" else encoded.vectors
+        for position, reason in encoded.refused.items():
+            self._note(FailedWrite(documents[position].id, reason, False, documents[position]))
+        records = [
+            Record(document, one)
+            for position, (document, one) in enumerate(zip(documents, vectors, strict=True))
+            if position not in encoded.refused
+        ]
+        self.truncated |= {documents[position].id for position in encoded.truncated}
+        rows = self._backend.prepare(records)
+        return [Prepared(record.document, row) for record, row in zip(records, rows, strict=True)]
 
-    def _wait(self) -> None:
-        """Wait until nothing is in flight."""
+    def _settle(self) -> None:
+        """Wait until nothing is in flight, and note what became of it."""
         if self._in_flight is not None:
-            outcome = self._in_flight.result()
-            self._in_flight = None
-            self._note(outcome)
+            flight, self._in_flight = self._in_flight, None
+            outcome = flight.result()
+            for failure in outcome.failed:
+                self._note(failure)
+            self.hopeless = outcome.hopeless
 
-    def _note(self, outcome: Outcome) -> None:
-        self.outcomes |= {failure.id: failure for failure in outcome.failed}
-        self.hopeless = outcome.hopeless
+    def _give_up(self, documents: Sequence[Document]) -> None:
+        assert self.hopeless is not None, "nothing is given up before"
+        for document in documents:
+            self._note(refused(document, self.hopeless))
+        self._written(len(documents))
 
-    def _refuse(self, ids: Iterable[str]) -> None:
-        assert self.hopeless is not None, "nothing is refused before"
-        self.outcomes |= {name: refused(name, self.hopeless) for name in ids}
+    def _note(self, failure: FailedWrite) -> None:
+        self.outcomes[failure.id] = failure
+
+    def _bytes(self, prepared: Prepared[Row]) -> int:
+        return self._backend.row_bytes(prepared.row)
+
+
+def _characters(document: Document) -> int:
+    return len(document.text)

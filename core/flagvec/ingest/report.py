@@ -1,12 +1,16 @@
-"""What became of the documents that were written."""
+"""What became of the documents that were given to ``add``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flagvec.errors import WriteError
+
+if TYPE_CHECKING:
+    from flagvec.store.documents import Document
 
 _SHOWN_FAILURES = 3
 # The user and password of a URL, and the value of a header or option that carries a secret.
@@ -20,54 +24,74 @@ _SECRETS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FailedWrite:
-    """A document that the database did not take.
+    """A document that was not written.
 
     Args:
-        id: The document's id.
-        reason: Why, in the database's words.
-        retryable: Whether the same document may well be taken later; it was tried several times already.
+        id: The document's id, or its position if the id itself is invalid.
+        reason: Why, in the database's words if the database refused it.
+        retryable: Whether the same document may be taken later. It was tried several times already.
+        document: The document, to be mended or added again; None if it was not one.
     """
 
     id: str
     reason: str
     retryable: bool
+    document: Document | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WriteReport:
-    """What became of the documents that were given to ``add``; each id is in it once.
+    """What became of the documents that were given to ``add``. Each id is either in `ok` or in `failed`.
 
     Args:
         ok: The ids of the documents that are in the store, in the order in which they first came.
-        failed: The documents that are not, or of which an older version still is.
+        failed: The documents that are not in the store, or only in an older version.
+        truncated: The ids of those in `ok` whose text was longer than the model reads; the rest was not encoded.
 
     Example:
-        >>> WriteReport(ok=("a", "b"), failed=()).ok
-        ('a', 'b')
+        >>> WriteReport(ok=("a", "b"), failed=(FailedWrite("c", "too large", retryable=False),))
+        WriteReport(2 written, 1 failed (first: 'c': too large))
     """
 
     ok: tuple[str, ...]
     failed: tuple[FailedWrite, ...]
+    truncated: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.ok):,} written"]
+        if self.failed:
+            first = self.failed[0]
+            parts.append(f"{len(self.failed):,} failed (first: {first.id!r:.80}: {first.reason:.100})")
+        if self.truncated:
+            parts.append(f"{len(self.truncated):,} truncated")
+        return f"WriteReport({', '.join(parts)})"
 
     @classmethod
-    def of(cls, outcomes: Mapping[str, FailedWrite | None]) -> WriteReport:
-        """Return the report of each id's failure, or None where it was written."""
+    def of(cls, outcomes: Mapping[str, FailedWrite | None], truncated: set[str] | frozenset[str]) -> WriteReport:
+        """Return the report of each id's failure, None if it was written, and of the ids that were truncated."""
+        ok = tuple(name for name, failure in outcomes.items() if failure is None)
         return cls(
-            ok=tuple(name for name, failure in outcomes.items() if failure is None),
+            ok=ok,
             failed=tuple(failure for failure in outcomes.values() if failure is not None),
+            truncated=tuple(name for name in ok if name in truncated) if truncated else (),
         )
+
+    @property
+    def failed_documents(self) -> list[Document]:
+        """The documents that were not written, to be mended or added again."""
+        return [failure.document for failure in self.failed if failure.document is not None]
 
     def raise_for_failures(self) -> None:
         """Do nothing if every document was written.
 
         Raises:
-            WriteError: Some were not; says how many, and of the first ones why. Its ``report`` is this.
+            WriteError: Some were not; says how many, and why the first ones were not. Its ``report`` is this.
         """
         if self.failed:
             raise WriteError(self)
 
     def summary(self) -> str:
-        """Return one line: how many documents were written and how many not, and of the first of these why not."""
+        """Return one line: how many documents were written and how many not, with the reasons of the first."""
         written = f"{len(self.ok)} of {len(self.ok) + len(self.failed)} documents were written"
         shown = [f"{failure.id!r}: {failure.reason}" for failure in self.failed[:_SHOWN_FAILURES]]
         more = [f"and {len(self.failed) - len(shown)} more"] if len(self.failed) > len(shown) else []
@@ -75,7 +99,7 @@ class WriteReport:
 
 
 def without_secrets(text: str) -> str:
-    """Return a message without the passwords, tokens and keys that it spells out.
+    """Return a message without the passwords, tokens and keys in it.
 
     Example:
         >>> without_secrets("cannot reach https://user:secret@db:9200")

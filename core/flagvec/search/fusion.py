@@ -1,4 +1,4 @@
-"""How the scores of several representations become one ranking: the reference that every store is held to."""
+"""How the scores of several representations become one ranking: the reference that every store must reproduce."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Weighted:
         colbert: Weight of the ColBERT score.
 
     Raises:
-        TypeError: A weight that is no number.
-        ValueError: A weight that is negative or not finite, or no weight above zero.
+        TypeError: A weight is not a number.
+        ValueError: A weight is negative or not finite, or none is above zero.
 
     Example:
         >>> Weighted(dense=1, sparse=0.3, colbert=0).representations
@@ -52,6 +52,19 @@ class Weighted:
         if not any(astuple(self)):
             raise ValueError("all weights are 0: give at least one representation a weight above 0")
 
+    @classmethod
+    def from_mapping(cls, weights: Mapping[str, float]) -> Weighted:
+        """Return the weights of a dict like ``{"dense": 1, "sparse": 0.3}``; what it leaves out has a weight of 0.
+
+        Raises:
+            TypeError: A weight is not a number.
+            ValueError: A key is not a representation, a weight is negative or not finite, or none is above zero.
+        """
+        names = [field.name for field in fields(cls)]
+        if unknown := [key for key in weights if key not in names]:
+            raise ValueError(f"fusion has a weight for {unknown[0]!r}; the representations are {', '.join(names)}")
+        return cls(**{name: weights.get(name, 0.0) for name in names})
+
     @property
     def representations(self) -> tuple[str, ...]:
         """The names of the representations with a weight above zero, in the order dense, sparse, colbert."""
@@ -71,7 +84,7 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[Id]], k: int = RRF_K) -> 
 
     Args:
         rankings: Lists of ids, best first, each id at most once a list; an id need not be in every list.
-        k: How little the first ranks stand out, 0 and up.
+        k: Dampens the first ranks, 0 and up: the larger it is, the less they stand out.
 
     Returns:
         Every id with its score, best first; equal scores are ordered by id.
@@ -92,7 +105,7 @@ def weighted_fusion(scores: Mapping[str, NDArray[np.floating[Any]]], weights: We
 
     Args:
         scores: For each representation that `weights` uses, (n,) scores in the model's scale; others are ignored.
-        weights: What each representation counts.
+        weights: The weight of each representation.
 
     Returns:
         (n,) float64, see `Weighted` for the formula.

@@ -1,134 +1,170 @@
-"""`Database`: the part of a store that each database gives in its own way."""
+"""`Backend`: what a store asks of its database. A new database is one of these and the contract suite."""
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Backoff, Record, Refusal
 from flagvec.search.options import SearchOptions
-from flagvec.store.capabilities import Capabilities
 from flagvec.store.documents import Document, Hit
 from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
 
-# In JSON a float32 has up to 23 characters and a comma, a sparse one an index of up to 10 and a comma beside it, and a
-# character of a text may become an escape of 6.
-_JSON_FLOAT_BYTES = 24
-_JSON_SPARSE_BYTES = 35
-_JSON_CHARACTER_BYTES = 6
-_JSON_NAMES_BYTES = 256
+Row = TypeVar("Row")
 
 
-class Database(ABC):
-    """What a store asks of its database; arguments, records and vectors arrive checked.
+@dataclass(slots=True)
+class Record:
+    """A document with its vectors, valid for every store."""
 
-    Every method but `_name`, `_found_schema`, `_create` and `_close` is called on a store that `_connect` was called
-    for. A ``timeout`` is in seconds a request, None for the client's own. Exceptions of the client pass through to the
-    caller, but for those of `_write`, of which `_refusal` is asked.
+    document: Document
+    vectors: TextVectors
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a client's exception says of a request.
+
+    Args:
+        reason: The database's words, without secrets and without the client's decoration.
+        retryable: Whether the same request may succeed later.
+        divisible: Whether a part of the request may succeed, because it is too large or one document in it is bad.
+        pause: Seconds that the database asked to wait; 0 if it did not say.
     """
 
-    schema: Schema
+    reason: str
+    retryable: bool
+    divisible: bool = False
+    pause: float = 0.0
 
-    # What one call of `_write` is given at most, in records and in summed `_record_bytes`.
-    _MAX_REQUEST_RECORDS = 256
-    _MAX_REQUEST_BYTES = 16 * 2**20
-    _BACKOFF = Backoff()
+
+@dataclass(frozen=True, slots=True)
+class WriteLimits:
+    """How large a request to write may be, and how it is retried.
+
+    Args:
+        records: The most records in one request.
+        bytes: The most that the sizes of its rows may add up to. A larger row is a request of its own.
+        attempts: How often a request is sent at most.
+        first_pause: Seconds before the second attempt; each later pause is twice as long, up to ten seconds.
+        jitter: Each pause is longer by up to this many seconds, at random, so that clients do not return together.
+    """
+
+    records: int = 256
+    bytes: int = 16 * 2**20
+    attempts: int = 6
+    first_pause: float = 0.5
+    jitter: float = 0.5
+
+
+class Backend(ABC, Generic[Row]):
+    """A database as a store sees it; ``Row`` is a record in the form in which the database takes it.
+
+    Arguments arrive checked. A ``timeout`` is in seconds a request, None for the client's own. Methods raise the
+    client's exceptions as they are: the store asks `classify` what they mean, and raises a `StoreError` from them.
+    Every method after `open` is called on an open backend only.
+    """
+
+    limits = WriteLimits()
 
     @property
     @abstractmethod
-    def capabilities(self) -> Capabilities:
-        """What the database can do; it may be asked, so that the store must exist."""
+    def name(self) -> str:
+        """What messages call the store, as in ``the collection 'articles'``."""
 
     @abstractmethod
-    def _name(self) -> str:
-        """Return what messages call this store, as in ``the collection 'articles'``."""
-
-    @abstractmethod
-    def _found_schema(self) -> Schema | None:
-        """Return the schema that the store was made with, None if there is no store; opens nothing.
+    def describe(self) -> Schema | None:
+        """Return the schema that the store was made with, or None if there is no store. It opens nothing.
 
         Raises:
-            StoreError: There is something that is no store of this kind.
+            StoreError: Something else is in the store's place, or a store of another layout.
         """
 
     @abstractmethod
-    def _create(self) -> None:
-        """Make the store with ``self.schema``, where `_found_schema` found none."""
+    def create(self, schema: Schema) -> None:
+        """Make the store, after `describe` found none."""
 
-    @abstractmethod
-    def _write(self, records: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
-        """Write records of distinct ids, replacing those that are there: one request, sent once.
-
-        Returns:
-            The documents that the database refused one by one.
-        """
-
-    def _refusal(self, error: Exception) -> Refusal | None:
-        """Return what an exception of `_write` says of the request; None where it is no answer of the database."""
-        return None
-
-    @abstractmethod
-    def _search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        """Return the best ``options.limit`` hits, each with the scores of ``options.representations``.
-
-        They may be in any order, and more than the limit, so that a store need not choose between equal scores.
-        `query` holds just these; it may be empty in some of them, which then find nothing and score 0.
-        """
-
-    @abstractmethod
-    def _get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        """Return those of the documents that are there, in any order."""
-
-    @abstractmethod
-    def _delete(self, ids: Sequence[str], timeout: float | None) -> None:
-        """Delete those of the documents that are there."""
-
-    @abstractmethod
-    def _delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
-        """Delete the documents that a filter holds for."""
-
-    @abstractmethod
-    def _count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
-        """Return the number of documents, or of those that a filter holds for."""
-
-    @abstractmethod
-    def _scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
-        """Yield all documents, or those that a filter holds for, each once, `batch_size` a request at most."""
-
-    def _connect(self) -> None:  # noqa: B027  # many stores hold nothing open
-        """Open what this object holds while it is in use; called once, when the schema was found to fit.
+    def open(self, schema: Schema) -> None:  # many databases hold nothing open
+        """Open what is held while the store is in use; called once, after `describe` found a schema that fits.
 
         Raises:
             StoreError: The store is in use elsewhere, or damaged.
         """
 
-    def _commit(self, timeout: float | None) -> None:  # noqa: B027  # many databases need no such step
-        """Make all that was written durable and found; called at the end of each call that writes."""
+    def close(self) -> None:  # see open
+        """Free what `open` opened, if it was called."""
 
-    def _close(self) -> None:  # noqa: B027  # see _connect
-        """Free what `_connect` opened, if it was called."""
+    @abstractmethod
+    def drop(self) -> None:
+        """Delete the store with all its documents."""
 
-    def _record_bytes(self, record: Record) -> int:
-        """Return a bound on what a record takes in a request, in bytes."""
-        return json_bytes(record)
+    def max_colbert_rows(self, schema: Schema) -> int | None:
+        """Return how many ColBERT vectors of one text the open store takes; None for any number."""
+        return None
 
+    def check(self, document: Document) -> None:  # many databases take every valid document
+        """Refuse a document that this database cannot hold, before it is encoded.
 
-def json_bytes(record: Record) -> int:
-    """Return a bound on the bytes that a record takes as JSON in a request."""
-    document, vectors = record.document, record.vectors
-    floats = 0 if vectors.dense is None else vectors.dense.size
-    floats += 0 if vectors.colbert is None else vectors.colbert.size
-    characters = len(document.id) + len(document.text)
-    return (
-        _JSON_NAMES_BYTES
-        + _JSON_CHARACTER_BYTES * characters
-        + _JSON_FLOAT_BYTES * floats
-        + _JSON_SPARSE_BYTES * len(vectors.sparse or ())
-        + len(json.dumps(document.metadata))
-    )
+        Raises:
+            ValueError: It cannot; names the document, the limit and what to do.
+        """
+
+    @abstractmethod
+    def prepare(self, records: Sequence[Record]) -> list[Row]:
+        """Return each record as the database takes it. It may run while another thread writes."""
+
+    def row_bytes(self, row: Row) -> int:
+        """Return an upper bound on what a row takes in a request, in bytes; 0 if requests are not bounded by size."""
+        return 0
+
+    @abstractmethod
+    def write(self, rows: Sequence[Row], timeout: float | None) -> list[FailedWrite]:
+        """Write rows of distinct ids in one request, sent once, replacing documents of the same ids.
+
+        Returns:
+            The documents that the database refused one by one.
+        """
+
+    @abstractmethod
+    def classify(self, error: Exception) -> Refusal | None:
+        """Return what a client's exception means; None if it is not an answer of the database or its absence."""
+
+    def is_native_filter(self, value: Any) -> bool:
+        """Return whether a value is a filter in the database's own form."""
+        return False
+
+    @abstractmethod
+    def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
+        """Return the best ``options.limit`` hits, each with the scores of ``options.scored``.
+
+        They may be in any order, and more than the limit, so that the database need not break ties.
+        """
+
+    @abstractmethod
+    def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
+        """Return those of the documents that are there, in any order."""
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str], timeout: float | None) -> None:
+        """Delete those of the documents that are there."""
+
+    @abstractmethod
+    def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        """Delete the documents for which a filter holds."""
+
+    @abstractmethod
+    def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
+        """Return the number of documents, or of those for which a filter holds."""
+
+    @abstractmethod
+    def scroll(
+        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
+    ) -> Iterator[list[Document]]:
+        """Yield all documents, or those for which a filter holds, each once, at most `batch_size` a request."""
+
+    def flush(self, timeout: float | None) -> None:  # many databases need no such step
+        """Make all that was written durable and searchable; called at the end of each call that writes."""

@@ -1,107 +1,341 @@
-"""`HybridStore`: documents with the vectors of a model, in a database that finds them again."""
+"""`HybridStore`: the public face of every store, with all verbs, blocking and async."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from flagvec.filters.portable import FilterLike
-from flagvec.ingest.report import WriteReport
+from more_itertools import chunked
+
+from flagvec.errors import StoreError
+from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
+from flagvec.ingest.pipeline import OnError, write_documents
+from flagvec.ingest.report import WriteReport, without_secrets
 from flagvec.m3_output import M3Output
-from flagvec.search.options import Fusion, Mode, Rerank
-from flagvec.store.documents import Document, Hit
-from flagvec.store.verbs import Verbs
+from flagvec.progress import progress_bar
+from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
+from flagvec.store.backend import Backend
+from flagvec.store.documents import (
+    Document,
+    DocumentLike,
+    Hit,
+    InvalidDocument,
+    checked_documents,
+    checked_ids,
+    listed_documents,
+)
+from flagvec.store.encoding import (
+    ColbertLimit,
+    ColbertOverflow,
+    EncodedDocuments,
+    TextVectors,
+    encode_documents,
+    encode_query,
+    query_vectors,
+)
+from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from flagvec.embedder import AbsEmbedder
+
+_logger = logging.getLogger(__name__)
+
+# These bound what is encoded at once. 100,000 characters are some 25,000 tokens of English, whose ColBERT vectors of
+# 1,024 numbers take 100 MB.
+CHARACTERS_PER_BATCH = 100_000
+CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
+IDS_PER_REQUEST = 1_000
 
 
-class HybridStore(Verbs):
+class HybridStore:
     """Documents with the vectors of a model, in a database that finds them again.
 
-    A store is used as soon as its schema is there: `create` makes it, and is not needed for a store that exists. What
-    a model gives is what the store holds: dense vectors from every model, lexical weights and ColBERT vectors from a
-    BGE-M3 style one. Stores close their own resources in `close` or at the end of a ``with`` block.
+    `create` makes the store; a store that exists is used without it. The store holds all that the model gives: dense
+    vectors from every model, lexical weights and ColBERT vectors from a BGE-M3 style one. `close`, or the end of a
+    ``with`` block, frees what the store object holds.
 
-    Each verb has a twin with an ``a`` before its name for code that awaits. It runs the verb in a worker thread, so
-    that the event loop stays free whatever the client and the model; calls may overlap, and texts are encoded one call
-    at a time. Cancelling what awaits a verb does not stop the verb.
-
-    Subclasses give the database's part, the methods of `flagvec.store.backend.Database`.
+    Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread. Calls may overlap,
+    and texts are encoded one call at a time. Cancelling the await does not stop the verb.
 
     Args:
         model: Encodes documents and queries.
-        colbert: Keep ColBERT vectors, if the model gives them. They take some 2 kB a token at 1,024 dimensions.
-        colbert_overflow: What happens to a text, document or query, of more ColBERT vectors than the store takes
-            (`capabilities` says how many): ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"``
-            replaces neighbouring vectors by their mean, of length 1, until they are as few.
+        backend: The database.
+        colbert: Keep ColBERT vectors, if the model gives them. They take 2 kB a token at 1,024 dimensions.
+        colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
+            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
+            their mean, scaled to length 1, until they are few enough.
+
+    Attributes:
+        schema: What the store holds, and how the model makes it.
     """
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        backend: Backend[Any],
+        *,
+        colbert: bool = True,
+        colbert_overflow: ColbertOverflow = "error",
+    ) -> None:
+        check_choice("colbert_overflow", colbert_overflow, get_args(ColbertOverflow))
+        self.model = model
+        self.schema = Schema.of(model, colbert=colbert)
+        self.colbert_overflow = colbert_overflow
+        self._backend = backend
+        self._opening = threading.Lock()
+        self._is_open = False
+        self._is_closed = False
+
+    def create(self) -> None:
+        """Make the store; if it exists already, check that it fits the model.
+
+        Raises:
+            StoreError: The store was made for other vectors, is in use elsewhere, or was closed.
+        """
+        self._refuse_closed()
+        with self._errors("be created"):
+            if self._backend.describe() is None:
+                self._backend.create(self.schema)
+        self._open()
+
+    def drop(self) -> None:
+        """Delete the store with all its documents; `create` makes it anew. Without a store, do nothing.
+
+        Raises:
+            StoreError: Something else is in the store's place, the database refuses, or the store was closed.
+        """
+        self._refuse_closed()
+        with self._opening, self._errors("be deleted"):
+            if self._backend.describe() is not None:
+                self._backend.drop()
+            self._is_open = False
+
+    def close(self) -> None:
+        """Free what the store object holds; the documents stay. Closing twice does nothing."""
+        if not self._is_closed:
+            self._backend.close()
+        self._is_closed = True
+
+    def add(
+        self,
+        documents: DocumentLike | Iterable[DocumentLike],
+        *,
+        on_error: OnError = "raise",
+        show_progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> WriteReport:
+        """Encode documents and write them, replacing those of the same id.
+
+        The documents are read, encoded and written in bounded batches, so that a generator is never held whole. All
+        are found when this returns. Of documents with one id the last is kept.
+
+        What the database cannot take for the moment is sent again, after growing pauses. Once the database has gone
+        away, the remaining documents are not encoded and are reported as failed.
+
+        Args:
+            documents: A text, a `Document`, a dict with the key ``text`` and, if wanted, ``id`` and ``metadata``; or
+                any iterable of these. A text without an id gets one that depends on the text alone, so that adding it
+                again changes nothing. `Document.from_records` reads a DataFrame or another table.
+            on_error: ``"raise"`` raises if a document was not written. ``"report"`` never does: the report then also
+                has the documents that are invalid, and the rest is written.
+            show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Returns:
+            Which ids are in the store and which are not, with the reason; and whose texts were cut off.
+
+        Raises:
+            WriteError: Documents were not written; its ``report`` says which and why, and has them.
+            TypeError: Something other than documents, or metadata that JSON cannot hold.
+            ValueError: An invalid id or metadata, or a vector that the store cannot take; names the document.
+                Documents of earlier batches are in the store. A list is checked whole before anything is written.
+            StoreError: The store does not exist, does not fit the model, or was closed.
+        """
+        check_choice("on_error", on_error, get_args(OnError))
+        given, timeout = listed_documents(documents), checked_timeout(timeout)
+        checked: Iterable[Document | InvalidDocument] = self._checked(given)
+        if on_error == "raise" and isinstance(given, Sequence):
+            checked = [_valid(one) for one in checked]
+        self._open()
+        total = len(given) if isinstance(given, Sized) else None
+        with progress_bar(total, "add", "document", show_progress) as bar, self._errors("be written to"):
+            report = write_documents(
+                checked,
+                self._backend,
+                self._encoded,
+                most_characters=self._characters_per_batch(),
+                timeout=timeout,
+                on_error=on_error,
+                written=bar.update,
+            )
+        self._warn(report)
+        if on_error == "raise":
+            report.raise_for_failures()
+        return report
+
+    def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+        """Find the documents that fit a query best.
+
+        Args:
+            query: Any text; it is encoded once, with the model's query instruction.
+            limit: The most hits to return.
+            options: ``mode``, ``fusion``, ``rerank``, ``candidates``, ``filter``, ``explain``, ``min_score`` and
+                ``timeout``; `flagvec.search.options.SearchKeywords` says what each means.
+
+        Returns:
+            The hits, best first, equal scores by id. If documents with equal vectors end the list, the database
+            chooses which of them are in it. A hit's score is the representation's own in a dense or sparse search and
+            after a rerank, and the fused one otherwise. Sparse search leaves out documents without a token in common
+            with the query, and rerank leaves out those without ColBERT vectors.
+
+        Raises:
+            TypeError: The query is not a ``str``, or an option is unknown or of a type that it does not take.
+            ValueError: An option is out of range, in conflict with another, or needs a representation that the store
+                does not hold; or the filter is one that `flagvec.filters.portable.parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query takes a str, not {type(query).__name__}")
+        checked = self._options(limit, options, "search")
+        self._open()
+        vectors = encode_query(self.model, query, checked.representations, self._colbert_limit())
+        return self._found(vectors, checked)
+
+    def search_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+        """Find the documents that fit a query best whose vectors are ready; otherwise as `search`.
+
+        Args:
+            vectors: What the model's ``encode_queries`` gave for one query, with all that the search uses.
+            limit: The most hits to return.
+            options: As in `search`. For dense vectors alone, pass ``mode="dense"``.
+
+        Raises:
+            TypeError: Something other than a model's output, or what `search` raises.
+            ValueError: Vectors of several queries, of other dimensions than the store's, not of length 1, or without
+                what the search uses; or what `search` raises.
+            StoreError: As in `search`.
+        """
+        checked = self._options(limit, options, "search_vectors")
+        self._open()
+        ready = query_vectors(vectors, self.schema, checked.representations, self._colbert_limit())
+        return self._found(ready, checked)
+
+    def get(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
+        """Return the documents of these ids, in the order of the ids; one that is not there is left out.
+
+        Raises:
+            TypeError: Something other than a ``str`` or an iterable of ``str``.
+            ValueError: An id that no document can have.
+            StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
+        """
+        wanted, timeout = checked_ids(ids), checked_timeout(timeout)
+        self._open()
+        with self._errors("be read"):
+            found = {
+                document.id: document
+                for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
+                for document in self._backend.get(part, timeout)
+            }
+        return [found[name] for name in wanted if name in found]
+
+    def delete(
+        self, ids: str | Iterable[str] | None = None, *, filter: FilterLike | None = None, timeout: float | None = None
+    ) -> None:
+        """Delete the documents of these ids, or those for which a filter holds.
+
+        Args:
+            ids: One id or several; an id that is not there is no error.
+            filter: Which documents, in the form of `flagvec.filters.portable` or the database's own.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Raises:
+            TypeError: Both ids and a filter or neither; a value of a type that is not taken.
+            ValueError: An id that no document can have; a filter that is empty or that `parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
+        """
+        if (ids is None) == (filter is None):
+            raise TypeError("delete takes either ids or filter=")
+        timeout = checked_timeout(timeout)
+        unwanted = [] if ids is None else checked_ids(ids)
+        chosen = self._parsed(filter)
+        if chosen == All(()):
+            raise ValueError("an empty filter holds for every document: to delete all, call drop()")
+        self._open()
+        with self._errors("be deleted from"):
+            if chosen is not None:
+                self._backend.delete_where(chosen, timeout)
+            for part in chunked(unwanted, IDS_PER_REQUEST):
+                self._backend.delete(part, timeout)
+            self._backend.flush(timeout)
+
+    def count(self, filter: FilterLike | None = None, *, timeout: float | None = None) -> int:
+        """Return the number of documents, or of those for which a filter holds. ``len(store)`` counts all.
+
+        Raises:
+            TypeError: A filter of a type that is not taken.
+            ValueError: A filter that `parse_filter` refuses.
+            StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
+        """
+        chosen, timeout = self._parsed(filter), checked_timeout(timeout)
+        self._open()
+        with self._errors("be counted"):
+            return self._backend.count(chosen, timeout)
+
+    def scroll(
+        self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
+    ) -> Iterator[Document]:
+        """Iterate over all documents, or those for which a filter holds, each once, in the database's own order.
+
+        A document that is added or replaced meanwhile may come or not.
+
+        Args:
+            filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
+            batch_size: How many documents one request brings, at most.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Raises:
+            TypeError: A filter or ``batch_size`` of a type that is not taken.
+            ValueError: A filter that `parse_filter` refuses, or ``batch_size`` below 1.
+            StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
+        """
+        return chain.from_iterable(self._batches(filter, batch_size, timeout))
 
     async def acreate(self) -> None:
         """Do as `create` does."""
         await asyncio.to_thread(self.create)
 
+    async def adrop(self) -> None:
+        """Do as `drop` does."""
+        await asyncio.to_thread(self.drop)
+
     async def aadd(
-        self, documents: str | Document | Iterable[str | Document], *, timeout: float | None = None
+        self,
+        documents: DocumentLike | Iterable[DocumentLike],
+        *,
+        on_error: OnError = "raise",
+        show_progress: bool | None = None,
+        timeout: float | None = None,
     ) -> WriteReport:
         """Do as `add` does; an iterable is read in the worker thread."""
-        return await asyncio.to_thread(self.add, documents, timeout=timeout)
+        return await asyncio.to_thread(
+            self.add, documents, on_error=on_error, show_progress=show_progress, timeout=timeout
+        )
 
-    async def asearch(
-        self,
-        query: str,
-        limit: int = 10,
-        *,
-        mode: Mode | None = None,
-        fusion: Fusion = "rrf",
-        rerank: Rerank | None = None,
-        candidates: int | None = None,
-        filter: FilterLike | None = None,
-        explain: bool = False,
-        timeout: float | None = None,
-    ) -> list[Hit]:
+    async def asearch(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Do as `search` does."""
-        return await asyncio.to_thread(
-            self.search,
-            query,
-            limit,
-            mode=mode,
-            fusion=fusion,
-            rerank=rerank,
-            candidates=candidates,
-            filter=filter,
-            explain=explain,
-            timeout=timeout,
-        )
+        return await asyncio.to_thread(self.search, query, limit, **options)
 
-    async def asearch_vectors(
-        self,
-        vectors: M3Output,
-        limit: int = 10,
-        *,
-        mode: Mode | None = None,
-        fusion: Fusion = "rrf",
-        rerank: Rerank | None = None,
-        candidates: int | None = None,
-        filter: FilterLike | None = None,
-        explain: bool = False,
-        timeout: float | None = None,
-    ) -> list[Hit]:
+    async def asearch_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Do as `search_vectors` does."""
-        return await asyncio.to_thread(
-            self.search_vectors,
-            vectors,
-            limit,
-            mode=mode,
-            fusion=fusion,
-            rerank=rerank,
-            candidates=candidates,
-            filter=filter,
-            explain=explain,
-            timeout=timeout,
-        )
+        return await asyncio.to_thread(self.search_vectors, vectors, limit, **options)
 
     async def aget(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
         """Do as `get` does."""
@@ -130,6 +364,21 @@ class HybridStore(Verbs):
         """Do as `close` does."""
         await asyncio.to_thread(self.close)
 
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        # An empty store is still a store: without this, `if store:` would count documents.
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -137,3 +386,129 @@ class HybridStore(Verbs):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled, because it holds a database that is open in this process: "
+            "make the store where it is used"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # A copy of something that holds a store shares the store, as it shares the model.
+        return self
+
+    def _open(self) -> None:
+        """Check, once, that the store is there and fits."""
+        self._refuse_closed()
+        with self._opening:
+            if self._is_open:
+                return
+            with self._errors("be opened"):
+                found = self._backend.describe()
+                if found is None:
+                    raise StoreError(f"{self._backend.name} does not exist: call create() first")
+                self.schema.check(found, self._backend.name)
+                self._backend.open(self.schema)
+            self._is_open = True
+
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise StoreError(f"{self._backend.name} was closed: make a new {type(self).__name__}")
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Raise what the database refuses as a `StoreError`; `what` completes "the store could not ..."."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            refusal = self._backend.classify(error)
+            if refusal is None:
+                raise
+            reason = without_secrets(refusal.reason)
+            raise StoreError(f"{self._backend.name} could not {what}: {reason}") from error
+
+    def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
+        for one in checked_documents(documents):
+            if isinstance(one, Document):
+                try:
+                    self._backend.check(one)
+                except ValueError as error:
+                    one = InvalidDocument(one.id, error, one)
+            yield one
+
+    def _encoded(self, documents: Sequence[Document]) -> EncodedDocuments:
+        return encode_documents(
+            self.model,
+            [document.text for document in documents],
+            [f"document {document.id!r}" for document in documents],
+            self.schema.representations,
+            self._colbert_limit(),
+        )
+
+    def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
+        with self._errors("be searched"):
+            found = self._backend.search(vectors, options)
+        least = -float("inf") if options.min_score is None else options.min_score
+        best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
+        return [hit for hit in best if hit.score >= least]
+
+    def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
+        chosen, size = self._parsed(filter), whole_number("batch_size", batch_size, at_least=1)
+        timeout = checked_timeout(timeout)
+        self._open()
+        return self._while_open(self._backend.scroll(chosen, size, timeout))
+
+    def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
+        """Yield the batches; closing the store ends them with an error."""
+        while True:
+            with self._errors("be read"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+            self._refuse_closed()
+
+    def _options(self, limit: int, options: SearchKeywords, verb: str) -> SearchOptions:
+        return SearchOptions.checked(
+            self.schema,
+            limit,
+            owner=f"{type(self).__name__}.{verb}",
+            is_native=self._backend.is_native_filter,
+            **options,
+        )
+
+    def _parsed(self, filter: FilterLike | None) -> Filter | NativeFilter | None:
+        return None if filter is None else parse_filter(filter, self._backend.is_native_filter)
+
+    def _colbert_limit(self) -> ColbertLimit:
+        if self.schema.colbert_dimension is None:
+            return ColbertLimit()
+        return ColbertLimit(self._backend.max_colbert_rows(self.schema), self.colbert_overflow)
+
+    def _characters_per_batch(self) -> int:
+        if self.schema.colbert_dimension is None:
+            return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+        return CHARACTERS_PER_BATCH
+
+    def _warn(self, report: WriteReport) -> None:
+        if report.failed:
+            _logger.warning("%s: %s", self._backend.name, report.summary())
+        if report.truncated:
+            _logger.warning(
+                "%s: %d of %d texts were longer than the %s tokens that the model reads, and the rest of them was not "
+                "encoded: split them, or make the model with a larger passage_max_length (at most %s); "
+                "report.truncated has their ids",
+                self._backend.name,
+                len(report.truncated),
+                len(report.ok),
+                getattr(self.model, "passage_max_length", "?"),
+                getattr(self.model, "max_length", "?"),
+            )
+
+
+def _valid(document: Document | InvalidDocument) -> Document:
+    if isinstance(document, InvalidDocument):
+        raise document.error
+    return document

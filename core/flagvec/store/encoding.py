@@ -1,13 +1,13 @@
-"""One text's vectors on their way into a store or a search: encoded once, validated once."""
+"""From texts to checked vectors: each text is encoded once, and its vectors are validated once, for every store."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from struct import pack
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 # Half precision rounds the length of a unit vector by up to 5e-4.
 LENGTH_TOLERANCE = 1e-3
 _LEAST_SQUARE, _GREATEST_SQUARE = (1.0 - LENGTH_TOLERANCE) ** 2, (1.0 + LENGTH_TOLERANCE) ** 2
-# What float32 holds in full precision, and the least that Elasticsearch takes.
+# The smallest float32 in full precision, which is also the smallest weight that Elasticsearch takes.
 SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max)
-# Milvus takes no more, and the last one stands there for a text without weights.
+# Milvus takes no larger id, and the Milvus adapter keeps the one above it for texts without weights.
 LARGEST_TOKEN_ID = 2**32 - 3
-# Raises for any mapping that is no dict.
-_DICT_VALUES: Callable[[Any], Iterable[Any]] = dict.values
 
 ColbertOverflow = Literal["error", "truncate", "pool"]
 
 OUTPUT_KEYS = {"dense": "dense_vecs", "sparse": "lexical_weights", "colbert": "colbert_vecs"}
+
+# A model takes one call at a time, whoever shares it.
+_locks: WeakKeyDictionary[AbsEmbedder, threading.Lock] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class ColbertLimit:
     Args:
         most: The most vectors; None for any number.
         overflow: ``"error"`` refuses the text, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
-            vectors by their mean, of length 1, until they are as few.
+            vectors by their mean, scaled to length 1, until they are few enough.
     """
 
     most: int | None = None
@@ -52,14 +53,13 @@ class ColbertLimit:
 NO_LIMIT = ColbertLimit()
 
 
-class TextVectors(NamedTuple):
+@dataclass(slots=True)
+class TextVectors:
     """The vectors of one document or query, valid for every store; None for what was not asked for.
-
-    A tuple, as one is made for every document: a frozen dataclass takes more than twice as long.
 
     Args:
         dense: (dimension,) float32, of length 1.
-        sparse: Token id to weight, finite and above zero; empty where no token has a weight.
+        sparse: Token id to weight, finite and above zero; empty if no token has a weight.
         colbert: (tokens, dimension) float32, rows of length 1.
     """
 
@@ -74,39 +74,96 @@ class TextVectors(NamedTuple):
         return tuple(name for name, value in values.items() if value is not None and len(value))
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedDocuments:
+    """What a model made of a batch of documents.
+
+    Args:
+        vectors: One for each text, in order. Those in `refused` are not valid.
+        refused: Why a text's vectors cannot be stored, by its position.
+        truncated: The positions of the texts that were longer than the model reads.
+    """
+
+    vectors: list[TextVectors]
+    refused: Mapping[int, str]
+    truncated: Collection[int]
+
+    def all_valid(self) -> list[TextVectors]:
+        """Return the vectors if all are valid.
+
+        Raises:
+            ValueError: One is not; says why.
+        """
+        for reason in self.refused.values():
+            raise ValueError(reason)
+        return self.vectors
+
+
+def model_lock(model: AbsEmbedder) -> threading.Lock:
+    """Return the lock that stores, embedding classes and their threads hold while they encode with this model."""
+    return _locks.setdefault(model, threading.Lock())
+
+
 def encode_documents(
     model: AbsEmbedder,
     texts: Sequence[str],
     names: Sequence[str],
     representations: Collection[str],
     colbert_limit: ColbertLimit = NO_LIMIT,
-) -> list[TextVectors]:
-    """Encode documents in one pass and validate what comes out.
+) -> EncodedDocuments:
+    """Encode documents in one pass and validate their vectors.
+
+    A text is refused for a vector that is not finite, not of length 1, a weight that is not finite, a token id that is
+    out of range, or too many ColBERT vectors.
 
     Args:
         model: Any flagvec model that can give `representations`.
         texts: The documents.
-        names: What errors call them, one a text.
+        names: What messages call them, one for each text.
         representations: Which to encode, of ``dense``, ``sparse`` and ``colbert``.
         colbert_limit: How many ColBERT vectors of one text are kept.
 
-    Returns:
-        The vectors of each text, in order.
-
     Raises:
-        ValueError: A vector that is not finite, not of length 1 or not of the model's dimension, a weight that is not
-            finite, a token id that is out of range, or too many ColBERT vectors; names the text.
+        ValueError: The model gave vectors of another dimension or number than it should.
     """
-    output = encode_texts(model.encode_corpus, model, texts, representations)
+    with model_lock(model):
+        output = encode_texts(model.encode_corpus, model, texts, representations)
     return validated(output, names, colbert_limit)
 
 
 def encode_query(
     model: AbsEmbedder, query: str, representations: Collection[str], colbert_limit: ColbertLimit = NO_LIMIT
 ) -> TextVectors:
-    """Encode a query, with the model's query instruction; the rest is as in `encode_documents`."""
-    output = encode_texts(model.encode_queries, model, [query], representations)
-    return validated(output, ["the query"], colbert_limit)[0]
+    """Encode a query with the model's query instruction, and validate its vectors as `encode_documents` does.
+
+    Raises:
+        ValueError: The vectors are not valid.
+    """
+    with model_lock(model):
+        output = encode_texts(model.encode_queries, model, [query], representations)
+    return validated(output, ["the query"], colbert_limit).all_valid()[0]
+
+
+def dense_query(embedding: Sequence[float]) -> M3Output:
+    """Return a dense vector, which frameworks pass as a list of numbers, as ``HybridStore.search_vectors`` takes it.
+
+    Args:
+        embedding: (dimension,) numbers, scaled to length 1 here.
+
+    Raises:
+        ValueError: It is not one vector, is not finite, or has length 0.
+
+    Example:
+        >>> dense_query([3.0, 4.0])["dense_vecs"]
+        array([[0.6, 0.8]], dtype=float32)
+    """
+    vector = np.asarray(embedding, dtype=np.float32)
+    if vector.ndim != 1 or not len(vector):
+        raise ValueError(f"embedding takes one vector of numbers, not the shape {vector.shape}")
+    length = np.linalg.norm(vector)
+    if not np.isfinite(length) or not length:
+        raise ValueError(f"embedding has length {length}, which gives no direction to search in")
+    return M3Output(dense_vecs=(vector / length)[None])
 
 
 def query_vectors(
@@ -115,7 +172,7 @@ def query_vectors(
     representations: Sequence[str],
     colbert_limit: ColbertLimit = NO_LIMIT,
 ) -> TextVectors:
-    """Return the ready vectors of a query, validated as those that `encode_query` makes.
+    """Return the ready vectors of a query, validated like those of `encode_query`.
 
     Args:
         output: What a model gave for one query; what is not in `representations` is left out.
@@ -124,8 +181,8 @@ def query_vectors(
         colbert_limit: How many ColBERT vectors are kept.
 
     Raises:
-        TypeError: Something else than a model's output.
-        ValueError: Not one text, a representation that is missing, or what `encode_documents` refuses.
+        TypeError: It is not a model's output.
+        ValueError: It holds several texts or lacks a representation, or its vectors are not valid.
     """
     if not isinstance(output, M3Output):
         raise TypeError(f"vectors takes an M3Output, as encode_queries gives it, not {type(output).__name__}")
@@ -143,7 +200,7 @@ def query_vectors(
         shape = np.shape(batch[OUTPUT_KEYS[name]][0])
         if shape[-1:] != (widths[name],):
             raise ValueError(f"vectors holds a {name} part of shape {shape}; the store's has {widths[name]} dimensions")
-    return validated(batch, ["the query"], colbert_limit)[0]
+    return validated(batch, ["the query"], colbert_limit).all_valid()[0]
 
 
 def encode_texts(
@@ -153,7 +210,7 @@ def encode_texts(
     representations: Collection[str],
     **options: Any,
 ) -> M3Output:
-    """Return what a model's `encode` gives for texts, the same of every kind of model; not validated.
+    """Return what a model's `encode` gives for texts, in the same form for every kind of model; not validated.
 
     Args:
         encode: ``encode_corpus`` or ``encode_queries`` of the model.
@@ -163,7 +220,7 @@ def encode_texts(
         options: Further arguments of `encode`.
 
     Raises:
-        ValueError: Another number of vectors than texts, or vectors of another dimension than the model says it has.
+        ValueError: The model gave another number of vectors than texts, or another dimension than it says it has.
     """
     if model.representations == {"dense"}:
         output = encode(texts, convert_to_numpy=True, **options)
@@ -183,19 +240,28 @@ def encode_texts(
     return output
 
 
-def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> list[TextVectors]:
+def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> EncodedDocuments:
     """Return the vectors of each text of a batch, checked as `encode_documents` says."""
-    dense, sparse, colbert = output["dense_vecs"], output["lexical_weights"], output["colbert_vecs"]
-    absent = [None] * len(names)
-    if dense is not None:
+    refused: dict[int, str] = {}
+    vectors = [TextVectors() for _ in names]
+    if (dense := output["dense_vecs"]) is not None:
         dense = np.ascontiguousarray(dense, dtype=np.float32)
-        _check_unit(dense, lambda position: f"the dense vector of {names[position]}")
-    if sparse is not None:
-        sparse = _checked_weights(sparse, names)
-    if colbert is not None:
-        colbert = [_checked_rows(rows, name, colbert_limit) for rows, name in zip(colbert, names, strict=True)]
-    parts = (absent if part is None else part for part in (dense, sparse, colbert))
-    return [*map(TextVectors._make, zip(*parts, strict=True))]
+        for position, reason in _wrong_lengths(dense):
+            refused.setdefault(position, f"the dense vector of {names[position]} {reason}")
+        for one, row in zip(vectors, dense, strict=True):
+            one.dense = row
+    if (sparse := output["lexical_weights"]) is not None:
+        for position, weights in enumerate(_plain_weights(sparse)):
+            if problem := _wrong_weights(weights):
+                refused.setdefault(position, f"{names[position]} has a lexical weight {problem}")
+            vectors[position].sparse = weights
+    if (colbert := output["colbert_vecs"]) is not None:
+        for position, rows in enumerate(colbert):
+            kept, problem = _checked_rows(rows, names[position], colbert_limit)
+            if problem:
+                refused.setdefault(position, problem)
+            vectors[position].colbert = kept
+    return EncodedDocuments(vectors, refused, getattr(output, "truncated", ()))
 
 
 def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
@@ -203,59 +269,51 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
     shapes |= {rows.shape[1]: model.colbert_dimension for rows in output["colbert_vecs"] or ()}
     for found, expected in shapes.items():
         if found != expected:
-            raise ValueError(f"the model gave vectors of {found} dimensions, not {expected}, which it says it gives")
+            raise ValueError(f"the model gave vectors of {found} dimensions, not {expected} as it says")
     if any(len(values) != texts for values in output.values()):
-        raise ValueError(f"the model gave another number of vectors than the {texts} texts that it was given")
+        raise ValueError(f"the model did not give one vector for each of the {texts} texts")
 
 
-def _checked_weights(all_weights: Sequence[Mapping[Any, float]], names: Sequence[str]) -> Sequence[Mapping[int, float]]:
-    # Of most batches nothing is to be changed or refused, which is known sooner of all weights at once.
-    if _are_plain_and_in_range(all_weights):
+def _plain_weights(all_weights: Sequence[Mapping[Any, float]]) -> Sequence[Mapping[int, float]]:
+    """Return weights with int keys and Python floats, which every client takes, without those of zero and below."""
+    kinds = set(map(type, chain.from_iterable(all_weights)))
+    kinds |= set(map(type, chain.from_iterable(weights.values() for weights in all_weights)))
+    if not kinds <= {int, float}:
+        all_weights = [
+            {token: float(weight) for token, weight in with_integer_keys(weights).items()} for weights in all_weights
+        ]
+    least = min(chain.from_iterable(weights.values() for weights in all_weights), default=1.0)
+    if least >= SMALLEST_WEIGHT:
         return all_weights
-    return [_mended_weights(weights, name) for weights, name in zip(all_weights, names, strict=True)]
+    # "not <" keeps NaN, which is refused later.
+    return [{token: weight for token, weight in one.items() if not weight < SMALLEST_WEIGHT} for one in all_weights]
 
 
-def _are_plain_and_in_range(all_weights: Sequence[Mapping[Any, Any]]) -> bool:
-    try:
-        tokens = [*chain.from_iterable(all_weights)]
-        values: list[Any] = [*chain.from_iterable(map(_DICT_VALUES, all_weights))]
-        # One of numpy's numbers makes a sum numpy's: sums take a quarter of the time that the types of all take.
-        with np.errstate(over="ignore"):
-            kinds = type(sum(tokens)), type(sum(values))
-        if kinds != (int, float):
-            return not tokens
-        # Of C's numbers numpy finds the extremes at once; Python's become these sooner here than in numpy.
-        ids = np.frombuffer(array("I", tokens), dtype=np.uintc)
-        weights = np.frombuffer(pack(f"{len(values)}d", *values))
-    except (TypeError, OverflowError):  # other mappings, texts, numbers that are no ids
-        return False
-    # A NaN among them is both extremes, and no comparison with it is true.
-    return bool(ids.max() <= LARGEST_TOKEN_ID and weights.min() >= SMALLEST_WEIGHT and weights.max() <= _LARGEST_WEIGHT)
+def _wrong_weights(weights: Mapping[int, float]) -> str | None:
+    if not weights:
+        return None
+    values = np.fromiter(weights.values(), dtype=np.float64, count=len(weights))
+    # A comparison with NaN is false.
+    if not (values.max() <= _LARGEST_WEIGHT):
+        return "that is not finite: the model or its checkpoint is broken"
+    if min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID:
+        return f"for a token id outside 0 to {LARGEST_TOKEN_ID}"
+    return None
 
 
-def _mended_weights(weights: Mapping[Any, float], name: str) -> Mapping[int, float]:
-    weights = with_integer_keys(weights)
-    values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} has a lexical weight that is not finite: the model or its checkpoint is broken")
-    # As Python floats, which every client takes, whatever the model's are.
-    weights = {token: float(weight) for token, weight in weights.items() if weight >= SMALLEST_WEIGHT}
-    if weights and (min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID):
-        raise ValueError(f"{name} has a lexical weight for a token id outside 0 to {LARGEST_TOKEN_ID}")
-    return weights
-
-
-def _checked_rows(rows: NDArray[Any], name: str, limit: ColbertLimit) -> NDArray[np.float32]:
+def _checked_rows(rows: Any, name: str, limit: ColbertLimit) -> tuple[NDArray[np.float32], str | None]:
+    """Return the ColBERT vectors to keep, and why they cannot be stored if they cannot."""
     rows = np.ascontiguousarray(rows, dtype=np.float32)
-    _check_unit(rows, lambda position: f"ColBERT vector {position} of {name}")
+    for position, reason in _wrong_lengths(rows):
+        return rows, f"ColBERT vector {position} of {name} {reason}"
     if limit.most is None or len(rows) <= limit.most:
-        return rows
+        return rows, None
     match limit.overflow:
         case "truncate":
-            return rows[: limit.most]
+            return rows[: limit.most], None
         case "pool":
-            return pooled(rows, limit.most)
-    raise ValueError(
+            return pooled(rows, limit.most), None
+    return rows, (
         f"{name} has {len(rows)} ColBERT vectors; at this dimension the store takes at most {limit.most} a text: split "
         f"the text, let the model read {limit.most + 1} tokens at most, or make the store with "
         "colbert_overflow='truncate' or 'pool', or with colbert=False"
@@ -266,27 +324,25 @@ def pooled(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     """Return `most` rows of length 1, each the direction of the mean of an equal share of neighbouring rows.
 
     Args:
-        rows: (n, dimension) float32, rows of length 1, n above `most`.
+        rows: (n, dimension) float32, rows of length 1, with n above `most`.
         most: How many rows to return, 1 and up.
     """
     starts = np.arange(most) * len(rows) // most
     sums = np.add.reduceat(rows, starts, axis=0)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    # Opposite rows cancel out and have no mean direction: the first stands for them.
+    # Opposite rows cancel out, so that their mean has no direction: the first of them is kept.
     return np.where(lengths > LENGTH_TOLERANCE, sums / np.maximum(lengths, LENGTH_TOLERANCE), rows[starts])
 
 
-def _check_unit(rows: NDArray[np.float32], name: Callable[[int], str]) -> None:
-    # Without the copy of squares that numpy.linalg.norm makes.
+def _wrong_lengths(rows: NDArray[np.float32]) -> list[tuple[int, str]]:
+    """Return the positions of rows that are not of length 1, with the reason."""
     squares = np.einsum("ij,ij->i", rows, rows)
-    # Two extremes tell of most batches that nothing is to be refused; of NaN, which is both, every comparison is false.
-    if not len(rows) or (squares.min() >= _LEAST_SQUARE and squares.max() <= _GREATEST_SQUARE):
-        return
-    lengths = np.sqrt(squares)
-    refused = np.flatnonzero(~(np.abs(lengths - 1.0) <= LENGTH_TOLERANCE))
-    if not len(refused):
-        return
-    length, what = lengths[refused[0]], name(int(refused[0]))
+    # A comparison with NaN is false, so that NaN counts as wrong.
+    wrong = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares <= _GREATEST_SQUARE)))
+    return [(int(position), _reason(float(squares[position]) ** 0.5)) for position in wrong]
+
+
+def _reason(length: float) -> str:
     if not np.isfinite(length):
-        raise ValueError(f"{what} is not finite: the model or its checkpoint is broken")
-    raise ValueError(f"{what} has length {length:.4g}, not 1: make the model with normalize_embeddings=True")
+        return "is not finite: the model or its checkpoint is broken"
+    return f"has length {length:.4g}, not 1: make the model with normalize_embeddings=True"

@@ -1,9 +1,11 @@
-"""What a store holds of a model's output, and how two such shapes differ."""
+"""What a store holds and which model made it, and how two such descriptions differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import StoreError
@@ -11,16 +13,24 @@ from flagvec.errors import StoreError
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The vectors that each document has in a store.
+    """The vectors that each document has in a store, and how a model made them.
+
+    A value that is None is not known: the store was made by an older version, or by a model that does not say.
 
     Args:
-        model: Name of the model that makes them, for messages.
+        model: Name or path of the model.
         dimension: Length of the dense vector.
         sparse: Whether there are lexical weights.
-        colbert_dimension: Length of a ColBERT vector; None where there are none.
+        colbert_dimension: Length of a ColBERT vector; None if there are none.
+        pooling: How hidden states became one dense vector, ``"cls"`` or ``"mean"``.
+        normalize: Whether the model gave unit vectors.
+        passage_instruction: What was put in front of documents, joined by its format; ``""`` for nothing.
+        query_instruction: What is put in front of queries, joined by its format; ``""`` for nothing.
 
     Example:
         >>> Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=None).representations
@@ -31,6 +41,10 @@ class Schema:
     dimension: int
     sparse: bool
     colbert_dimension: int | None
+    pooling: str | None = None
+    normalize: bool | None = None
+    passage_instruction: str | None = None
+    query_instruction: str | None = None
 
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
@@ -40,12 +54,22 @@ class Schema:
             dimension=model.dimension,
             sparse="sparse" in model.representations,
             colbert_dimension=model.colbert_dimension if colbert and "colbert" in model.representations else None,
+            pooling=getattr(model, "pooling_method", None),
+            normalize=getattr(model, "normalize_embeddings", None),
+            passage_instruction=_instruction(model, "passage_instruction"),
+            query_instruction=_instruction(model, "query_instruction"),
         )
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Schema:
-        """Return the schema that `to_json` wrote; a value that is not there is a `KeyError`."""
-        return cls(**{name: values[name] for name in ("model", "dimension", "sparse", "colbert_dimension")})
+        """Return the schema that `to_json` wrote.
+
+        Raises:
+            KeyError: The model, a dimension or ``sparse`` is missing.
+        """
+        required = ("model", "dimension", "sparse", "colbert_dimension")
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: values[name] for name in required} | {k: v for k, v in values.items() if k in known})
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema in JSON's types, to be kept with the store."""
@@ -58,29 +82,81 @@ class Schema:
         return tuple(name for name, there in held.items() if there)
 
     def check(self, found: Schema, where: str) -> None:
-        """Check that `where`, a store that was made with the schema `found`, fits this one.
+        """Check that a store which was made with the schema `found` can be used with this one.
 
-        The model's name takes no part: one model has many names, and a directory may move.
+        Another name of the model or another query instruction is only logged: a directory may have moved, and queries
+        may get another instruction without encoding documents again.
+
+        Args:
+            found: What the store was made with.
+            where: What messages call the store.
 
         Raises:
-            StoreError: It does not fit; the message says what was found, what is expected and what to do.
+            StoreError: The vectors would not match; says what differs and what to do.
         """
-        pairs = list(zip(found._parts(), self._parts(), strict=True))
-        differing = [(theirs, ours) for theirs, ours in pairs if theirs != ours]
-        if not differing:
-            return
-        theirs, ours = (" and ".join(parts) for parts in zip(*differing, strict=True))
-        if differing == pairs[2:] and None in (found.colbert_dimension, self.colbert_dimension):
-            remedy = f"open it with colbert={found.colbert_dimension is not None}"
-        else:
-            remedy = f"open it with the model that it was made with, {found.model!r}"
-        raise StoreError(f"{where} holds {theirs}, but {self.model!r} is to give it {ours}: {remedy}, or make another")
+        differences = list(self._differences(found))
+        if differences:
+            held, given = (" and ".join(parts) for parts in zip(*differences, strict=True))
+            raise StoreError(
+                f"{where} holds {held}, but is opened with the model {self.model!r} for {given}: "
+                f"{self._remedy(found)}, or make another store"
+            )
+        if PurePath(found.model).name != PurePath(self.model).name:
+            _logger.warning(
+                "%s was made with the model %r and is opened with %r: if they are two models, their vectors do not "
+                "match",
+                where,
+                found.model,
+                self.model,
+            )
+        theirs, ours = found.query_instruction, self.query_instruction
+        if theirs is not None and ours is not None and theirs != ours:
+            _logger.warning(
+                "%s was made for queries with the instruction %r and is opened with %r: the ranking may differ",
+                where,
+                theirs,
+                ours,
+            )
 
-    def _parts(self) -> tuple[str, str, str]:
-        return (
-            f"dense vectors of {self.dimension} dimensions",
-            "lexical weights" if self.sparse else "no lexical weights",
-            f"ColBERT vectors of {self.colbert_dimension} dimensions"
-            if self.colbert_dimension
-            else "no ColBERT vectors",
-        )
+    def _differences(self, found: Schema) -> Iterator[tuple[str, str]]:
+        for name in ("dimension", "sparse", "colbert_dimension"):
+            if getattr(found, name) != getattr(self, name):
+                yield found._said(name), self._said(name)
+        for name in ("pooling", "normalize", "passage_instruction"):
+            theirs, ours = getattr(found, name), getattr(self, name)
+            if theirs is not None and ours is not None and theirs != ours:
+                yield found._said(name), self._said(name)
+
+    def _said(self, name: str) -> str:
+        match name:
+            case "dimension":
+                return f"dense vectors of {self.dimension} dimensions"
+            case "sparse":
+                return "lexical weights" if self.sparse else "no lexical weights"
+            case "colbert_dimension" if self.colbert_dimension is None:
+                return "no ColBERT vectors"
+            case "colbert_dimension":
+                return f"ColBERT vectors of {self.colbert_dimension} dimensions"
+            case "pooling":
+                return f"vectors of {self.pooling} pooling"
+            case "normalize":
+                return f"vectors made with normalize_embeddings={self.normalize}"
+        return f"vectors of documents with the instruction {self.passage_instruction!r}"
+
+    def _remedy(self, found: Schema) -> str:
+        same = (found.dimension, found.sparse) == (self.dimension, self.sparse)
+        if same and None in (found.colbert_dimension, self.colbert_dimension):
+            return f"open it with colbert={found.colbert_dimension is not None}"
+        if same and found.colbert_dimension == self.colbert_dimension:
+            return "make the model with the same arguments"
+        return f"open it with the model {found.model!r}"
+
+
+def _instruction(model: AbsEmbedder, name: str) -> str | None:
+    """Return an instruction joined by its format to nothing; None for a model that does not say."""
+    attribute = f"{name}_for_retrieval"
+    if not hasattr(model, attribute):
+        return None
+    instruction = getattr(model, attribute)
+    template = getattr(model, f"{name}_format", "{}{}")
+    return "" if instruction is None else str(template).replace("\\n", "\n").format(instruction, "")

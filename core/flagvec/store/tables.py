@@ -1,0 +1,55 @@
+"""Rows of a table as documents, whatever library the table is of; none of them is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+
+def documents_of_rows(
+    rows: Any, text: str, id: str | None, metadata: Sequence[str] | None
+) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
+    """Yield the id, text and metadata of each row; `Document.from_records` says what is taken and refused."""
+    wanted = {name for name in (text, id) if name is not None}
+    for position, row in enumerate(_as_mappings(rows)):
+        if missing := [name for name in (*wanted, *(metadata or ())) if name not in row]:
+            raise ValueError(f"rows[{position}] has no column {missing[0]!r}; it has {', '.join(map(repr, row))}")
+        body = row[text]
+        if not isinstance(body, str):
+            raise TypeError(f"rows[{position}][{text!r}] is {type(body).__name__}, not str: {body!r:.80}")
+        columns = [name for name in row if name not in wanted] if metadata is None else metadata
+        yield _as_id(row, id, position), body, {name: row[name] for name in columns}
+
+
+def _as_mappings(rows: Any) -> Iterable[Mapping[str, Any]]:
+    if hasattr(rows, "iter_rows"):  # polars
+        return rows.iter_rows(named=True)  # type: ignore[no-any-return]
+    if hasattr(rows, "to_pylist"):  # Arrow
+        return rows.to_pylist()  # type: ignore[no-any-return]
+    if hasattr(rows, "to_dict") and hasattr(rows, "isna"):  # pandas
+        return rows.astype(object).where(~rows.isna(), None).to_dict("records")  # type: ignore[no-any-return]
+    if isinstance(rows, (str, bytes, Mapping, set, frozenset)) or not isinstance(rows, Iterable):
+        raise TypeError(
+            f"rows takes a list of dicts, a pandas or polars DataFrame, an Arrow table or a datasets.Dataset, "
+            f"not {type(rows).__name__}"
+        )
+    return _checked(rows)
+
+
+def _checked(rows: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    for position, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise TypeError(f"rows[{position}] is {type(row).__name__}, not a dict")
+        yield row
+
+
+def _as_id(row: Mapping[str, Any], id: str | None, position: int) -> str | None:
+    if id is None:
+        return None
+    value = row[id]
+    if isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool)):
+        return str(value)
+    if type(value).__name__ == "UUID":
+        return str(value)
+    raise TypeError(f"rows[{position}][{id!r}] is {type(value).__name__}; an id is a str, a whole number or a UUID")
