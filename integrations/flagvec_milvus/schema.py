@@ -141,7 +141,7 @@ class Contents:
             params.add_index(SPARSE, "SPARSE_INVERTED_INDEX", SPARSE, metric_type="IP", params=algorithm)
         if self.layout.native_colbert:
             params.add_index(COLBERT_PATH, index_name=f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", **_HNSW)
-        if not self.layout.packed_terms:
+        if not engine.is_lite:
             params.add_index(TERMS, index_name=TERMS, index_type="INVERTED")
         return params
 

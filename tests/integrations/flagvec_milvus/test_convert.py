@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.ingest.retry import Record
+from flagvec.store.backend import Record
 from flagvec.store.encoding import TextVectors
 from flagvec_milvus import convert
-from flagvec_milvus.convert import Layout
+from flagvec_milvus.schema import Layout
 
 LITE = Layout(native_colbert=False, metadata_parts=False, packed_terms=True)
 SERVER = Layout(native_colbert=True, metadata_parts=True, packed_terms=False)
@@ -22,7 +22,7 @@ values = st.recursive(
 
 
 def row_of(document, layout=LITE, **vectors):
-    return convert.with_row(Record(document, TextVectors(**vectors)), layout).row
+    return convert.to_row(Record(document, TextVectors(**vectors)), layout)
 
 
 def read_back(row):
@@ -53,20 +53,28 @@ def test_metadata_of_any_size_stay_in_one_field_on_lite():
 
 
 @pytest.mark.parametrize("text", ["x" * 65_535, "米" * 21_845])
-def test_a_text_of_as_many_bytes_as_a_field_holds_is_taken(text):
-    convert.check_text(Document("a", text))
+@pytest.mark.parametrize("layout", [LITE, SERVER], ids=["lite", "server"])
+def test_a_text_of_as_many_bytes_as_a_field_holds_is_taken(layout, text):
+    convert.check_document(Document("a", text), layout)
 
 
 @pytest.mark.parametrize("text", ["x" * 65_536, "米" * 21_846])
-def test_a_text_of_more_bytes_is_refused_by_name(text):
+@pytest.mark.parametrize("layout", [LITE, SERVER], ids=["lite", "server"])
+def test_a_text_of_more_bytes_is_refused_by_name(layout, text):
     with pytest.raises(ValueError, match=r"document 'a': the text has 65,53\d bytes in UTF-8, .* at most 65,535"):
-        convert.check_text(Document("a", text))
+        convert.check_document(Document("a", text), layout)
 
 
 def test_metadata_of_more_terms_than_a_server_takes_are_refused_by_name():
     document = Document("a", "text", {"tags": [f"tag{number}" for number in range(5_000)]})
     with pytest.raises(ValueError, match=r"document 'a': its metadata has 5,001 terms to filter by, .* at most 4,096"):
-        row_of(document, SERVER)
+        convert.check_document(document, SERVER)
+    convert.check_document(Document("a", "text", {"tags": document.metadata["tags"][:4_095]}), SERVER)
+
+
+def test_metadata_of_any_number_of_terms_are_taken_by_lite():
+    document = Document("a", "text", {"tags": [f"tag{number}" for number in range(5_000)]})
+    convert.check_document(document, LITE)
     assert row_of(document)["terms"].count("|") == 5_001
 
 
@@ -77,18 +85,18 @@ def test_a_text_without_tokens_has_a_weight_that_no_query_asks_for():
     assert convert.own_score("sparse", TextVectors(sparse={1: 1.0}), weights) == 0.0
 
 
-def test_the_client_takes_a_string_without_looking_at_its_characters():
-    text = row_of(Document("a", "text"))["text"]
-    assert (text, len(text), text.encode(), list(text)) == ("text", 4, b"text", [])
-
-
 @pytest.mark.parametrize("tokens", [0, 1, 63, 64, 5_000])
 def test_colbert_vectors_come_back_from_their_parts_in_half_precision(tokens):
     rows = np.random.default_rng(0).normal(size=(tokens, 384)).astype(np.float32)
     parts = convert.to_parts(rows)
     assert all(len(part) <= 65_535 for part in parts)
-    assert sum(map(len, parts)) == convert.part_bytes(*rows.shape)
-    assert np.array_equal(convert.from_parts(parts, 384), rows.astype(np.float16).astype(np.float32))
+    assert np.array_equal(convert.colbert_rows(parts, 384), rows.astype(np.float16).astype(np.float32))
+
+
+def test_colbert_vectors_in_the_shorter_parts_of_an_older_flagvec_are_read():
+    rows = np.eye(4, dtype=np.float32)
+    (text,) = convert.to_parts(rows)
+    assert np.array_equal(convert.colbert_rows([text[:8], text[8:]], 4), rows)
 
 
 def test_a_document_without_colbert_vectors_has_no_score():
@@ -117,10 +125,8 @@ def test_native_colbert_vectors_are_compared_here_as_they_are_read_back():
 )
 def test_a_rows_size_is_a_bound_on_its_bytes(text, metadata, layout):
     vectors = TextVectors(np.ones(8, np.float32), {1: 0.5, 2: 0.25}, np.ones((3, 4), np.float32))
-    record = convert.with_row(Record(Document("a", text, metadata), vectors), layout)
-    strings = [value for value in record.row.values() if isinstance(value, str)]
-    strings += [
-        one for value in record.row.values() if isinstance(value, list) for one in value if isinstance(one, str)
-    ]
+    row = convert.to_row(Record(Document("a", text, metadata), vectors), layout)
+    strings = [value for value in row.values() if isinstance(value, str)]
+    strings += [one for value in row.values() if isinstance(value, list) for one in value if isinstance(one, str)]
     floats = 8 + 2 * 2 + (12 if layout.native_colbert else 0)
-    assert record.size >= sum(len(text.encode()) for text in strings) + 4 * floats
+    assert convert.row_bytes(row) >= sum(len(text.encode()) for text in strings) + 4 * floats

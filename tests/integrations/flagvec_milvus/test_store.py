@@ -1,18 +1,26 @@
-"""What is Milvus Lite's own: its file, its one process, and the limits that a store takes care of."""
+"""A store on Milvus Lite: its file, its one process, its limits, and what it refuses."""
 
 import logging
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, datetime, timezone
+from enum import Enum
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus.exceptions import MilvusException
 
-from flagvec import Document, StoreError, Weighted
+from flagvec import Document, StoreError, Weighted, WriteError
 from flagvec.filters.portable import NativeFilter
 from flagvec_milvus import MilvusStore, lite_client
+from flagvec_milvus.client import CollectionClient
+from flagvec_milvus.schema import Contents, Layout
 
 
 @pytest.fixture
@@ -51,11 +59,11 @@ def test_a_second_process_is_told_who_has_the_file(store, path):
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert asked.returncode == 1
     assert "flagvec.errors.StoreError: the Milvus Lite database" in asked.stderr
-    assert "If another process has it open, end that one, or use a Milvus server" in asked.stderr
+    assert "If another process has it open, end that process, or use a Milvus server" in asked.stderr
 
 
 def test_a_path_that_milvus_lite_does_not_take_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"takes a path that ends in '\.db'"):
+    with pytest.raises(ValueError, match=r"path='.*/articles': a Milvus Lite database has a path that ends in '\.db'"):
         lite_client(tmp_path / "articles")
     with pytest.raises(StoreError, match=r"articles\.db' cannot be opened: .*not exists"):
         lite_client(tmp_path / "missing" / "articles.db")
@@ -64,15 +72,24 @@ def test_a_path_that_milvus_lite_does_not_take_is_refused(tmp_path):
 @pytest.mark.parametrize("verb", ["count", "create"])
 def test_a_closed_client_is_named(client, seeded, verb):
     client.close()
-    with pytest.raises(StoreError, match="the client of the collection 'articles' was closed: make a new MilvusClient"):
+    with pytest.raises(StoreError, match=r"the collection 'articles' could not be .*: its client was closed"):
         getattr(MilvusStore(seeded(), client, "articles"), verb)()
 
 
 def test_a_client_that_is_closed_later_is_named_by_every_verb(store, client):
     store.add("one")
     client.close()
-    for call in (store.count, lambda: store.add("two"), lambda: store.search("one"), lambda: store.delete("a")):
-        with pytest.raises(StoreError, match="was closed"):
+    calls = (
+        store.count,
+        store.drop,
+        lambda: store.add("two"),
+        lambda: store.search("one"),
+        lambda: store.get("a"),
+        lambda: list(store.scroll()),
+        lambda: store.delete("a"),
+    )
+    for call in calls:
+        with pytest.raises(StoreError, match="its client was closed: make a new MilvusClient and store"):
             call()
 
 
@@ -87,6 +104,19 @@ def test_a_collection_of_others_is_refused(client, seeded):
         MilvusStore(seeded(), client, "letters").create()
 
 
+def test_a_collection_of_others_is_not_dropped(client, seeded):
+    client.create_collection("letters", dimension=16)
+    with pytest.raises(StoreError, match="the collection 'letters' was not made by flagvec"):
+        MilvusStore(seeded(), client, "letters").drop()
+    assert client.has_collection("letters")
+
+
+def test_a_dropped_store_has_no_collection(store, client):
+    store.add("one")
+    store.drop()
+    assert not client.has_collection("articles")
+
+
 def test_an_unknown_consistency_level_is_refused(client, seeded):
     with pytest.raises(ValueError, match="consistency_level='strong': choose 'Strong' or 'Session'"):
         MilvusStore(seeded(), client, "articles", consistency_level="strong")
@@ -98,7 +128,6 @@ def test_a_dense_model_gets_a_dense_collection(client, tiny_bert):
     store.add(["one", "two"])
     fields = [field["name"] for field in client.describe_collection("dense")["fields"]]
     assert fields == ["id", "text", "metadata", "terms", "dense"]
-    assert store.capabilities.max_multivector_rows is None
     assert store.search("one")[0].scores.keys() == {"dense"}
 
 
@@ -109,7 +138,6 @@ def test_what_was_written_is_in_the_file_and_not_in_memory(store, monkeypatch):
         store.client, "flush", lambda *names, **options: flushes.append(names) or flush(*names, **options)
     )
     store.add(Document(str(number), f"word{number}") for number in range(600))
-    store.add([])
     store.delete("1")
     assert flushes == [("articles",), ("articles",)]
 
@@ -137,10 +165,73 @@ def test_a_page_is_no_larger_than_milvus_gives(store):
     assert len(list(store.scroll(batch_size=1_000_000))) == 2
 
 
-def test_a_native_filter_finds_the_metadata(store):
+@pytest.mark.parametrize("native", [str, NativeFilter])
+def test_a_native_filter_finds_the_metadata(store, native):
     store.add([Document("a", "one", {"year": 2020}), Document("b", "two", {"year": 2021})])
-    assert [hit.id for hit in store.search("one", filter=NativeFilter('metadata["year"] > 2020'))] == ["b"]
-    assert store.count(NativeFilter('text == "one"')) == 1
+    assert [hit.id for hit in store.search("one", filter=native('metadata["year"] > 2020'))] == ["b"]
+    assert [document.id for document in store.scroll(native('metadata["year"] > 2020'))] == ["b"]
+    assert store.count(native('text == "one"')) == 1
+    store.delete(filter=native('text == "one"'))
+    assert store.count() == 1
+
+
+VERBS = {
+    "be searched": lambda store: store.search("one", filter='nowhere == "x"'),
+    "be counted": lambda store: store.count('nowhere == "x"'),
+    "be read": lambda store: list(store.scroll('nowhere == "x"')),
+    "be deleted from": lambda store: store.delete(filter='nowhere == "x"'),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_expression_that_milvus_refuses_is_a_store_error_in_its_words(store, verb, caplog):
+    store.add("one")
+    words = f"^the collection 'articles' could not {verb}: unknown field 'nowhere' at column "
+    with pytest.raises(StoreError, match=words) as caught:
+        VERBS[verb](store)
+    assert isinstance(caught.value.__cause__, MilvusException)
+    assert "\n" not in str(caught.value)
+    assert not caplog.records
+
+
+def test_the_log_of_the_clients_other_calls_stays(store, client, caplog):
+    store.count()
+    with pytest.raises(MilvusException):
+        client.query("nowhere", filter="", output_fields=["id"])
+    assert caplog.records
+
+
+class Size(Enum):
+    SMALL = "small"
+
+
+def test_metadata_of_numpy_and_the_standard_library_come_back_in_jsons_types(store):
+    identity = uuid.UUID(int=1)
+    metadata = {
+        "score": np.float64(0.5),
+        "pages": np.int64(3),
+        "draft": np.bool_(True),
+        "day": date(2024, 5, 17),
+        "moment": datetime(2024, 5, 17, 10, 30, tzinfo=timezone.utc),
+        "uuid": identity,
+        "path": PurePosixPath("a/b"),
+        "size": Size.SMALL,
+        "list": (np.float32(0.5), None),
+    }
+    store.add(Document("a", "one", metadata))
+    assert store.get("a")[0].metadata == {
+        "score": 0.5,
+        "pages": 3,
+        "draft": True,
+        "day": "2024-05-17",
+        "moment": "2024-05-17T10:30:00+00:00",
+        "uuid": str(identity),
+        "path": "a/b",
+        "size": "small",
+        "list": [0.5, None],
+    }
+    filter = {"score": {"lte": 0.5}, "pages": 3, "draft": True, "day": {"gt": date(2024, 5, 16)}, "size": "small"}
+    assert [hit.id for hit in store.search("one", filter=filter)] == ["a"]
 
 
 @pytest.mark.parametrize("beyond", [0, 1, 8])
@@ -159,6 +250,54 @@ def test_a_text_that_is_too_long_is_refused_before_anything_is_sent(store):
     with pytest.raises(ValueError, match="document 'long': the text has 65,536 bytes in UTF-8"):
         store.add([Document("short", "one"), Document("long", "x" * 65_536)])
     assert store.count() == 0
+
+
+def test_a_text_that_is_too_long_is_reported_and_the_rest_is_written(store):
+    long = Document("long", "x" * 65_536)
+    report = store.add([Document("a", "one"), long, Document("b", "two")], on_error="report")
+    assert report.ok == ("a", "b")
+    assert [(failure.id, failure.retryable) for failure in report.failed] == [("long", False)]
+    assert "65,536 bytes in UTF-8, and Milvus takes at most 65,535: split it" in report.failed[0].reason
+    assert report.failed_documents == [long]
+    assert store.count() == 2
+
+
+def test_a_text_that_is_too_long_is_not_encoded(client, seeded):
+    class Counting(seeded):
+        texts = 0
+
+        def encode_corpus(self, texts, **options):
+            self.texts += len(texts)
+            return super().encode_corpus(texts, **options)
+
+    model = Counting()
+    store = MilvusStore(model, client, "articles")
+    store.create()
+    store.add([Document("a", "one"), Document("long", "x" * 65_536)], on_error="report")
+    assert model.texts == 1
+
+
+def test_metadata_of_too_many_terms_are_reported_in_a_collection_with_a_servers_layout(client, seeded):
+    store = MilvusStore(seeded(), client, "articles")
+    layout = Layout(native_colbert=False, metadata_parts=True, packed_terms=False)
+    CollectionClient(client, "articles", "Session").create(Contents(store.schema, layout))
+    tags = [f"tag{number}" for number in range(5_000)]
+    with pytest.raises(ValueError, match=r"document 'a': its metadata has 5,001 terms to filter by, .* shorten"):
+        store.add([Document("a", "one", {"tags": tags})])
+    report = store.add([Document("a", "one", {"tags": tags}), Document("b", "two")], on_error="report")
+    assert (report.ok, [failure.id for failure in report.failed]) == (("b",), ["a"])
+    assert [document.id for document in store.scroll()] == ["b"]
+
+
+def test_a_document_that_milvus_refuses_does_not_take_its_request_with_it(store, monkeypatch, caplog):
+    # The core checks ids, so that Milvus refuses one only if the core does not.
+    monkeypatch.setattr("flagvec.store.documents.MAX_ID_BYTES", 10_000)
+    documents = [Document("a", "one"), Document("x" * 600, "two"), Document("c", "three")]
+    with pytest.raises(WriteError) as caught:
+        store.add(documents)
+    report = caught.value.report
+    assert (report.ok, report.failed_documents) == (("a", "c"), [documents[1]])
+    assert {record.name for record in caplog.records} == {"flagvec.store.base"}
 
 
 def test_a_text_of_as_many_bytes_as_milvus_takes_comes_back(store):
@@ -187,15 +326,15 @@ def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):
     requests = []
     upsert = store.client.upsert
     monkeypatch.setattr(store.client, "upsert", lambda *a, **o: requests.append(len(o["data"])) or upsert(*a, **o))
-    monkeypatch.setattr(MilvusStore, "_MAX_REQUEST_BYTES", 10_000)
+    store._backend.limits = replace(store._backend.limits, bytes=10_000)
     store.add(Document(str(number), "word " * 100) for number in range(20))
     assert len(requests) > 5
     assert (sum(requests), store.count()) == (20, 20)
 
 
-def test_when_the_engine_goes_away_the_report_says_which_documents_are_in(store, path, monkeypatch, caplog):
-    monkeypatch.setattr(MilvusStore, "_MAX_REQUEST_RECORDS", 10)
-    monkeypatch.setattr(MilvusStore, "_BACKOFF", MilvusStore._BACKOFF.__class__(attempts=2, first_pause=0.01, jitter=0))
+def test_when_the_engine_goes_away_the_report_says_which_documents_are_in(store, path, caplog):
+    limits = store._backend.limits
+    store._backend.limits = replace(limits, records=10, attempts=2, first_pause=0.01, jitter=0)
 
     def documents():
         for number in range(30):
@@ -205,18 +344,30 @@ def test_when_the_engine_goes_away_the_report_says_which_documents_are_in(store,
                 server_manager_instance.release_server(path)
             yield Document(str(number), f"word{number}")
 
-    report = store.add(documents(), timeout=2)
+    report = store.add(documents(), timeout=2, on_error="report")
     assert report.ok == tuple(str(number) for number in range(10))
     assert [failure.id for failure in report.failed] == [str(number) for number in range(10, 30)]
     assert all(failure.retryable for failure in report.failed)
-    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == ["flagvec.store.verbs"]
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == ["flagvec.store.base"]
 
 
-def test_errors_of_the_engine_pass_through(store, client):
+@pytest.mark.parametrize("use", [lambda store: store.count(), lambda store: store.search("one")])
+def test_a_collection_that_someone_dropped_is_a_store_error(store, client, use):
     store.count()
     client.drop_collection("articles")
-    with pytest.raises(MilvusException, match="articles"):
-        store.count()
+    with pytest.raises(StoreError, match=r"could not be .*: collection 'articles' does not exist") as caught:
+        use(store)
+    assert isinstance(caught.value.__cause__, MilvusException)
+
+
+def test_an_engine_that_is_away_is_a_store_error_in_one_line(store, path):
+    store.count()
+    server_manager_instance.release_server(path)
+    with pytest.raises(StoreError, match="could not be searched: ") as caught:
+        store.search("one", timeout=1)
+    assert isinstance(caught.value.__cause__, MilvusException)
+    assert "\n" not in str(caught.value)
+    assert "debug" not in str(caught.value)
 
 
 def test_threads_read_and_write_one_collection(store):

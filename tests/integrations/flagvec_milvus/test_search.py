@@ -10,11 +10,9 @@ from flagvec import Weighted
 from flagvec.search.options import SearchOptions
 from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
-from flagvec_milvus import MilvusStore
-from flagvec_milvus.collection import Engine
-from flagvec_milvus.convert import Layout
+from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.filters import Expression
-from flagvec_milvus.requests import Requests
+from flagvec_milvus.schema import Engine, Layout
 from flagvec_milvus.search import Search
 
 SCHEMA = Schema("m", dimension=2, sparse=True, colbert_dimension=2)
@@ -47,10 +45,8 @@ class Recorder:
 
 
 def hits_of(client, **options):
-    requests = Requests(client, "articles", "Session")
     checked = SearchOptions.checked(SCHEMA, **options)
-    where = requests.where(checked.filter)
-    return Search(requests, QUERY, checked, where, LAYOUT).hits()
+    return Search(CollectionClient(client, "articles", "Session"), LAYOUT, QUERY, checked).hits()
 
 
 def test_each_request_has_a_timeout_and_a_consistency_level():
@@ -121,6 +117,7 @@ def test_a_servers_sum_over_the_querys_vectors_becomes_their_mean():
     (compared,) = (asked for asked in client.asked if getattr(asked, "anns_field", "") == "colbert[vector]")
     assert (hit.score, hit.scores["colbert"]) == (0.5, 0.5)
     assert (compared.limit, compared.filter_params) == (1, {"ids": ["a"]})
+    assert [vectors.to_flat_array().tolist() for vectors in compared.data] == [[1, 0, 0, 1]]
 
 
 def test_a_document_that_the_servers_graph_misses_is_compared_here():
@@ -136,14 +133,12 @@ def test_a_document_that_the_servers_graph_misses_is_compared_here():
     assert (hit.id, hit.scores["colbert"]) == ("a", pytest.approx(0.7))
 
 
-def test_more_hits_than_a_server_finds_are_refused_before_it_is_asked(seeded):
+def test_more_hits_than_a_server_finds_are_refused_before_it_is_asked():
     client = Recorder()
-    store = MilvusStore(seeded(), client, "articles")
-    store._is_open = True
     with pytest.raises(
         ValueError, match="candidates=16385: a search of a Milvus server finds at most 16,384 documents"
     ):
-        store.search("one", candidates=16_385)
+        hits_of(client, candidates=16_385)
     assert client.asked == []
 
 
@@ -160,17 +155,17 @@ def test_the_legs_of_a_search_are_asked_for_at_once(monkeypatch):
 
 def test_the_engine_is_asked_for_its_version_once():
     client = Recorder()
-    requests = Requests(client, "articles", "Session")
-    assert requests.engine == Engine("2.6.4")
+    collection = CollectionClient(client, "articles", "Session")
+    assert collection.engine == Engine("2.6.4")
     client.version = "2.5.0"
-    assert requests.engine == Engine("2.6.4")
+    assert collection.engine == Engine("2.6.4")
 
 
 def test_pages_follow_one_another_until_one_is_empty():
     client = Recorder()
     rows = [[{"id": "b"}, {"id": "a"}], [{"id": "c"}], []]
     client.query = lambda collection, **options: client.asked.append(options) or rows[len(client.asked) - 1]
-    pages = list(Requests(client, "articles", "Session").pages(Expression("x > 1"), ("id",), 50_000, None))
+    pages = list(CollectionClient(client, "articles", "Session").pages(Expression("x > 1"), ("id",), 50_000, None))
     assert pages == rows[:2]
     assert [asked["filter_params"]["last"] for asked in client.asked] == ["", "b", "c"]
     assert {asked["filter"] for asked in client.asked} == {"(id > {last}) and (x > 1)"}

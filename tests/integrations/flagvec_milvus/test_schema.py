@@ -8,12 +8,11 @@ from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from flagvec import Document, StoreError
-from flagvec.ingest.retry import Record
+from flagvec.store.backend import Record
 from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
-from flagvec_milvus import struct_array
-from flagvec_milvus.collection import Contents, Engine
-from flagvec_milvus.convert import with_row
+from flagvec_milvus.convert import to_row
+from flagvec_milvus.schema import Contents, Engine
 
 LITE, OLD_SERVER, SERVER = Engine("milvus_lite-3.2.2"), Engine("2.5.4"), Engine("v2.6.4")
 ALL = Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=128)
@@ -92,34 +91,51 @@ def test_a_dense_model_has_a_dense_collection(engine):
     assert not {"sparse", "colbert[vector]"} & indexes_of(DENSE, engine).keys()
 
 
+def description_of(contents, engine):
+    arguments = contents.create_arguments(engine)
+    if engine.is_lite:
+        return {"description": "", "properties": arguments["properties"]}
+    return arguments["schema"].to_dict()
+
+
 @pytest.mark.parametrize("engine", [LITE, OLD_SERVER, SERVER], ids=["lite", "2.5", "2.6"])
 @pytest.mark.parametrize("schema", [ALL, DENSE], ids=["all", "dense"])
 def test_a_collection_says_what_it_holds(schema, engine):
     contents = Contents.of(schema, engine)
-    arguments = contents.create_arguments(engine)
-    kept = (
-        {"description": "", "properties": arguments["properties"]} if engine.is_lite else arguments["schema"].to_dict()
-    )
-    assert Contents.found(kept, "the collection 'x'") == contents
+    assert Contents.found(description_of(contents, engine), "the collection 'x'") == contents
 
 
-@pytest.mark.parametrize("description", ["", "my documents", '{"other": 1}'])
+@pytest.mark.parametrize("engine", [LITE, SERVER], ids=["lite", "server"])
+def test_a_collection_says_who_made_it(engine):
+    kept = description_of(Contents.of(ALL, engine), engine)
+    about = json.loads(kept["description"] or kept["properties"]["flagvec"])
+    assert (about["made_by"], about["version"], about["schema"]) == ("flagvec", 2, ALL.to_json())
+
+
+def test_a_collection_of_an_older_flagvec_is_read():
+    schema = {"model": "bge-m3", "dimension": 1024, "sparse": True, "colbert_dimension": 128}
+    layout = {"native_colbert": False, "metadata_parts": False, "packed_terms": True}
+    about = json.dumps({"flagvec": 2, "schema": schema, "layout": layout})
+    found = Contents.found({"description": "", "properties": {"flagvec": about}}, "the collection 'x'")
+    assert found == Contents.of(ALL, LITE)
+
+
+@pytest.mark.parametrize("description", ["", "my documents", '{"other": 1}', "[1]", '{"made_by": "someone"}'])
 def test_a_collection_of_others_is_refused(description):
     with pytest.raises(StoreError, match="the collection 'x' was not made by flagvec: choose another collection_name"):
         Contents.found({"description": description}, "the collection 'x'")
 
 
 @pytest.mark.parametrize(
-    ("version", "remedy"), [(1, "drop it, create it anew and add its documents again"), (3, "update flagvec")]
+    ("about", "remedy"),
+    [
+        ({"flagvec": 1}, "layout 1, .* reads 2: drop it, create it anew and add its documents again"),
+        ({"made_by": "flagvec", "version": 3}, "layout 3, .* reads 2: update flagvec"),
+    ],
 )
-def test_a_collection_of_another_version_is_refused(version, remedy):
-    with pytest.raises(StoreError, match=f"has layout {version}, this version of flagvec reads 2: {remedy}"):
-        Contents.found({"description": json.dumps({"flagvec": version})}, "the collection 'x'")
-
-
-def test_a_query_of_colbert_vectors_is_one_embedding_list():
-    assert struct_array.PATH == "colbert[vector]"
-    assert struct_array.as_query(np.eye(2, dtype=np.float32)).to_flat_array().tolist() == [1, 0, 0, 1]
+def test_a_collection_of_another_layout_is_refused(about, remedy):
+    with pytest.raises(StoreError, match=f"the collection 'x' has {remedy}"):
+        Contents.found({"description": json.dumps(about)}, "the collection 'x'")
 
 
 def test_the_client_encodes_a_servers_rows_with_and_without_vectors_to_compare():
@@ -134,7 +150,7 @@ def test_the_client_encodes_a_servers_rows_with_and_without_vectors_to_compare()
         TextVectors(np.full(4, 0.5, np.float32), {}, np.zeros((0, 2), np.float32)),
     ]
     records = [Record(Document(name, "text", {"n": 1}), found) for name, found in zip("ab", vectors, strict=True)]
-    rows = [with_row(record, contents.layout).row for record in records]
+    rows = [to_row(record, contents.layout) for record in records]
     request = Prepare.row_upsert_param(
         "articles", rows, "", described["fields"], described["struct_array_fields"], enable_dynamic=False
     )
