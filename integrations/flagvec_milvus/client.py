@@ -33,15 +33,16 @@ _TIMEOUT = 60.0
 _LEAST_EFFORT = 256
 _EFFORT = 2
 
-# Milvus Lite hides rows while it moves them from memory to its file, so a read beside a write may miss some.
+# Milvus Lite 3.2 flushes without a lock: rows leave its memory before readers find them in the file, and two writes at
+# once may take the same log.
 _lite_turn = threading.Lock()
 
 
 def lite_client(path: str | os.PathLike[str]) -> MilvusClient:
     """Return a client of the Milvus Lite database at `path`, which is made if it does not exist.
 
-    ``MilvusClient(path)`` does the same; this function says why if it cannot. Only one process can have a database
-    open. It stays open until the process ends, even if all clients are closed.
+    ``MilvusClient(path)`` does the same; this function says why if it cannot. One process at a time can have a
+    database open. It stays open until that process ends, even if all clients are closed.
 
     Args:
         path: A name that ends in ``.db``, in a directory that exists.
@@ -67,20 +68,16 @@ def lite_client(path: str | os.PathLike[str]) -> MilvusClient:
 
 
 class CollectionClient:
-    """A ``MilvusClient``'s calls on one collection, with timeouts, fields and the consistency of reads filled in.
+    """A ``MilvusClient``'s calls on one collection, whose reads have one consistency level.
 
-    A timeout is in seconds, None for 60. The client's exceptions are raised as they are.
-
-    Args:
-        client: Any ``MilvusClient``.
-        collection_name: The collection, which need not exist yet.
-        consistency_level: The consistency of reads.
+    A timeout is in seconds, None for 60. ``outputs`` are the fields that rows and hits have. The client's exceptions
+    are raised as they are.
     """
 
     def __init__(self, client: MilvusClient, collection_name: str, consistency_level: ConsistencyLevel) -> None:
         self.collection_name = collection_name
         self._client = client
-        self._consistency = {"consistency_level": consistency_level}
+        self._consistency_level = consistency_level
 
     @cached_property
     def engine(self) -> Engine:
@@ -121,50 +118,20 @@ class CollectionClient:
         self._call(self._client.flush, timeout)
 
     def search(
-        self,
-        vectors: Sequence[Any],
-        anns_field: str,
-        where: Expression,
-        fields: Sequence[str],
-        limit: int,
-        timeout: float | None,
+        self, field: str, vector: Any, where: Expression, outputs: Sequence[str], limit: int, timeout: float | None
     ) -> list[Row]:
-        """Return the best hits of a search by one vector, each with ``id``, ``distance`` and the fields in ``entity``.
-
-        Args:
-            vectors: The vector, in a list as ``MilvusClient.search`` takes it.
-            anns_field: The field that is searched.
-            where: Which rows take part.
-            fields: Which fields the hits have.
-            limit: The most hits to return.
-            timeout: Seconds.
-        """
-        [hits] = self._call(
-            self._client.search,
-            timeout,
-            data=vectors,
-            anns_field=anns_field,
-            limit=limit,
-            output_fields=list(fields),
-            search_params=self.search_params(anns_field, limit),
-            **where.arguments(),
-            **self._consistency,
-        )
+        """Return the best hits of a vector in a field, each with ``id``, ``distance`` and the outputs in ``entity``."""
+        params = self.search_params(field, limit)
+        options = {"anns_field": field, "limit": limit, "output_fields": list(outputs), "search_params": params}
+        [hits] = self._read(self._client.search, timeout, data=[vector], **options, **where.arguments())
         return list(hits)
 
     def hybrid_search(
-        self, legs: Sequence[Any], ranker: Any, fields: Sequence[str], limit: int, timeout: float | None
+        self, legs: Sequence[Any], ranker: Any, outputs: Sequence[str], limit: int, timeout: float | None
     ) -> list[Row]:
         """Return the best hits of several searches that Milvus fuses, in the form of `search`."""
-        [hits] = self._call(
-            self._client.hybrid_search,
-            timeout,
-            reqs=legs,
-            ranker=ranker,
-            limit=limit,
-            output_fields=list(fields),
-            **self._consistency,
-        )
+        options = {"reqs": legs, "ranker": ranker, "limit": limit, "output_fields": list(outputs)}
+        [hits] = self._read(self._client.hybrid_search, timeout, **options)
         return list(hits)
 
     def search_params(self, field: str, limit: int) -> dict[str, Any]:
@@ -174,18 +141,18 @@ class CollectionClient:
         return {"params": {"ef": max(_EFFORT * limit, _LEAST_EFFORT)}}
 
     def rows(
-        self, ids: Sequence[str], fields: Sequence[str], timeout: float | None, at_once: int = 1_000
+        self, ids: Sequence[str], outputs: Sequence[str], timeout: float | None, per_request: int = 1_000
     ) -> Iterator[Row]:
-        """Yield the rows of those ids that are there, in any order, `at_once` a request at most."""
-        for part in chunked(ids, at_once):
-            yield from self._query(filters.one_of(part, self.engine.is_lite), fields, timeout)
+        """Yield the rows of those ids that are there, in any order."""
+        for part in chunked(ids, per_request):
+            yield from self._query(filters.one_of(part, self.engine.is_lite), outputs, timeout)
 
-    def pages(self, where: Expression, fields: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
+    def pages(self, where: Expression, outputs: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
         """Yield all rows for which an expression holds, ordered by id, at most `size` a request."""
         # These are the options of the client's own iterator, which fails on ids with quotes.
         ordered = {"limit": min(size, MOST_ROWS), "iterator": "True", "reduce_stop_for_best": "True"}
         last = ""
-        while rows := self._query(filters.after(last, self.engine.is_lite) & where, fields, timeout, **ordered):
+        while rows := self._query(filters.after(last, self.engine.is_lite) & where, outputs, timeout, **ordered):
             yield rows
             last = max(row[ID] for row in rows)
 
@@ -201,17 +168,12 @@ class CollectionClient:
         with ThreadPoolExecutor(len(calls)) as threads:
             return [answer.result() for answer in [threads.submit(call) for call in calls]]
 
-    def _query(self, where: Expression, fields: Sequence[str], timeout: float | None, **options: Any) -> list[Row]:
-        return list(
-            self._call(
-                self._client.query,
-                timeout,
-                output_fields=list(fields),
-                **where.arguments(),
-                **self._consistency,
-                **options,
-            )
-        )
+    def _query(self, where: Expression, outputs: Sequence[str], timeout: float | None, **options: Any) -> list[Row]:
+        options |= {"output_fields": list(outputs), **where.arguments()}
+        return list(self._read(self._client.query, timeout, **options))
+
+    def _read(self, method: Callable[..., Any], timeout: float | None, **arguments: Any) -> Any:
+        return self._call(method, timeout, consistency_level=self._consistency_level, **arguments)
 
     def _call(self, method: Callable[..., Any], timeout: float | None = None, **arguments: Any) -> Any:
         with _lite_turn if self.engine.is_lite else nullcontext(), client_log_off():

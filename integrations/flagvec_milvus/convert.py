@@ -71,7 +71,7 @@ def to_row(record: Record, layout: Layout) -> Row:
     if vectors.sparse is not None:
         row[SPARSE] = vectors.sparse or _NO_WEIGHTS
     if vectors.colbert is not None:
-        row[COLBERT] = to_structs(vectors.colbert) if layout.native_colbert else to_parts(vectors.colbert)
+        row[COLBERT] = _structs(vectors.colbert) if layout.native_colbert else to_parts(vectors.colbert)
     return row
 
 
@@ -91,13 +91,7 @@ def to_document(row: Row) -> Document:
 
 
 def own_score(name: str, query: TextVectors, value: Any) -> float | None:
-    """Return a document's score in one representation; None if it has no ColBERT vectors.
-
-    Args:
-        name: ``dense``, ``sparse`` or ``colbert``.
-        query: Holds the representation.
-        value: The value of the field of that name.
-    """
+    """Return a document's score in the representation `name` from its field's value; None without ColBERT vectors."""
     if name == DENSE:
         return float(dense_score(query.dense, value))
     if name == SPARSE:
@@ -117,16 +111,15 @@ def to_parts(rows: NDArray[np.float32]) -> list[str]:
     return _cut(rows_to_text(rows))
 
 
-def to_structs(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
-    """Return (tokens, dimension) vectors as an array of structs."""
-    return [{VECTOR: row} for row in rows]
-
-
 def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.float32]:
-    """Return the (tokens, dimension) vectors that `to_parts` or `to_structs` converted; None has no rows."""
+    """Return the (tokens, dimension) vectors of a field, in parts or structs; None has no rows."""
     if not value or isinstance(value[0], str):
         return rows_from_text("".join(value or ()), dimension)
     return np.array([element[VECTOR] for element in value], dtype=np.float32)
+
+
+def _structs(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
+    return [{VECTOR: row} for row in rows]
 
 
 def _metadata_fields(metadata: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

@@ -50,13 +50,11 @@ def terms(metadata: Mapping[str, Any]) -> list[str]:
     """
     fields = typed_fields(metadata)
     found = [f"{path}:p" for path in fields.present]
-    found += [_string(path, value) for path, values in fields.strings.items() for value in values]
-    found += [f"{path}:b:{value:d}" for path, values in fields.booleans.items() for value in values]
-    for path, numbers in fields.numbers.items():
-        found += [f"{path}:n:{exactly(number_key(number))}" for number in numbers]
-        found += [_whole(path, number) for number in numbers if _is_large(number)]
-    for path, moments in fields.moments.items():
-        found += [f"{path}:t:{exactly(moment_key(moment))}" for moment in moments]
+    for by_path in (fields.strings, fields.booleans, fields.numbers):
+        found += [_equal(path, value) for path, values in by_path.items() for value in values]
+    # A large whole number has the term of its float64 as well, by which ranges find it.
+    found += [_number(path, value) for path, values in fields.numbers.items() for value in values]
+    found += [_moment(path, value) for path, values in fields.moments.items() for value in values]
     return list(dict.fromkeys(found))
 
 
@@ -146,12 +144,7 @@ def after(last: str, lite: bool) -> Expression:
 
 
 def quoted(text: str) -> str:
-    """Return a string as a literal of an expression.
-
-    Example:
-        >>> quoted("rice")
-        '"rice"'
-    """
+    """Return a string as a literal of an expression, in double quotes."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
@@ -204,39 +197,32 @@ def _wanted(condition: Condition) -> list[str]:
             return [_equal(path, value)]
         case "in":
             return [_equal(path, one) for one in value]
-    kind, key = _key(value)
+    is_moment = isinstance(value, datetime)
+    kind, key = ("t", moment_key(epoch_microseconds(value))) if is_moment else ("n", number_key(value))
     # "At least" is "above the key before", which takes fewer terms for round numbers than "above or equal".
     covers = {"gt": above(key), "gte": above(key - 1), "lt": below(key), "lte": chain(below(key), [exactly(key)])}
     return [f"{path}:{kind}:{prefix}" for prefix in covers[condition.operator]]
 
 
 def _equal(path: str, value: Any) -> str:
-    if isinstance(value, str):
-        return _string(path, value)
-    if isinstance(value, bool):
-        return f"{path}:b:{value:d}"
-    if _is_large(value):
-        return _whole(path, value)
-    kind, key = _key(value)
-    return f"{path}:{kind}:{exactly(key)}"
+    match value:
+        case str():
+            return f"{path}:s:{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
+        case bool():
+            return f"{path}:b:{value:d}"
+        case datetime():
+            return _moment(path, epoch_microseconds(value))
+        case int() if abs(value) >= EXACT_INTEGERS:
+            return f"{path}:i:{value}."
+    return _number(path, value)
 
 
-def _key(value: float | datetime) -> tuple[str, int]:
-    if isinstance(value, datetime):
-        return "t", moment_key(epoch_microseconds(value))
-    return "n", number_key(value)
+def _number(path: str, value: float) -> str:
+    return f"{path}:n:{exactly(number_key(value))}"
 
 
-def _string(path: str, value: str) -> str:
-    return f"{path}:s:{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
-
-
-def _whole(path: str, value: float) -> str:
-    return f"{path}:i:{value}."
-
-
-def _is_large(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) >= EXACT_INTEGERS
+def _moment(path: str, microseconds: int) -> str:
+    return f"{path}:t:{exactly(moment_key(microseconds))}"
 
 
 def _prefixes(term: str) -> list[str]:

@@ -34,12 +34,7 @@ _HNSW = {"index_type": "HNSW", "params": {"M": 30, "efConstruction": 360}}
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine behind a client, by the version that it reports.
-
-    Example:
-        >>> Engine("milvus_lite-3.2.2").is_lite, Engine("v2.6.4-gpu").has_struct_arrays
-        (True, True)
-    """
+    """The engine behind a client, by the version that it reports, as in ``milvus_lite-3.2.2`` or ``v2.6.4-gpu``."""
 
     version: str
 
@@ -116,14 +111,8 @@ class Contents:
 
     def create_arguments(self, engine: Engine) -> dict[str, Any]:
         """Return the arguments of ``create_collection``."""
-        about = json.dumps(
-            {
-                "made_by": "flagvec",
-                "version": _VERSION,
-                "schema": self.schema.to_json(),
-                "layout": asdict(self.layout),
-            }
-        )
+        held = {"schema": self.schema.to_json(), "layout": asdict(self.layout)}
+        about = json.dumps({"made_by": "flagvec", "version": _VERSION, **held})
         # Milvus Lite drops the description. Servers give properties meanings of their own.
         if engine.is_lite:
             return {"schema": self._fields(), "properties": {_PROPERTY: about}}

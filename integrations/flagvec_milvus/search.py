@@ -32,14 +32,7 @@ _IDS_PER_REQUEST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search of an open collection.
-
-    Args:
-        client: The collection.
-        layout: How its rows lie.
-        query: What is searched for.
-        options: How.
-    """
+    """A search of a collection whose rows lie as `layout` says."""
 
     client: CollectionClient
     layout: Layout
@@ -118,7 +111,7 @@ class Search:
 
     def _found(self, name: str, limit: int, fields: Sequence[str]) -> list[Row]:
         where = expression(self.options.filter, self.client.engine.is_lite)
-        return self.client.search([self._vector(name)], name, where, fields, limit, self.options.timeout)
+        return self.client.search(name, self._vector(name), where, fields, limit, self.options.timeout)
 
     def _vector(self, name: str) -> Any:
         return self.query.dense if name == DENSE else self.query.sparse
@@ -145,11 +138,11 @@ class Search:
     def _compared_by_server(self, ids: Sequence[str]) -> Scores:
         """Return the ColBERT scores of those documents that the server's graph leads to, which need not be all."""
         assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
-        vectors = [EmbeddingList(self.query.colbert)]
+        vectors = EmbeddingList(self.query.colbert)
         scores: dict[str, float] = {}
         for part in chunked(ids, _IDS_PER_REQUEST):
             where = one_of(part, self.client.engine.is_lite)
-            rows = self.client.search(vectors, COLBERT_PATH, where, (ID,), len(part), self.options.timeout)
+            rows = self.client.search(COLBERT_PATH, vectors, where, (ID,), len(part), self.options.timeout)
             # A distance is the sum over the query's vectors; the model's score is their mean.
             scores |= {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
         return scores
