@@ -82,7 +82,8 @@ class CollectionClient:
     @cached_property
     def engine(self) -> Engine:
         """The engine behind the client."""
-        return Engine(self._client.get_server_version(timeout=_TIMEOUT))
+        with client_log_off():
+            return Engine(self._client.get_server_version(timeout=_TIMEOUT))
 
     def description(self) -> dict[str, Any] | None:
         """Return Milvus' description of the collection; None if it does not exist."""

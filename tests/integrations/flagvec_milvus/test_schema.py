@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,12 @@ def test_a_collection_says_who_made_it(engine):
     kept = description_of(Contents.of(ALL, engine), engine)
     about = json.loads(kept["description"] or kept["properties"]["flagvec"])
     assert (about["made_by"], about["version"], about["schema"]) == ("flagvec", 2, ALL.to_json())
+
+
+def test_a_servers_description_of_a_long_name_and_instructions_is_short_enough():
+    instruction = "为这个句子生成表示以用于检索相关文章：" * 3
+    schema = replace(ALL, model="/models/" + "x" * 200, passage_instruction=instruction, query_instruction=instruction)
+    assert len(description_of(Contents.of(schema, SERVER), SERVER)["description"].encode()) <= 1_024
 
 
 def test_a_collection_of_an_older_flagvec_is_read():
