@@ -18,14 +18,14 @@ from flagvec_milvus import MilvusStore, lite_client
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
-# Batches of 128 to 1,000 are written alike fast.
+# Batches of 128 to 1,000 take the same time a document.
 BATCH = 256
 CANDIDATES = 100
 TIMEOUT = 60
-# Each hit has its id.
+# A hit has its id in any case.
 FIELDS = ["text", "metadata"]
 GRAPH = {"M": 30, "efConstruction": 360}
-# How many candidates a search goes through in the graph, so that it finds what the store's search finds.
+# How many candidates a search of the graph looks at: as many as the store's search.
 EFFORT = 256
 
 
@@ -62,7 +62,7 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
     by_hand = ByHand(corpus.model, theirs, names[1], "lite" in theirs.get_server_version(timeout=TIMEOUT))
 
     def settle() -> None:
-        # On a server both search one collection, for no two graphs find the same; on Lite each compares all vectors.
+        # On a server both search one collection, because two graphs find different documents. Lite has no graph.
         if ours is theirs:
             by_hand.collection = names[0]
 
@@ -79,8 +79,8 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
 class Merged:
     """A subject of Milvus Lite whose writes end when its files are merged.
 
-    Each fourth flush has Milvus Lite merge files in the background. As turns begin with either side by turns, all of
-    that, of both sides, would fall into the writes of one.
+    Milvus Lite merges files in the background after each fourth flush. The sides alternate in going first, so without
+    this wait, one side's writes would carry the merging of both.
     """
 
     def __init__(self, subject: Subject, client: MilvusClient, collection: str) -> None:
@@ -92,12 +92,12 @@ class Merged:
     def write(self, documents: Sequence[Document]) -> None:
         """Write documents, and wait."""
         self._write(documents)
-        # To load what is loaded takes no time, but has to wait for the files.
+        # Loading a loaded collection only waits for the merge.
         self._client.load_collection(self._collection, timeout=TIMEOUT)
 
 
 class ByHand:
-    """What an expert writes on `MilvusClient`: one upsert a batch, one request a search."""
+    """What an expert writes with `MilvusClient`: one upsert a batch, one request a search."""
 
     def __init__(self, model: ReadyModel, client: MilvusClient, collection: str, is_lite: bool) -> None:
         self.model = model
@@ -111,7 +111,7 @@ class ByHand:
         schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
         indexes = MilvusClient.prepare_index_params()
-        # On Lite a graph takes many times as long to write, and finds no sooner what is found among 20,000.
+        # On Lite a graph takes many times as long to write, and a search of 20,000 documents is no faster.
         graph = {"index_type": "FLAT"} if is_lite else {"index_type": "HNSW", "params": GRAPH}
         indexes.add_index("dense", metric_type="IP", **graph)
         indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
@@ -120,7 +120,7 @@ class ByHand:
         client.load_collection(collection, timeout=TIMEOUT)
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Upsert batches; and on Lite, where searches are slow before, flush, as the store does after each call."""
+        """Upsert batches, and on Lite flush, as the store does, because searches before a flush are slow."""
         for start in range(0, len(documents), BATCH):
             part = documents[start : start + BATCH]
             output = self.model.encode_corpus([document.text for document in part])

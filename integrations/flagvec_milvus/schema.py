@@ -113,7 +113,7 @@ class Contents:
         """Return the arguments of ``create_collection``."""
         held = {"schema": self.schema.to_json(), "layout": asdict(self.layout)}
         about = {"made_by": "flagvec", "version": _VERSION, **held}
-        # Servers from 3.0 on take 1,024 bytes of description (milvus#50173).
+        # Newer servers take at most 1,024 bytes of description (milvus#50173).
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
         # Milvus Lite drops the description. Servers give properties meanings of their own.
         if engine.is_lite:
