@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
 from flagvec.m3_output import M3Output
+from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
 from flagvec.store.documents import Document, Hit
 
@@ -32,6 +33,7 @@ __all__ = [
     "StoreError",
     "Weighted",
     "WriteError",
+    "list_models",
 ]
 
 # The model classes stand on torch, which takes seconds to import: they are loaded when first asked for.
