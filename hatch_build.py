@@ -30,7 +30,7 @@ class KernelBuilder(BuildHookInterface):
         built = _compile(Path(self.root))
         if not built.exists():
             self.app.display_warning(
-                f"{KERNELS} could not be compiled, so encoding in bfloat16 on CPUs will be slower; install gcc 11 or newer"
+                f"{KERNELS} could not be compiled, so encoding in bfloat16 on CPUs is slower; install gcc 11 or newer"
             )
             return
         platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -269,7 +269,9 @@ def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]
         if keys:
             named = ", ".join(sorted(keys)[:3])
             more = ", ..." if len(keys) > 3 else ""
-            raise CheckpointError(f"{directory}: {len(keys)} weights are {problem} ({named}{more}); get the files again")
+            raise CheckpointError(
+                f"{directory}: {len(keys)} weights are {problem} ({named}{more}); get the files again"
+            )
 
 
 def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "Hit", "Weighted",
+    "list_models",
     "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {
