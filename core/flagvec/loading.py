@@ -146,9 +146,9 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, may_have
     found = _shapes(state)
     given = max(_rows(found), rows) if may_have_more else rows
     if found != {"weight": (given, columns), "bias": (given,)}:
-        remedy = "; set colbert_dim to the number of its rows, or fewer" if may_have_more else ""
+        remedy = "set colbert_dim to the number of its rows, or fewer" if may_have_more else "use the model's own head"
         expected = {"weight": (rows, columns), "bias": (rows,)}
-        raise CheckpointError(f"{path} holds {found}, but this model needs {expected}{remedy}")
+        raise CheckpointError(f"{path} holds {found}, but this model needs {expected}; {remedy}")
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise CheckpointError(f"{path} holds NaN or infinite weights; get the file again")
     head = nn.Linear(columns, rows)

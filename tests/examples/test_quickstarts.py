@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from elasticsearch import Elasticsearch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICKSTART_OUTPUT = """\
@@ -52,7 +53,11 @@ def test_the_example_of_an_embedded_database_finds_the_recipe(run_example, name)
 
 @pytest.mark.skipif("ELASTICSEARCH_URL" not in os.environ, reason="ELASTICSEARCH_URL is not set")
 def test_the_example_of_elasticsearch_finds_the_recipe(run_example):
-    check_recipes(run_example("elasticsearch_quickstart"))
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"]) as client:
+        try:
+            check_recipes(run_example("elasticsearch_quickstart"))
+        finally:
+            client.indices.delete(index="flagvec-example", ignore_unavailable=True)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*quickstart.py")), ids=lambda path: path.stem)
