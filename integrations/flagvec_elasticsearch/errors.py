@@ -57,9 +57,12 @@ def error_reason(error: Any) -> str:
     """
     if not isinstance(error, Mapping):
         return str(error)[:_LONGEST_REASON]
-    words = [error.get("type"), error.get("reason"), *_causes(error)]
-    # A level may repeat the words of the level below it.
-    return ": ".join(dict.fromkeys(str(word) for word in words if word))[:_LONGEST_REASON]
+    words = ""
+    for word in (error.get("type"), error.get("reason"), *_causes(error)):
+        # A level may repeat the words of the level below it.
+        if word and word not in words:
+            words += f": {word}" if words else word
+    return words[:_LONGEST_REASON]
 
 
 def _causes(error: Mapping[str, Any]) -> Iterator[Any]:
