@@ -6,8 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
+from flagvec.filters.portable import NativeFilter
+from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.m3_output import M3Output
 from flagvec.search.fusion import Weighted
+from flagvec.search.options import SearchOptions
+from flagvec.store.base import HybridStore
 from flagvec.store.documents import Document, Hit
 
 if TYPE_CHECKING:
@@ -23,18 +27,23 @@ __all__ = [
     "BGEM3FlagModel",
     "CheckpointError",
     "Document",
+    "FailedWrite",
     "FlagAutoModel",
     "FlagModel",
     "FlagvecError",
     "Hit",
+    "HybridStore",
     "M3Output",
     "ModelNotFoundError",
+    "NativeFilter",
+    "SearchOptions",
     "StoreError",
     "Weighted",
     "WriteError",
+    "WriteReport",
 ]
 
-# The model classes stand on torch, which takes seconds to import: they are loaded when first asked for.
+# The model classes need torch, which takes seconds to import: they are imported on first use.
 _MODEL_MODULES = {
     "AbsEmbedder": "flagvec.embedder",
     "BGEM3FlagModel": "flagvec.bge_m3",

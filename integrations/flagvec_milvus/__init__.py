@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flagvec_milvus.lite import lite_client
+    from flagvec_milvus.client import lite_client
     from flagvec_milvus.store import MilvusStore
 
 __all__ = ["MilvusStore", "lite_client"]
 
-_MODULES = {"MilvusStore": "flagvec_milvus.store", "lite_client": "flagvec_milvus.lite"}
+_MODULES = {"MilvusStore": "flagvec_milvus.store", "lite_client": "flagvec_milvus.client"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'flagvec_milvus' has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""One search of a collection: ranks are fused by Milvus, scores here, with the exact ones that no leg has brought."""
+"""One search of a collection: Milvus fuses ranks, and weighted scores are fused here."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from flagvec.ingest.batches import batches
+from more_itertools import chunked
+from pymilvus import AnnSearchRequest, RRFRanker
+from pymilvus.client.embedding_list import EmbeddingList
+
+from flagvec.late_interaction.codec import text_size
 from flagvec.search.exact import Scores, by_scores
 from flagvec.search.fusion import RRF_K
 from flagvec.search.options import SearchOptions
 from flagvec.search.ties import best_with_ties
 from flagvec.store.documents import Hit
 from flagvec.store.encoding import TextVectors
-from flagvec_milvus import convert, struct_array
-from flagvec_milvus.convert import COLBERT, DENSE, Layout
-from flagvec_milvus.filters import ID, Expression
-from flagvec_milvus.requests import MOST_ROWS, Requests, Row
-from flagvec_milvus.untyped import AnnSearchRequest, RRFRanker
+from flagvec_milvus.client import MOST_ROWS, CollectionClient
+from flagvec_milvus.convert import Row, own_score, to_document
+from flagvec_milvus.filters import expression, one_of
+from flagvec_milvus.schema import COLBERT, COLBERT_PATH, DENSE, ID, Layout
 
-# Milvus Lite gives answers of up to 256 MB; servers, of more.
+# Milvus Lite returns answers of up to 256 MB.
 _LARGEST_ANSWER_BYTES = 200 * 2**20
 _LONGEST_TEXT_TOKENS = 8_192
 _IDS_PER_REQUEST = 1_000
@@ -29,37 +32,45 @@ _IDS_PER_REQUEST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search and what it is asked of.
+    """A search of an open collection.
 
     Args:
-        requests: The collection.
+        client: The collection.
+        layout: How its rows lie.
         query: What is searched for.
         options: How.
-        where: The expression of ``options.filter``.
-        layout: How the rows of the collection lie.
     """
 
-    requests: Requests
+    client: CollectionClient
+    layout: Layout
     query: TextVectors
     options: SearchOptions
-    where: Expression
-    layout: Layout
 
     def hits(self) -> list[Hit]:
-        """Return the best documents."""
-        if self.options.representations == self.options.legs and len(self.options.legs) == 1:
+        """Return the best documents.
+
+        Raises:
+            TypeError: A native filter that is not a ``str``.
+            ValueError: More candidates than a server returns.
+        """
+        options = self.options
+        if options.candidates > MOST_ROWS and not self.client.engine.is_lite:
+            raise ValueError(
+                f"limit={options.limit}, candidates={options.candidates}: a search of a Milvus server finds at most "
+                f"{MOST_ROWS:,} documents; scroll goes through all"
+            )
+        if options.representations == options.legs and len(options.legs) == 1:
             return self._of_one_leg()
-        if self.options.weights or self.options.rerank:
+        if options.weights or options.rerank:
             return self._of_exact_scores()
         return self._of_ranks()
 
     @property
     def _legs(self) -> list[str]:
-        """The legs that the query can find something in."""
+        """The legs in which the query has a vector."""
         return [name for name in self.options.legs if name in self.query.present]
 
     def _of_one_leg(self) -> list[Hit]:
-        """Return the hits of a search that one request answers in full."""
         return [
             _found_hit(row, {name: row["distance"]})
             for name in self._legs
@@ -67,101 +78,86 @@ class Search:
         ]
 
     def _of_exact_scores(self) -> list[Hit]:
-        """Return the hits of a search that orders all candidates by their own scores."""
-        ranked = by_scores(self.query, self._candidates(), self.options, self._own_scores)
+        """Return the hits of a weighted search or a rerank: one round for the legs, one for scores that they lack."""
+        asked = [partial(self._found, name, self.options.candidates, (ID,)) for name in self._legs]
+        found = zip(self._legs, self.client.at_once(asked), strict=True)
+        legs = {name: {row["id"]: row["distance"] for row in rows} for name, rows in found}
+        ranked = by_scores(self.query, legs, self.options, self._own_scores)
         ids = [item.id for item in ranked]
-        rows = {row[ID]: row for row in self.requests.rows(ids, self.layout.document_fields, self.options.timeout)}
+        rows = {row[ID]: row for row in self.client.rows(ids, self.layout.document_fields, self.options.timeout)}
+        # A document may have been deleted since its leg found it.
         return [_hit(rows[item.id], item.score, item.scores) for item in ranked if item.id in rows]
 
     def _of_ranks(self) -> list[Hit]:
-        """Return the hits of reciprocal rank fusion, one request, or two if they are to carry scores."""
-        legs = [self._leg(name) for name in self._legs]
+        """Return the hits of reciprocal rank fusion: one request, or two if the hits carry scores."""
+        legs = [self._request(name) for name in self._legs]
+        fields, timeout = self.layout.content_fields, self.options.timeout
 
         def first(limit: int) -> list[Row]:
-            return self.requests.hybrid_search(
-                legs, RRFRanker(RRF_K), self.layout.content_fields, limit, self.options.timeout
-            )
+            return self.client.hybrid_search(legs, RRFRanker(RRF_K), fields, limit, timeout)
 
-        # Of servers, the store takes no limit above what they give; Milvus Lite gives any.
+        # Only Milvus Lite takes a limit above MOST_ROWS.
         most = min(self.options.candidates * len(legs), max(self.options.limit, MOST_ROWS))
         found = best_with_ties(first, self.options.limit, most, itemgetter("distance")) if legs else []
         if not self.options.explain:
             return [_found_hit(row, {}) for row in found]
-        own = self._explained([row["id"] for row in found])
+        names = self.options.scored
+        own = {
+            row[ID]: {name: self._own_score(name, row) or 0.0 for name in names}
+            for row in self.client.rows([row["id"] for row in found], (ID, *names), timeout)
+        }
         return [_found_hit(row, own[row["id"]]) for row in found if row["id"] in own]
 
-    def _explained(self, ids: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Return documents' scores in each representation that the search uses, of the stored vectors."""
-        names = self.options.scored
-        return {
-            row[ID]: {name: self._own_score(name, row) or 0.0 for name in names}
-            for row in self.requests.rows(ids, (ID, *names), self.options.timeout)
-        }
-
-    def _candidates(self) -> dict[str, dict[str, float]]:
-        """Return the candidates of each leg with their scores."""
-        asked = [partial(self._found, name, self.options.candidates, (ID,)) for name in self._legs]
-        found = self.requests.ask_together(asked)
-        return {
-            name: {row["id"]: row["distance"] for row in rows} for name, rows in zip(self._legs, found, strict=True)
-        }
-
-    def _leg(self, name: str) -> AnnSearchRequest:
+    def _request(self, name: str) -> AnnSearchRequest:
+        where = expression(self.options.filter, self.client.engine.is_lite)
         limit = self.options.candidates
+        params = self.client.search_params(name, limit)
         return AnnSearchRequest(
-            [self._vector(name)],
-            name,
-            self.requests.search_params(name, limit),
-            limit,
-            expr=self.where.text,
-            expr_params=dict(self.where.values),
+            [self._vector(name)], name, params, limit, expr=where.text, expr_params=dict(where.values)
         )
 
     def _found(self, name: str, limit: int, fields: Sequence[str]) -> list[Row]:
-        """Return the best rows in one representation."""
-        return self.requests.search([self._vector(name)], name, self.where, fields, limit, self.options.timeout)
+        where = expression(self.options.filter, self.client.engine.is_lite)
+        return self.client.search([self._vector(name)], name, where, fields, limit, self.options.timeout)
 
     def _vector(self, name: str) -> Any:
         return self.query.dense if name == DENSE else self.query.sparse
 
     def _own_scores(self, ids: Mapping[str, list[str]]) -> dict[str, Scores]:
-        """Return, for each representation, the exact scores of documents, as `by_scores` asks for them.
+        """Return the exact scores of documents in each representation, computed here from the stored vectors.
 
-        They are computed of the stored vectors: a search restricted to the ids has them too, but an index may not find
-        all of these, and a quantised one gives approximate scores.
+        A search restricted to the ids would also give scores. But a graph may miss documents, and a quantised index
+        gives approximate scores.
         """
         asked = [partial(self._own_scores_in, name, chosen) for name, chosen in ids.items()]
-        return dict(zip(ids, self.requests.ask_together(asked), strict=True))
+        return dict(zip(ids, self.client.at_once(asked), strict=True))
 
     def _own_scores_in(self, name: str, ids: Sequence[str]) -> Scores:
-        if name == COLBERT and self.layout.native_colbert:
-            compared = self._compared_by_milvus(ids)
-            # It compares those whose vectors its graph leads to, which need not be all.
-            return {**compared, **self._compared_here(name, [found for found in ids if found not in compared])}
-        return self._compared_here(name, ids)
-
-    def _compared_here(self, name: str, ids: Sequence[str]) -> Scores:
-        rows = self.requests.rows(ids, (ID, name), self.options.timeout, self._ids_per_request(name))
+        by_server = self._compared_by_server(ids) if name == COLBERT and self.layout.native_colbert else {}
+        others = [found for found in ids if found not in by_server]
+        rows = self.client.rows(others, (ID, name), self.options.timeout, self._ids_per_request(name))
         scores = {row[ID]: self._own_score(name, row) for row in rows}
-        return {found: score for found, score in scores.items() if score is not None}
+        return {**by_server, **{found: score for found, score in scores.items() if score is not None}}
 
     def _own_score(self, name: str, row: Row) -> float | None:
-        return convert.own_score(name, self.query, row[name]) if name in self.query.present else None
+        return own_score(name, self.query, row[name]) if name in self.query.present else None
 
-    def _compared_by_milvus(self, ids: Sequence[str]) -> Scores:
+    def _compared_by_server(self, ids: Sequence[str]) -> Scores:
+        """Return the ColBERT scores of those documents that the server's graph leads to, which need not be all."""
         assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
-        vectors = [struct_array.as_query(self.query.colbert)]
+        vectors = [EmbeddingList(self.query.colbert)]
         scores: dict[str, float] = {}
-        for part in batches(ids, _IDS_PER_REQUEST):
-            where = self.requests.chosen(part)
-            rows = self.requests.search(vectors, struct_array.PATH, where, (ID,), len(part), self.options.timeout)
+        for part in chunked(ids, _IDS_PER_REQUEST):
+            where = one_of(part, self.client.engine.is_lite)
+            rows = self.client.search(vectors, COLBERT_PATH, where, (ID,), len(part), self.options.timeout)
+            # A distance is the sum over the query's vectors; the model's score is their mean.
             scores |= {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
         return scores
 
     def _ids_per_request(self, name: str) -> int:
         if name != COLBERT or self.query.colbert is None:
             return _IDS_PER_REQUEST
-        longest = convert.part_bytes(_LONGEST_TEXT_TOKENS, self.query.colbert.shape[1])
+        longest = text_size(_LONGEST_TEXT_TOKENS, self.query.colbert.shape[1])
         return min(_IDS_PER_REQUEST, max(1, _LARGEST_ANSWER_BYTES // longest))
 
 
@@ -171,5 +167,5 @@ def _found_hit(row: Row, scores: Mapping[str, float]) -> Hit:
 
 
 def _hit(row: Row, score: float, scores: Mapping[str, float]) -> Hit:
-    document = convert.to_document(row)
+    document = to_document(row)
     return Hit(document.id, score, document.text, document.metadata, scores)

@@ -135,7 +135,7 @@ def reference_of(references: Callable[..., Any]) -> Callable[..., Any]:
 
     def make(model: Any, texts: list[str], queries: list[str], factory: Any = None) -> Any:
         names = [text_id(text) for text in texts]
-        documents = encode_documents(model, texts, names, model.representations)
+        documents = encode_documents(model, texts, names, model.representations).all_valid()
         asked = {query: encode_query(model, query, model.representations) for query in queries}
         return references(names, documents, asked, factory)
 

@@ -1,7 +1,11 @@
 """What every store promises of adding, getting, deleting, counting and scrolling."""
 
 import asyncio
+import uuid
+from datetime import date, datetime
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -212,3 +216,44 @@ async def test_calls_that_overlap_do_not_disturb_one_another(store):
 
     await asyncio.gather(*(work(worker) for worker in range(4)))
     assert await store.acount() == 12
+
+
+def test_values_that_are_not_json_are_stored_as_json_has_them_and_filtered_by(store):
+    metadata = {
+        "score": np.float64(0.5),
+        "count": np.int64(7),
+        "flag": np.bool_(True),
+        "when": datetime(2024, 5, 17, 10, 30),
+        "day": date(2024, 5, 17),
+        "id": uuid.UUID(int=1),
+        "path": PurePosixPath("a/b"),
+    }
+    store.add(Document("a", "one two", metadata))
+    (found,) = store.get("a")
+    assert found.metadata == {
+        "score": 0.5,
+        "count": 7,
+        "flag": True,
+        "when": "2024-05-17T10:30:00",
+        "day": "2024-05-17",
+        "id": str(uuid.UUID(int=1)),
+        "path": "a/b",
+    }
+    assert store.count({"score": 0.5, "count": {"gte": 7}, "flag": True, "when": {"gt": date(2024, 5, 17)}}) == 1
+
+
+def test_a_bad_document_is_reported_while_the_others_are_written(store):
+    report = store.add(
+        [Document("good", "one two"), Document("bad", "one", {"x": object()}), {"text": "three", "id": "dict"}],
+        on_error="report",
+    )
+    assert report.ok == ("good", "dict")
+    assert [(failure.id, failure.document.text) for failure in report.failed] == [("bad", "one")]
+    assert store.count() == 2
+
+
+def test_a_data_frame_is_refused_and_nothing_is_written(store):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match=r"DataFrame.*from_records"):
+        store.add(pandas.DataFrame({"text": ["one"]}))
+    assert store.count() == 0

@@ -3,11 +3,11 @@
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
-from flagvec import Document
-from flagvec.ingest.retry import Backoff
+from flagvec import Document, StoreError, WriteError
 
 PER_REQUEST = 5
 DOCUMENTS = [Document(str(number), f"shared word{number}") for number in range(4 * PER_REQUEST)]
@@ -41,8 +41,8 @@ def faulty(server_factory, seeded, proxies):
     with proxies.FaultyProxy(factory.server_url(), choose) as proxy:
         proxy.plan = plan
         store = factory.make_at(proxy.url, seeded(), name)
-        store._MAX_REQUEST_RECORDS = PER_REQUEST
-        store._BACKOFF = Backoff(attempts=3, first_pause=0.01, jitter=0.01)
+        limits = store._backend.limits
+        store._backend.limits = replace(limits, records=PER_REQUEST, attempts=3, first_pause=0.01, jitter=0.01)
         store.count()
         yield store, proxy, direct
         store.close()
@@ -67,13 +67,16 @@ def test_a_fault_that_passes_loses_nothing(faulty, fault, kind):
 def test_once_a_server_stays_away_the_report_says_which_documents_are_in(faulty, fault, caplog):
     store, proxy, direct = faulty
     proxy.plan.extend([None, None, *[fault.UNAVAILABLE] * 10])
-    report = store.add(DOCUMENTS)
+    with pytest.raises(WriteError) as caught:
+        store.add(DOCUMENTS)
+    report = caught.value.report
     assert set(report.ok) == {document.id for document in DOCUMENTS[: 2 * PER_REQUEST]}
     assert [failure.id for failure in report.failed] == [document.id for document in DOCUMENTS[2 * PER_REQUEST :]]
     assert all(failure.retryable and failure.reason for failure in report.failed)
     assert f"{2 * PER_REQUEST} of {4 * PER_REQUEST} documents were written" in caplog.text
     proxy.plan.clear()
-    assert store.add([document for document in DOCUMENTS if document.id not in report.ok]).failed == ()
+    assert report.failed_documents == DOCUMENTS[2 * PER_REQUEST :]
+    assert store.add(report.failed_documents).failed == ()
     assert ids(direct) == {document.id for document in DOCUMENTS}
 
 
@@ -87,7 +90,7 @@ def test_a_server_that_dies_in_the_middle_is_reported(faulty, fault):
         proxy.choose = lambda method, path: fault.LOST_REQUEST
         yield from DOCUMENTS[PER_REQUEST + 1 :]
 
-    report = store.add(documents())
+    report = store.add(documents(), on_error="report")
     # Got, not scrolled: the store could no longer ask for what it wrote to be found.
     there = direct.get(document.id for document in DOCUMENTS)
     assert (
@@ -100,7 +103,7 @@ def test_a_server_that_dies_in_the_middle_is_reported(faulty, fault):
 def test_a_write_that_takes_longer_than_its_timeout_is_reported(faulty, fault):
     store, proxy, direct = faulty
     proxy.plan.extend([fault.SLOW] * 3)
-    report = store.add(DOCUMENTS[:PER_REQUEST], timeout=1)
+    report = store.add(DOCUMENTS[:PER_REQUEST], timeout=1, on_error="report")
     assert [failure.retryable for failure in report.failed] == [True] * PER_REQUEST
     # It was late, not lost; that is why a write can be tried again.
     assert store.add(DOCUMENTS[:PER_REQUEST]).failed == ()
@@ -122,6 +125,23 @@ def test_no_verb_waits_longer_than_its_timeout(faulty, fault, use):
     store, proxy, _ = faulty
     proxy.choose = lambda method, path: fault.SLOW
     started = time.monotonic()
-    with pytest.raises(Exception, match=r"(?i)timed out"):
+    with pytest.raises(StoreError, match=r"(?i)timed out|timeout") as caught:
         use(store)
+    assert caught.value.__cause__ is not None
     assert time.monotonic() - started < proxy.delay
+
+
+@pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
+def test_a_server_that_has_gone_away_is_a_store_error(faulty, fault, use):
+    store, proxy, _ = faulty
+    proxy.choose = lambda method, path: fault.LOST_REQUEST
+    with pytest.raises(StoreError, match="could not be") as caught:
+        use(store)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_server_that_has_gone_away_is_raised_by_add(faulty, fault):
+    store, proxy, _ = faulty
+    proxy.choose = lambda method, path: fault.LOST_REQUEST
+    with pytest.raises(WriteError, match="0 of 1 documents were written"):
+        store.add(DOCUMENTS[:1])

@@ -32,7 +32,8 @@ def wide_store(new_store, seeded):
     def make(**options):
         store = new_store(seeded(WIDE), **options)
         store.create()
-        most = store.capabilities.max_multivector_rows
+        store.count()
+        most = store._backend.max_colbert_rows(store.schema)
         if most is None or most >= 5_000:
             pytest.skip(f"{store!r} takes 5,000 ColBERT vectors of one text")
         return store, most
@@ -138,12 +139,6 @@ def test_the_representation_of_a_store_names_model_and_place(store):
     assert type(store).__name__ in repr(store)
 
 
-def test_a_store_says_what_it_can_do(store):
-    capabilities = store.capabilities
-    assert capabilities.native_fusion <= {"rrf", "weighted"}
-    assert capabilities.max_multivector_rows is None or capabilities.max_multivector_rows >= 1_000
-
-
 def test_a_model_of_another_dimension_than_it_says_is_refused(new_store, seeded):
     class Lying(seeded):
         def encode_corpus(self, texts, **options):
@@ -173,3 +168,43 @@ def test_a_closed_store_says_so(store, verb):
     store.close()
     with pytest.raises(StoreError, match="was closed: make a new"):
         getattr(store, verb)()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"pooling_method": "mean"}, "vectors of cls pooling, but .* vectors of mean pooling"),
+        ({"normalize_embeddings": False}, "normalize_embeddings=True"),
+        ({"passage_instruction_for_retrieval": "passage: "}, "documents with the instruction ''"),
+    ],
+)
+def test_a_store_of_vectors_that_were_made_in_another_way_is_refused(new_store, seeded, attributes, words):
+    def model(**others):
+        made = seeded()
+        for name, value in {
+            "pooling_method": "cls",
+            "normalize_embeddings": True,
+            "passage_instruction_for_retrieval": None,
+            **others,
+        }.items():
+            setattr(made, name, value)
+        return made
+
+    with new_store(model()) as store:
+        store.create()
+    with pytest.raises(StoreError, match=words):
+        new_store(model(**attributes)).count()
+    assert new_store(model()).count() == 0
+
+
+def test_a_dropped_store_is_gone_and_can_be_created_again(store):
+    store.add("one two")
+    assert len(store) == 1
+    store.drop()
+    with pytest.raises(StoreError, match=r"does not exist: call create\(\) first"):
+        store.count()
+    store.drop()
+    store.create()
+    assert len(store) == 0
+    store.add("one two")
+    assert [hit.text for hit in store.search("one")] == ["one two"]

@@ -206,3 +206,22 @@ def test_a_weight_of_any_size_keeps_its_score(new_store, seeded, weight):
     store.add("one")
     (hit,) = store.search("one", mode="sparse")
     assert hit.score == pytest.approx(weight, rel=SPARSE_PRECISION)
+
+
+def test_hits_below_the_least_score_are_left_out(store):
+    store.add(["one two", "one three", "four five"])
+    best, *_ = store.search("one two", mode="dense")
+    assert [hit.text for hit in store.search("one two", mode="dense", min_score=best.score - 1e-4)] == ["one two"]
+    with pytest.raises(ValueError, match=r"min_score=.*fusion='rrf'"):
+        store.search("one two", min_score=0.5)
+
+
+def test_weights_may_be_given_as_a_dict(store):
+    store.add(["one two", "one three"])
+    as_dict = store.search("one two", fusion={"dense": 1, "sparse": 0.3})
+    assert as_dict == store.search("one two", fusion=Weighted(1, 0.3, 0))
+
+
+def test_another_librarys_name_for_the_limit_is_corrected(store):
+    with pytest.raises(TypeError, match=rf"{type(store).__name__}\.search takes no argument 'k'.*`limit`"):
+        store.search("one", k=3)

@@ -116,7 +116,7 @@ class SearchOptions:
         candidates = max(limit, DEFAULT_CANDIDATES) if candidates is None else candidates
         explain = options.get("explain", False)
         if not isinstance(explain, bool):
-            raise TypeError(f"explain={explain!r:.80}: takes True or False, not {type(explain).__name__}")
+            raise TypeError(f"explain takes True or False, not {type(explain).__name__}")
         filter = options.get("filter")
         checked = cls(
             limit,

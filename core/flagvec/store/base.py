@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from more_itertools import chunked
 
-from flagvec.errors import StoreError
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.ingest.pipeline import OnError, write_documents
-from flagvec.ingest.report import WriteReport, without_secrets
+from flagvec.ingest.report import WriteReport
 from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
@@ -39,6 +36,7 @@ from flagvec.store.encoding import (
     encode_query,
     query_vectors,
 )
+from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -90,9 +88,7 @@ class HybridStore:
         self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
         self._backend = backend
-        self._opening = threading.Lock()
-        self._is_open = False
-        self._is_closed = False
+        self._opening = Opening(backend, self.schema, type(self).__name__)
 
     def create(self) -> None:
         """Make the store; if it exists already, check that it fits the model.
@@ -100,11 +96,7 @@ class HybridStore:
         Raises:
             StoreError: The store was made for other vectors, is in use elsewhere, or was closed.
         """
-        self._refuse_closed()
-        with self._errors("be created"):
-            if self._backend.describe() is None:
-                self._backend.create(self.schema)
-        self._open()
+        self._opening.create()
 
     def drop(self) -> None:
         """Delete the store with all its documents; `create` makes it anew. Without a store, do nothing.
@@ -112,17 +104,11 @@ class HybridStore:
         Raises:
             StoreError: Something else is in the store's place, the database refuses, or the store was closed.
         """
-        self._refuse_closed()
-        with self._opening, self._errors("be deleted"):
-            if self._backend.describe() is not None:
-                self._backend.drop()
-            self._is_open = False
+        self._opening.drop()
 
     def close(self) -> None:
         """Free what the store object holds; the documents stay. Closing twice does nothing."""
-        if not self._is_closed:
-            self._backend.close()
-        self._is_closed = True
+        self._opening.close()
 
     def add(
         self,
@@ -164,9 +150,9 @@ class HybridStore:
         checked: Iterable[Document | InvalidDocument] = self._checked(given)
         if on_error == "raise" and isinstance(given, Sequence):
             checked = [_valid(one) for one in checked]
-        self._open()
+        self._opening.opened()
         total = len(given) if isinstance(given, Sized) else None
-        with progress_bar(total, "add", "document", show_progress) as bar, self._errors("be written to"):
+        with progress_bar(total, "add", "document", show_progress) as bar, self._opening.errors("be written to"):
             report = write_documents(
                 checked,
                 self._backend,
@@ -205,7 +191,7 @@ class HybridStore:
         if not isinstance(query, str):
             raise TypeError(f"query takes a str, not {type(query).__name__}")
         checked = self._options(limit, options, "search")
-        self._open()
+        self._opening.opened()
         vectors = encode_query(self.model, query, checked.representations, self._colbert_limit())
         return self._found(vectors, checked)
 
@@ -224,7 +210,7 @@ class HybridStore:
             StoreError: As in `search`.
         """
         checked = self._options(limit, options, "search_vectors")
-        self._open()
+        self._opening.opened()
         ready = query_vectors(vectors, self.schema, checked.representations, self._colbert_limit())
         return self._found(ready, checked)
 
@@ -237,8 +223,8 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         wanted, timeout = checked_ids(ids), checked_timeout(timeout)
-        self._open()
-        with self._errors("be read"):
+        self._opening.opened()
+        with self._opening.errors("be read"):
             found = {
                 document.id: document
                 for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
@@ -268,8 +254,8 @@ class HybridStore:
         chosen = self._parsed(filter)
         if chosen == All(()):
             raise ValueError("an empty filter holds for every document: to delete all, call drop()")
-        self._open()
-        with self._errors("be deleted from"):
+        self._opening.opened()
+        with self._opening.errors("be deleted from"):
             if chosen is not None:
                 self._backend.delete_where(chosen, timeout)
             for part in chunked(unwanted, IDS_PER_REQUEST):
@@ -285,8 +271,8 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
-        self._open()
-        with self._errors("be counted"):
+        self._opening.opened()
+        with self._opening.errors("be counted"):
             return self._backend.count(chosen, timeout)
 
     def scroll(
@@ -401,38 +387,6 @@ class HybridStore:
         # A copy of something that holds a store shares the store, as it shares the model.
         return self
 
-    def _open(self) -> None:
-        """Check, once, that the store is there and fits."""
-        self._refuse_closed()
-        with self._opening:
-            if self._is_open:
-                return
-            with self._errors("be opened"):
-                found = self._backend.describe()
-                if found is None:
-                    raise StoreError(f"{self._backend.name} does not exist: call create() first")
-                self.schema.check(found, self._backend.name)
-                self._backend.open(self.schema)
-            self._is_open = True
-
-    def _refuse_closed(self) -> None:
-        if self._is_closed:
-            raise StoreError(f"{self._backend.name} was closed: make a new {type(self).__name__}")
-
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        """Raise what the database refuses as a `StoreError`; `what` completes "the store could not ..."."""
-        try:
-            yield
-        except StoreError:
-            raise
-        except Exception as error:
-            refusal = self._backend.classify(error)
-            if refusal is None:
-                raise
-            reason = without_secrets(refusal.reason)
-            raise StoreError(f"{self._backend.name} could not {what}: {reason}") from error
-
     def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
         for one in checked_documents(documents):
             if isinstance(one, Document):
@@ -452,7 +406,7 @@ class HybridStore:
         )
 
     def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
-        with self._errors("be searched"):
+        with self._opening.errors("be searched"):
             found = self._backend.search(vectors, options)
         least = -float("inf") if options.min_score is None else options.min_score
         best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
@@ -461,18 +415,18 @@ class HybridStore:
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
         chosen, size = self._parsed(filter), whole_number("batch_size", batch_size, at_least=1)
         timeout = checked_timeout(timeout)
-        self._open()
+        self._opening.opened()
         return self._while_open(self._backend.scroll(chosen, size, timeout))
 
     def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
         """Yield the batches; closing the store ends them with an error."""
         while True:
-            with self._errors("be read"):
+            with self._opening.errors("be read"):
                 batch = next(batches, None)
             if batch is None:
                 return
             yield batch
-            self._refuse_closed()
+            self._opening.refuse_closed()
 
     def _options(self, limit: int, options: SearchKeywords, verb: str) -> SearchOptions:
         return SearchOptions.checked(

@@ -251,16 +251,15 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
         for one, row in zip(vectors, dense, strict=True):
             one.dense = row
     if (sparse := output["lexical_weights"]) is not None:
-        for position, weights in enumerate(_plain_weights(sparse)):
+        for position, (one, weights) in enumerate(zip(vectors, _plain_weights(sparse), strict=True)):
+            one.sparse = weights
             if problem := _wrong_weights(weights):
                 refused.setdefault(position, f"{names[position]} has a lexical weight {problem}")
-            vectors[position].sparse = weights
     if (colbert := output["colbert_vecs"]) is not None:
-        for position, rows in enumerate(colbert):
-            kept, problem = _checked_rows(rows, names[position], colbert_limit)
+        for position, (one, rows) in enumerate(zip(vectors, colbert, strict=True)):
+            one.colbert, problem = _checked_rows(rows, names[position], colbert_limit)
             if problem:
                 refused.setdefault(position, problem)
-            vectors[position].colbert = kept
     return EncodedDocuments(vectors, refused, getattr(output, "truncated", ()))
 
 
@@ -276,9 +275,9 @@ def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:
 
 def _plain_weights(all_weights: Sequence[Mapping[Any, float]]) -> Sequence[Mapping[int, float]]:
     """Return weights with int keys and Python floats, which every client takes, without those of zero and below."""
-    kinds = set(map(type, chain.from_iterable(all_weights)))
-    kinds |= set(map(type, chain.from_iterable(weights.values() for weights in all_weights)))
-    if not kinds <= {int, float}:
+    tokens = set(map(type, chain.from_iterable(all_weights)))
+    numbers = set(map(type, chain.from_iterable(weights.values() for weights in all_weights)))
+    if not (tokens <= {int} and numbers <= {float}):
         all_weights = [
             {token: float(weight) for token, weight in with_integer_keys(weights).items()} for weights in all_weights
         ]

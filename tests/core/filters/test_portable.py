@@ -78,7 +78,7 @@ def test_what_no_filter_takes_is_refused_by_its_place(filter, error, words):
     ["", ".", "a.", ".a", "a..b", "a b", 'a"b', "a'b", "a[0]", "a\\", "$a", "a\x00", "😀", "x" * 65, "a==1 or b"],
 )
 def test_a_field_that_cannot_be_filtered_by_is_refused(name):
-    with pytest.raises(ValueError, match="no such field can be filtered by"):
+    with pytest.raises(ValueError, match="this field cannot be filtered by"):
         parse_filter({name: 1})
 
 
@@ -139,3 +139,28 @@ def test_deep_filters_are_refused():
 )  # fmt: skip
 def test_a_filter_means_what_its_documentation_says(filter, metadata, expected):
     assert matches(parse_filter(filter), metadata) is expected
+
+
+@pytest.mark.parametrize(
+    ("with_dollars", "without"),
+    [
+        ({"lang": {"$eq": "en"}}, {"lang": "en"}),
+        ({"lang": {"$ne": "en"}}, {"lang": {"ne": "en"}}),
+        ({"lang": {"$in": ["en", "de"]}}, {"lang": {"in": ["en", "de"]}}),
+        ({"lang": {"$nin": ["en"]}}, {"lang": {"not in": ["en"]}}),
+        ({"year": {"$gte": 2020, "$lt": 2024}}, {"year": {"gte": 2020, "lt": 2024}}),
+        ({"draft": {"$exists": False}}, {"draft": {"exists": False}}),
+        ({"$and": [{"a": 1}, {"b": 2}]}, {"and": [{"a": 1}, {"b": 2}]}),
+        ({"$or": [{"a": 1}, {"$not": {"b": 2}}]}, {"or": [{"a": 1}, {"not": {"b": 2}}]}),
+    ],
+)
+def test_a_dollar_before_an_operator_changes_nothing(with_dollars, without):
+    assert parse_filter(with_dollars) == parse_filter(without)
+
+
+def test_a_field_may_be_called_like_an_operator():
+    assert parse_filter({"nin": 1, "in": 2}) == parse_filter({"and": [{"nin": 1}, {"in": 2}]})
+
+
+def test_a_filter_of_the_database_is_taken_as_it_is():
+    assert parse_filter("lang == 'en'", lambda value: isinstance(value, str)) == NativeFilter("lang == 'en'")

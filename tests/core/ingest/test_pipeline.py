@@ -1,248 +1,198 @@
-"""Requests that are sent while what comes next is made ready; no test depends on how long anything takes."""
+"""Documents that are encoded while others are written; no test depends on how long anything takes."""
 
 import signal
 import threading
 from contextvars import ContextVar
+from dataclasses import replace
 from threading import Event
 
+import numpy as np
 import pytest
 
 from flagvec import Document
-from flagvec.ingest.pipeline import WriteBehind
+from flagvec.ingest.pipeline import write_documents
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Outcome, Record, Refusal
-from flagvec.store.encoding import TextVectors
+from flagvec.store.backend import Refusal
+from flagvec.store.documents import InvalidDocument
+from flagvec.store.encoding import EncodedDocuments, TextVectors
 
 LONG = 30
-TAKEN = Outcome([], None)
-AWAY = Refusal("away", retryable=True)
+AWAY = Refusal("away", retryable=False)
 
 
-def request(names):
-    return [Record(Document(name, "text"), TextVectors()) for name in names]
+def encode_nothing(documents):
+    return EncodedDocuments([TextVectors(np.ones(1, np.float32)) for _ in documents], {}, ())
 
 
-def names_of(records):
-    return "".join(record.document.id for record in records)
-
-
-def refuse_all(records):
-    return Outcome([FailedWrite(record.document.id, "away", True) for record in records], AWAY)
-
-
-def write_all(writing, batches, prepare=request):
-    """Write batches, each a string of ids and one request."""
-    for position, names in enumerate(batches):
-        writing.write(names, lambda names=names: [prepare(names)], position == len(batches) - 1)
+def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="raise", documents=None):
+    """Write a document for each name, in batches of `per_request`."""
+    backend.limits = replace(backend.limits, records=per_request)
+    given = (Document(name, "text") for name in names) if documents is None else documents
+    return write_documents(
+        given,
+        backend,
+        encode,
+        most_characters=10**6,
+        timeout=None,
+        on_error=on_error,
+        written=lambda count: None,
+    )
 
 
 def left_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("flagvec-write")]
 
 
-def test_a_batch_is_made_ready_while_the_one_before_is_in_flight():
-    in_flight, prepared = Event(), Event()
+def names_of(documents):
+    return "".join(document.id for document in documents)
 
-    def send(records, stop):
-        if names_of(records) == "a":
+
+def test_a_batch_is_encoded_while_the_one_before_is_written(scripted):
+    in_flight, encoded = Event(), Event()
+
+    def answer(sent):
+        if sent[-1] == "a":
             in_flight.set()
-            assert prepared.wait(LONG)
-        return TAKEN
+            assert encoded.wait(LONG)
+        return []
 
-    def prepare(names):
-        if names == "b":
+    def encode(documents):
+        if names_of(documents) == "b":
             assert in_flight.wait(LONG)
-            prepared.set()
-        return request(names)
+            encoded.set()
+        return encode_nothing(documents)
 
-    with WriteBehind(send) as writing:
-        write_all(writing, "ab", prepare)
-    assert prepared.is_set()
-
-
-def test_no_more_than_one_batch_is_made_ready_ahead():
-    prepared, seen = [], []
-
-    def send(records, stop):
-        seen.append((names_of(records), len(prepared)))
-        return TAKEN
-
-    with WriteBehind(send) as writing:
-        write_all(writing, "abcdefgh", lambda names: prepared.append(names) or request(names))
-    assert all(ready - sent <= 1 for sent, (_, ready) in enumerate(seen, 1))
+    write(scripted(answer), "ab", encode)
+    assert encoded.is_set()
 
 
-def test_requests_are_sent_in_order_and_one_at_a_time():
-    turn, sent = threading.Lock(), []
-
-    def send(records, stop):
-        assert turn.acquire(blocking=False)
-        sent.append(names_of(records))
-        turn.release()
-        return TAKEN
-
-    with WriteBehind(send) as writing:
-        writing.write("abcd", lambda: [request("ab"), request("cd")], False)
-        writing.write("ef", lambda: [request("e"), request("f")], False)
-        writing.write("ghi", lambda: [request("gh"), request("i")], True)
-    assert sent == ["ab", "cd", "e", "f", "gh", "i"]
+def test_no_more_than_one_batch_is_encoded_ahead(scripted):
+    encoded, seen = [], []
+    write(
+        scripted(lambda sent: seen.append(len(encoded)) or []),
+        "abcdefgh",
+        lambda documents: encoded.append(documents) or encode_nothing(documents),
+    )
+    assert all(ready - sent <= 1 for sent, ready in enumerate(seen, 1))
 
 
-def test_what_has_nothing_beside_it_is_sent_by_the_calling_thread():
-    senders = []
-    with WriteBehind(lambda records, stop: senders.append(threading.current_thread()) or TAKEN) as writing:
-        writing.write("ab", lambda: [request("a"), request("b")], True)
-    assert senders == [threading.current_thread()] * 2
+def test_requests_are_sent_in_order_and_one_at_a_time(scripted):
+    lock = threading.Lock()
+
+    def answer(sent):
+        assert lock.acquire(blocking=False)
+        lock.release()
+        return []
+
+    backend = scripted(answer)
+    backend.row_bytes = lambda row: 1
+    backend.limits = replace(backend.limits, bytes=2)
+    write(backend, "abcdefghi", per_request=4)
+    assert backend.sent == ["ab", "cd", "ef", "gh", "i"]
 
 
-def test_what_is_made_ready_too_soon_for_a_thread_is_sent_by_the_calling_one():
-    senders = []
-    with WriteBehind(lambda records, stop: senders.append(threading.current_thread()) or TAKEN, LONG) as writing:
-        write_all(writing, "abc")
-    assert senders == [threading.current_thread()] * 3
-
-
-def test_what_is_sent_beside_sees_the_context_of_the_caller():
+def test_what_is_written_sees_the_context_of_the_caller(scripted):
     trace = ContextVar("trace", default="none")
     seen = []
     trace.set("mine")
-    with WriteBehind(lambda records, stop: seen.append(trace.get()) or TAKEN) as writing:
-        write_all(writing, "abc")
+    write(scripted(lambda sent: seen.append(trace.get()) or []), "abc")
     assert seen == ["mine"] * 3
 
 
-def test_no_thread_is_left_at_the_end():
-    with WriteBehind(lambda records, stop: TAKEN) as writing:
-        write_all(writing, "abc")
+def test_no_thread_is_left_at_the_end(scripted):
+    write(scripted(lambda sent: []), "abc")
     assert left_threads() == []
 
 
-def test_each_outcome_is_that_of_the_last_write_of_its_id():
-    answers = iter([Outcome([FailedWrite("a", "no", False)], None), Outcome([FailedWrite("b", "no", False)], None)])
-    with WriteBehind(lambda records, stop: next(answers)) as writing:
-        write_all(writing, ["ab", "ab"])
-    assert writing.outcomes == {"a": None, "b": FailedWrite("b", "no", False)}
+def test_each_outcome_is_that_of_the_last_write_of_its_id(scripted):
+    backend = scripted([[FailedWrite("a", "no", False)], [FailedWrite("b", "no", False)]])
+    report = write(backend, "abab", per_request=2)
+    assert (report.ok, report.failed) == (("a",), (FailedWrite("b", "no", False),))
 
 
-def test_an_error_of_making_ready_is_raised_once_what_is_in_flight_has_ended():
-    prepared, sent = Event(), []
+def test_an_error_of_encoding_is_raised_once_what_is_in_flight_has_ended(scripted):
+    encoded = Event()
 
-    def send(records, stop):
-        assert prepared.wait(LONG)
-        sent.append((names_of(records), stop.is_set()))
-        return TAKEN
-
-    def prepare(names):
-        if names == "b":
-            prepared.set()
+    def encode(documents):
+        if names_of(documents) == "b":
+            encoded.set()
             raise ValueError("a bad vector")
-        return request(names)
+        return encode_nothing(documents)
 
-    with pytest.raises(ValueError, match="a bad vector"), WriteBehind(send) as writing:
-        write_all(writing, "abc", prepare)
-    assert sent == [("a", False)]
+    backend = scripted(lambda sent: [] if encoded.wait(LONG) else None)
+    with pytest.raises(ValueError, match="a bad vector"):
+        write(backend, "abc", encode)
+    assert (backend.sent, backend.flushed) == (["a"], 1)
 
 
-def test_an_error_between_batches_is_raised_once_what_is_in_flight_has_ended():
-    failed, sent = Event(), []
+def test_an_error_of_the_documents_is_raised_once_what_is_in_flight_has_ended(scripted):
+    failed = Event()
 
-    def send(records, stop):
-        assert failed.wait(LONG)
-        sent.append((names_of(records), stop.is_set()))
-        return TAKEN
-
-    with pytest.raises(OSError, match="the file ended"), WriteBehind(send) as writing:
-        writing.write("a", lambda: [request("a")], False)
+    def documents():
+        yield Document("a", "text")
+        yield Document("b", "text")
         failed.set()
         raise OSError("the file ended")
-    assert sent == [("a", False)]
-    assert writing.outcomes == {"a": None}
+
+    backend = scripted(lambda sent: [] if failed.wait(LONG) else None)
+    with pytest.raises(OSError, match="the file ended"):
+        write(backend, "", documents=documents())
+    assert (backend.sent, backend.flushed) == (["a"], 1)
 
 
-def test_an_error_of_sending_is_raised_and_nothing_is_sent_after_it():
-    sent = []
-
-    def send(records, stop):
-        sent.append(names_of(records))
-        if sent[-1] == "b":
-            raise RuntimeError("a bug")
-        return TAKEN
-
-    with pytest.raises(RuntimeError, match="a bug"), WriteBehind(send) as writing:
-        write_all(writing, "abcd")
-    assert sent == ["a", "b"]
+def test_an_error_of_writing_is_raised_and_nothing_is_sent_after_it(scripted):
+    backend = scripted(lambda sent: RuntimeError("a bug") if sent[-1] == "b" else [])
+    with pytest.raises(RuntimeError, match="a bug"):
+        write(backend, "abcd")
+    assert backend.sent == ["a", "b"]
     assert left_threads() == []
 
 
-def test_once_it_is_hopeless_what_is_left_is_neither_made_ready_nor_sent():
-    ahead, prepared, sent = Event(), [], []
+def test_once_the_database_is_away_nothing_more_is_encoded_or_sent(scripted, refused):
+    ahead, encoded = Event(), []
 
-    def prepare(names):
-        prepared.append(names)
-        if names == "c":
+    def encode(documents):
+        encoded.append(names_of(documents))
+        if encoded[-1] == "c":
             ahead.set()
-        return request(names)
+        return encode_nothing(documents)
 
-    def send(records, stop):
-        sent.append(names_of(records))
+    def answer(sent):
         if sent[-1] == "a":
-            return TAKEN
+            return []
         assert ahead.wait(LONG)
-        return refuse_all(records)
+        return refused
 
-    with WriteBehind(send) as writing:
-        write_all(writing, "abcdef", prepare)
-    assert (prepared, sent) == (["a", "b", "c"], ["a", "b"])
-    assert writing.outcomes == {"a": None} | {name: FailedWrite(name, "away", True) for name in "bcdef"}
-    assert writing.hopeless == AWAY
-
-
-def test_of_a_batch_of_several_requests_none_is_sent_once_it_is_hopeless():
-    sent = []
-
-    def send(records, stop):
-        sent.append(names_of(records))
-        return refuse_all(records)
-
-    with WriteBehind(send) as writing:
-        writing.write("abcd", lambda: [request("ab"), request("c"), request("d")], False)
-    assert sent == ["ab"]
-    assert list(writing.outcomes.values()) == [FailedWrite(name, "away", True) for name in "abcd"]
+    backend = scripted(answer, AWAY)
+    report = write(backend, "abcdef", encode)
+    assert (encoded, backend.sent) == (["a", "b", "c"], ["a", "b"])
+    assert report.ok == ("a",)
+    assert report.failed == tuple(FailedWrite(name, "away", False) for name in "bcdef")
+    assert backend.flushed == 0
 
 
-def test_an_error_of_making_ready_what_is_never_sent_is_not_raised():
-    prepared = Event()
-
-    def send(records, stop):
-        assert prepared.wait(LONG)
-        return refuse_all(records)
-
-    def prepare(names):
-        if names == "b":
-            prepared.set()
-            raise ValueError("a bad vector")
-        return request(names)
-
-    with WriteBehind(send) as writing:
-        write_all(writing, "abc", prepare)
-    assert list(writing.outcomes.values()) == [FailedWrite(name, "away", True) for name in "abc"]
+def test_an_invalid_document_is_reported_in_its_place(scripted):
+    invalid = InvalidDocument("b", ValueError("too sour"), Document("b", "text"))
+    documents = [Document("a", "text"), invalid, Document("c", "text")]
+    report = write(scripted(lambda sent: []), "", documents=documents, on_error="report")
+    assert report.ok == ("a", "c")
+    assert [(failure.id, failure.reason) for failure in report.failed] == [("b", "too sour")]
 
 
-def test_an_interruption_while_a_batch_is_made_ready_stops_what_is_in_flight():
-    stopped = []
+def test_an_interruption_while_a_batch_is_encoded_stops_what_is_in_flight(scripted, refused):
+    interrupted = Event()
 
-    def send(records, stop):
-        stopped.append(stop.wait(LONG))
-        return TAKEN
-
-    def prepare(names):
-        if names == "b":
+    def encode(documents):
+        if names_of(documents) == "b":
+            interrupted.set()
             raise KeyboardInterrupt
-        return request(names)
+        return encode_nothing(documents)
 
-    with pytest.raises(KeyboardInterrupt), WriteBehind(send) as writing:
-        write_all(writing, "abc", prepare)
-    assert stopped == [True]
+    backend = scripted(lambda sent: refused if interrupted.wait(LONG) else None, Refusal("busy", retryable=True))
+    backend.limits = replace(backend.limits, first_pause=3_600)
+    with pytest.raises(KeyboardInterrupt):
+        write(backend, "abc", encode)
+    assert backend.sent == ["a"]
     assert left_threads() == []
 
 
@@ -255,25 +205,22 @@ def interruptible():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interruption_while_a_request_is_waited_for_stops_it():
-    prepared, stopped = Event(), []
+def test_an_interruption_while_a_request_is_waited_for_stops_its_retries(scripted, refused):
+    encoded = Event()
 
-    def send(records, stop):
-        assert prepared.wait(LONG)
-        # Python misses a signal that comes just before it waits for a lock, until the next one.
-        for _ in range(LONG):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            if stop.wait(1):
-                break
-        stopped.append(stop.is_set())
-        return TAKEN
+    def encode(documents):
+        if names_of(documents) == "b":
+            encoded.set()
+        return encode_nothing(documents)
 
-    def prepare(names):
-        if names == "b":
-            prepared.set()
-        return request(names)
+    def answer(sent):
+        assert encoded.wait(LONG)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return refused
 
-    with pytest.raises(KeyboardInterrupt), WriteBehind(send) as writing:
-        write_all(writing, "abc", prepare)
-    assert stopped == [True]
+    backend = scripted(answer, Refusal("busy", retryable=True))
+    backend.limits = replace(backend.limits, first_pause=3_600)
+    with pytest.raises(KeyboardInterrupt):
+        write(backend, "abc", encode)
+    assert backend.sent == ["a"]
     assert left_threads() == []

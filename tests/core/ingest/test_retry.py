@@ -1,39 +1,20 @@
 """One request and what becomes of its documents."""
 
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from threading import Event
 
 import pytest
-from tenacity import nap
 
 from flagvec import Document
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Backoff, Record, Refusal, write_request
-from flagvec.store.encoding import TextVectors
-
-AT_ONCE = Backoff(attempts=4, first_pause=0, jitter=0)
+from flagvec.ingest.retry import Prepared, write_request
+from flagvec.store.backend import Refusal, WriteLimits
 
 
-class Refused(Exception):
-    pass
-
-
-def records(names):
-    return [Record(Document(name, "text"), TextVectors()) for name in names]
-
-
-def write(names, answers, refusal=None, backoff=AT_ONCE):
-    """Write records to a database that gives these answers in turn; return the outcome and what it was sent."""
-    sent = []
-
-    def attempt(part):
-        sent.append("".join(record.document.id for record in part))
-        answer = answers(sent) if callable(answers) else answers[len(sent) - 1]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return write_request(records(names), attempt, lambda error: refusal, backoff), sent
+def send(backend, names, stop=None):
+    prepared = [Prepared(Document(name, "text"), name) for name in names]
+    return write_request(prepared, backend, None, stop or Event())
 
 
 def busy(name):
@@ -44,118 +25,117 @@ def bad(name):
     return FailedWrite(name, "bad", retryable=False)
 
 
-def test_a_request_that_is_taken_is_sent_once():
-    assert write("abc", [[]]) == (([], None), ["abc"])
+class Pauses(Event):
+    """Notes the pauses that are made, and makes none."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def wait(self, timeout=None):
+        self.seconds.append(timeout)
+        return False
 
 
-def test_exactly_what_failed_retryably_is_sent_again():
-    outcome, sent = write("abcd", [[busy("b"), bad("c"), busy("d")], [busy("d")], []])
-    assert sent == ["abcd", "bd", "d"]
-    assert outcome == ([bad("c")], None)
+def test_a_request_that_is_taken_is_sent_once(scripted):
+    backend = scripted([[]])
+    assert send(backend, "abc") == ([], None)
+    assert backend.sent == ["abc"]
 
 
-def test_a_document_that_stays_busy_is_reported_after_the_last_attempt():
-    outcome, sent = write("ab", [[busy("b")]] * 4)
-    assert sent == ["ab", "b", "b", "b"]
-    assert outcome == ([busy("b")], None)
+def test_only_what_failed_retryably_is_sent_again(scripted):
+    backend = scripted([[busy("b"), bad("c"), busy("d")], [busy("d")], []])
+    assert send(backend, "abcd") == ([bad("c")], None)
+    assert backend.sent == ["abcd", "bd", "d"]
 
 
-def test_a_request_that_fails_for_a_while_is_sent_again_whole():
-    outcome, sent = write("ab", [Refused(), Refused(), []], Refusal("away", retryable=True))
-    assert (outcome, sent) == (([], None), ["ab"] * 3)
+def test_a_failure_carries_its_document(scripted):
+    (failure,) = send(scripted([[bad("b")]]), "ab").failed
+    assert failure.document == Document("b", "text")
 
 
-def test_a_database_that_stays_away_is_hopeless():
+def test_a_document_that_stays_busy_is_reported_after_the_last_attempt(scripted):
+    backend = scripted([[busy("b")]] * 4)
+    assert send(backend, "ab") == ([busy("b")], None)
+    assert backend.sent == ["ab", "b", "b", "b"]
+
+
+def test_a_request_that_fails_for_a_while_is_sent_again_whole(scripted, refused):
+    backend = scripted([refused, refused, []], Refusal("away", retryable=True))
+    assert send(backend, "ab") == ([], None)
+    assert backend.sent == ["ab"] * 3
+
+
+def test_a_database_that_stays_away_is_hopeless(scripted, refused):
     away = Refusal("away", retryable=True)
-    outcome, sent = write("ab", [Refused()] * 4, away)
-    assert sent == ["ab"] * 4
-    assert outcome == ([FailedWrite("a", "away", True), FailedWrite("b", "away", True)], away)
+    backend = scripted([refused] * 4, away)
+    assert send(backend, "ab") == ([FailedWrite("a", "away", True), FailedWrite("b", "away", True)], away)
+    assert backend.sent == ["ab"] * 4
 
 
-def test_a_refusal_for_good_is_not_sent_again():
+def test_a_refusal_for_good_is_not_sent_again(scripted, refused):
     forbidden = Refusal("forbidden", retryable=False)
-    outcome, sent = write("ab", [Refused()], forbidden)
-    assert sent == ["ab"]
+    backend = scripted([refused], forbidden)
+    outcome = send(backend, "ab")
     assert [failure.retryable for failure in outcome.failed] == [False, False]
-    assert outcome.hopeless == forbidden
+    assert (outcome.hopeless, backend.sent) == (forbidden, ["ab"])
 
 
-def test_of_a_request_that_is_refused_for_one_document_the_others_are_written():
-    def answer(sent):
-        return Refused() if "f" in sent[-1] else []
+def test_if_a_request_is_refused_because_of_one_document_the_others_are_written(scripted, refused):
+    backend = scripted(
+        lambda sent: refused if "f" in sent[-1] else [], Refusal("invalid", retryable=False, divisible=True)
+    )
+    assert send(backend, "abcdefgh") == ([FailedWrite("f", "invalid", False)], None)
+    assert backend.sent == ["abcdefgh", "abcd", "efgh", "ef", "e", "f", "gh"]
 
-    outcome, sent = write("abcdefgh", answer, Refusal("invalid", retryable=False, divisible=True))
-    assert outcome == ([FailedWrite("f", "invalid", False)], None)
-    assert sent == ["abcdefgh", "abcd", "efgh", "ef", "e", "f", "gh"]
 
-
-def test_a_database_that_goes_away_while_a_request_is_cut_is_hopeless():
+def test_a_database_that_goes_away_while_a_request_is_cut_is_hopeless(scripted, refused):
     refusals = iter([Refusal("invalid", False, divisible=True), *[Refusal("away", True)] * 8])
-    outcome = write_request(records("ab"), lambda part: raise_refused(), lambda error: next(refusals), AT_ONCE)
+    outcome = send(scripted(lambda sent: refused, lambda: next(refusals)), "ab")
     assert [(failure.id, failure.reason) for failure in outcome.failed] == [("a", "away"), ("b", "away")]
     assert outcome.hopeless.reason == "away"
 
 
-def raise_refused():
-    raise Refused
+def test_an_error_that_is_not_an_answer_passes_through(scripted, refused):
+    with pytest.raises(type(refused)):
+        send(scripted([refused], None), "a")
 
 
-def test_an_error_that_is_no_answer_passes_through():
-    with pytest.raises(Refused):
-        write("a", [Refused()], None)
+def test_pauses_double_up_to_ten_seconds(scripted):
+    backend, pauses = scripted([[busy("a")]] * 6), Pauses()
+    backend.limits = WriteLimits(attempts=6, first_pause=1, jitter=0)
+    send(backend, "a", pauses)
+    assert pauses.seconds == [1, 2, 4, 8, 10]
 
 
-def test_pauses_double_up_to_the_longest_and_never_fall_below_what_the_database_asks(monkeypatch):
-    pauses = []
-    monkeypatch.setattr(nap.time, "sleep", pauses.append)
-    backoff = Backoff(attempts=6, first_pause=1, longest_pause=5, jitter=0)
-    write("a", [[busy("a")]] * 6, backoff=backoff)
-    assert pauses == [1, 2, 4, 5, 5]
-    pauses.clear()
-    write("a", [Refused()] * 3, Refusal("slow down", True, pause=3), Backoff(3, 1, 5, 0))
-    assert pauses == [3, 3]
-    pauses.clear()
-    write("a", [Refused()] * 2, Refusal("slow down", True, pause=1e6), Backoff(2, 1, 5, 0))
-    assert pauses == [60]
+@pytest.mark.parametrize(("asked", "kept"), [(3, [3, 3]), (1e6, [60, 60])])
+def test_a_pause_is_as_long_as_the_database_asks_up_to_a_minute(scripted, refused, asked, kept):
+    backend, pauses = scripted([refused] * 3, Refusal("slow down", True, pause=asked)), Pauses()
+    backend.limits = WriteLimits(attempts=3, first_pause=1, jitter=0)
+    send(backend, "a", pauses)
+    assert pauses.seconds == kept
 
 
-def test_pauses_are_spread(monkeypatch):
-    pauses = []
-    monkeypatch.setattr(nap.time, "sleep", pauses.append)
+def test_pauses_are_spread(scripted):
+    pauses = Pauses()
     for _ in range(20):
-        write("a", [[busy("a")]] * 2, backoff=Backoff(2, 1, 5, jitter=1))
-    assert all(1 <= pause <= 2 for pause in pauses)
-    assert len(set(pauses)) > 10
+        backend = scripted([[busy("a")]] * 2)
+        backend.limits = WriteLimits(attempts=2, first_pause=1, jitter=1)
+        send(backend, "a", pauses)
+    assert all(1 <= pause <= 2 for pause in pauses.seconds)
+    assert len(set(pauses.seconds)) > 10
 
 
-def test_a_request_that_is_stopped_is_not_sent_again():
-    stop, sent = Event(), []
-
-    def attempt(part):
-        sent.append(part)
-        stop.set()
-        raise Refused
-
-    pause = Backoff(attempts=4, first_pause=3_600, longest_pause=3_600, jitter=0)
+@pytest.mark.parametrize("refusal", [Refusal("away", True), Refusal("invalid", False, divisible=True)])
+def test_nothing_more_is_sent_once_it_is_stopped(scripted, refused, refusal):
+    stop = Event()
+    backend = scripted(lambda sent: stop.set() or refused, refusal)
+    backend.limits = replace(backend.limits, first_pause=3_600)
     with pytest.raises(CancelledError):
-        write_request(records("ab"), attempt, lambda error: Refusal("away", retryable=True), pause, stop)
-    assert len(sent) == 1
+        send(backend, "ab", stop)
+    assert backend.sent == ["ab"]
 
 
-def test_of_a_request_that_is_stopped_no_part_is_sent():
-    stop, sent = Event(), []
-
-    def attempt(part):
-        sent.append(part)
-        stop.set()
-        raise Refused
-
-    invalid = Refusal("invalid", retryable=False, divisible=True)
-    with pytest.raises(CancelledError):
-        write_request(records("ab"), attempt, lambda error: invalid, AT_ONCE, stop)
-    assert len(sent) == 1
-
-
-def test_a_reason_tells_no_secret():
-    outcome, _ = write("a", [Refused()], Refusal("POST https://me:secret@db failed", retryable=False))
+def test_a_reason_has_no_secret(scripted, refused):
+    outcome = send(scripted([refused], Refusal("POST https://me:secret@db failed", retryable=False)), "a")
     assert outcome.failed[0].reason == "POST https://***@db failed"

@@ -83,7 +83,7 @@ def test_a_numpy_integer_is_a_whole_number():
         ({"limit": -1}, "limit=-1: at least 1"),
         ({"limit": 20, "candidates": 10}, r"candidates=10: at least 20 \(limit=20\)"),
         ({"mode": "fuzzy"}, "mode='fuzzy': choose 'dense' or 'sparse' or 'hybrid'"),
-        ({"fusion": "sum"}, "fusion='sum': choose 'rrf' or a Weighted"),
+        ({"fusion": "sum"}, "fusion='sum': choose 'rrf' or weights like"),
         ({"fusion": None}, "fusion=None: choose 'rrf'"),
         ({"rerank": "cross-encoder"}, "rerank='cross-encoder': choose None or 'colbert'"),
         ({"rerank": True}, "rerank=True: choose None or 'colbert'"),
@@ -115,3 +115,24 @@ def test_a_limit_that_is_no_whole_number_is_refused(bad):
 def test_what_the_store_does_not_hold_is_refused_with_what_to_use_instead(schema, options, words):
     with pytest.raises(ValueError, match=words):
         checked(schema, **options)
+
+
+def test_weights_may_be_a_dict_whose_missing_representations_have_none():
+    assert checked(fusion={"dense": 1, "sparse": 0.3}).weights == Weighted(1, 0.3, 0)
+
+
+def test_a_weight_for_something_else_is_refused():
+    with pytest.raises(ValueError, match="fusion has a weight for 'bm25'; the representations are dense, sparse"):
+        checked(fusion={"bm25": 1})
+
+
+def test_a_least_score_is_refused_if_ranks_order_the_hits():
+    with pytest.raises(ValueError, match=r"min_score=0.5: the scores of fusion='rrf' come from ranks.*choose fusion="):
+        checked(min_score=0.5)
+    assert checked(min_score=0.5, mode="dense").min_score == 0.5
+
+
+@pytest.mark.parametrize(("bad", "error"), [("0.5", TypeError), (True, TypeError), (float("nan"), ValueError)])
+def test_a_least_score_is_a_finite_number(bad, error):
+    with pytest.raises(error, match="min_score"):
+        checked(min_score=bad, mode="dense")

@@ -1,23 +1,23 @@
+"""What every store does, over a database that only keeps a record of what it was asked."""
+
 import asyncio
 import logging
 import threading
-import time
+from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from flagvec import Document, StoreError
+from flagvec import Document, Hit, StoreError, WriteError
 from flagvec.filters.portable import Condition, NativeFilter, Not
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Backoff, Refusal
-from flagvec.store.base import HybridStore
-from flagvec.store.capabilities import Capabilities
+from flagvec.store.backend import Backend, Refusal, WriteLimits
+from flagvec.store.base import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, HybridStore
 from flagvec.store.schema import Schema
-from flagvec.store.verbs import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, WORTH_A_THREAD
 
-DOCUMENTS_PER_BATCH = HybridStore._MAX_REQUEST_RECORDS
+DOCUMENTS_PER_BATCH = Backend.limits.records
 
 
 class ConstantModel:
@@ -41,58 +41,71 @@ class Away(Exception):
         self.refusal = refusal
 
 
-class RecordingStore(HybridStore):
+class RecordingBackend(Backend):
     """Keeps the batches that it is given; `place` is the database, which outlives the store."""
 
-    capabilities = Capabilities(multivector=False, max_multivector_rows=None, native_fusion=frozenset())
-    _BACKOFF = Backoff(attempts=3, first_pause=0, jitter=0)
+    name = "the recording"
+    limits = WriteLimits(attempts=3, first_pause=0, jitter=0)
 
-    def __init__(self, place, model=None, **options):
-        super().__init__(model or ConstantModel(), **options)
+    def __init__(self, place):
         self.place = place
 
-    def _name(self):
-        return "the recording"
-
-    def _found_schema(self):
+    def describe(self):
         return self.place.schema
 
-    def _create(self):
-        self.place.schema = self.schema
+    def create(self, schema):
+        self.place.schema = schema
 
-    def _write(self, records, timeout):
+    def drop(self):
+        self.place.schema = None
+
+    def check(self, document):
+        if document.text == "too long":
+            raise ValueError(f"document {document.id!r}: the text is too long for the recording")
+
+    def prepare(self, records):
+        return [record.document for record in records]
+
+    def write(self, documents, timeout):
         self.place.timeouts.append(timeout)
-        documents = [record.document for record in records]
-        self.place.batches.append(documents)
+        self.place.batches.append(list(documents))
         return self.place.answer(documents)
 
-    def _refusal(self, error):
+    def classify(self, error):
         return error.refusal if isinstance(error, Away) else None
 
-    def _commit(self, timeout):
+    def is_native_filter(self, value):
+        return isinstance(value, str)
+
+    def flush(self, timeout):
         self.place.commits += 1
 
-    def _search(self, query, options):
+    def search(self, query, options):
         self.place.options = options
+        return self.place.find()
+
+    def get(self, ids, timeout):
         return []
 
-    def _get(self, ids, timeout):
-        return []
-
-    def _delete(self, ids, timeout):
+    def delete(self, ids, timeout):
         self.place.batches.append(list(ids))
 
-    def _delete_where(self, filter, timeout):
+    def delete_where(self, filter, timeout):
         self.place.filters.append(filter)
 
-    def _count(self, filter, timeout):
+    def count(self, filter, timeout):
         self.place.filters.append(filter)
-        return 0
+        return self.place.answer([]) or 0
 
-    def _scroll(self, filter, batch_size, timeout):
+    def scroll(self, filter, batch_size, timeout):
         self.place.filters.append(filter)
         for number in range(3):
             yield [Document(f"{number}-{place}", "text") for place in range(batch_size)]
+
+
+class RecordingStore(HybridStore):
+    def __init__(self, place, model=None, **options):
+        super().__init__(model or ConstantModel(), RecordingBackend(place), **options)
 
 
 def takes_all(documents):
@@ -101,7 +114,9 @@ def takes_all(documents):
 
 @pytest.fixture
 def place():
-    return SimpleNamespace(schema=None, batches=[], filters=[], timeouts=[], commits=0, answer=takes_all)
+    return SimpleNamespace(
+        schema=None, batches=[], filters=[], timeouts=[], commits=0, answer=takes_all, find=lambda: []
+    )
 
 
 @pytest.fixture
@@ -205,7 +220,7 @@ def test_a_store_of_another_model_of_the_same_shape_is_logged(place, caplog):
     place.schema = Schema("models/other", dimension=2, sparse=False, colbert_dimension=None)
     with caplog.at_level(logging.WARNING, "flagvec"):
         RecordingStore(place).count()
-    assert "made with the model 'models/other' and is used with 'models/constant'" in caplog.text
+    assert "made with the model 'models/other' and is opened with 'models/constant'" in caplog.text
 
 
 def test_a_model_in_another_directory_is_taken_for_the_same(place, caplog):
@@ -224,11 +239,13 @@ def test_a_dense_model_is_searched_dense_without_a_word(store):
     assert list(islice(store.search("query"), 1)) == []
 
 
-def test_a_document_that_the_database_refuses_is_reported_and_the_others_are_written(store, place, caplog):
+def test_a_document_that_the_database_refuses_is_raised_and_the_others_are_written(store, place, caplog):
     place.answer = lambda documents: [FailedWrite("b", "too sour", retryable=False)]
-    with caplog.at_level(logging.WARNING, "flagvec"):
-        report = store.add([Document("a", "x"), Document("b", "y")])
+    with caplog.at_level(logging.WARNING, "flagvec"), pytest.raises(WriteError, match="'b': too sour") as caught:
+        store.add([Document("a", "x"), Document("b", "y")])
+    report = caught.value.report
     assert (report.ok, report.failed) == (("a",), (FailedWrite("b", "too sour", False),))
+    assert report.failed_documents == [Document("b", "y")]
     assert caplog.messages == ["the recording: 1 of 2 documents were written; 'b': too sour"]
     assert len(place.batches) == 1
 
@@ -243,12 +260,12 @@ def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_no
     encode, encoded = store.model.encode_corpus, []
 
     def watched(texts, **options):
-        time.sleep(WORTH_A_THREAD)
         encoded.extend(texts)
         return encode(texts, **options)
 
     store.model.encode_corpus = watched
-    report = store.add(Document(str(number), "x") for number in range(5 * DOCUMENTS_PER_BATCH))
+    documents = (Document(str(number), "x") for number in range(5 * DOCUMENTS_PER_BATCH))
+    report = store.add(documents, on_error="report")
     assert len(report.ok) == DOCUMENTS_PER_BATCH
     assert [failure.id for failure in report.failed] == [
         str(number) for number in range(DOCUMENTS_PER_BATCH, 5 * DOCUMENTS_PER_BATCH)
@@ -265,7 +282,6 @@ def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
     encode, encoded = store.model.encode_corpus, []
 
     def watched(texts, **options):
-        time.sleep(WORTH_A_THREAD)
         encoded.append(threading.current_thread())
         if len(encoded) == 2:
             second_encoded.set()
@@ -274,13 +290,6 @@ def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
     store.model.encode_corpus = watched
     assert store.add(f"text {number}" for number in range(2 * DOCUMENTS_PER_BATCH)).failed == ()
     assert encoded == [threading.current_thread()] * 2
-
-
-def test_one_batch_is_written_without_a_thread(store, place):
-    writers = []
-    place.answer = lambda documents: writers.append(threading.current_thread()) or []
-    store.add(f"text {number}" for number in range(DOCUMENTS_PER_BATCH))
-    assert writers == [threading.current_thread()]
 
 
 def test_of_documents_with_one_id_in_several_batches_the_last_is_written_last(store, place):
@@ -319,7 +328,7 @@ def test_of_one_id_in_two_batches_the_last_outcome_is_reported(store, place):
 
     place.answer = answer
     first = [Document(str(number), "x") for number in range(DOCUMENTS_PER_BATCH - 1)]
-    report = store.add([Document("twice", "x"), *first, Document("twice", "y")])
+    report = store.add([Document("twice", "x"), *first, Document("twice", "y")], on_error="report")
     assert "twice" not in report.ok
     assert [failure.id for failure in report.failed] == ["twice"]
 
@@ -407,12 +416,115 @@ async def test_stores_of_one_model_encode_one_call_at_a_time(place):
 
 async def test_every_verb_has_its_twin(store):
     assert (await store.aadd("text")).ok == store.add("text").ok
-    assert await store.asearch("text", limit=3) == store.search("text", limit=3)
+    assert await store.asearch("text", limit=3, mode="dense") == store.search("text", limit=3, mode="dense")
     assert await store.aget("a") == store.get("a")
     assert await store.acount() == store.count()
     assert [document async for document in store.ascroll(batch_size=2)] == list(store.scroll(batch_size=2))
     await store.adelete("a")
+    await store.adrop()
+    assert store._backend.describe() is None
     async with store:
         pass
     with pytest.raises(StoreError, match="was closed"):
         await store.acount()
+
+
+def test_a_bad_document_in_a_list_is_reported_while_the_rest_is_written(store, place):
+    given = [Document("a", "x"), Document("b", "y", {"bad": object()}), None, Document("c", "too long")]
+    report = store.add(given, on_error="report")
+    assert report.ok == ("a",)
+    assert [failure.id for failure in report.failed] == ["b", "documents[2]", "c"]
+    assert "metadata['bad'] is object" in report.failed[0].reason
+    assert report.failed_documents == [given[1], given[3]]
+    assert [document.id for document in place.batches[0]] == ["a"]
+
+
+def test_a_bad_vector_is_reported_while_the_rest_of_its_batch_is_written(store, place):
+    encode = store.model.encode_corpus
+    store.model.encode_corpus = lambda texts, **options: encode(texts) * np.array([[1], [2], [1]], np.float32)
+    report = store.add([Document("a", "x"), Document("b", "y"), Document("c", "z")], on_error="report")
+    assert report.ok == ("a", "c")
+    assert "the dense vector of document 'b' has length 2" in report.failed[0].reason
+
+
+def test_an_unknown_way_to_handle_errors_is_refused(store):
+    with pytest.raises(ValueError, match="on_error='ignore': choose 'raise' or 'report'"):
+        store.add("text", on_error="ignore")
+
+
+def test_a_text_that_is_cut_off_is_named_in_the_report_and_in_one_warning(store, caplog):
+    encode = store.model.encode_corpus
+    store.model.encode_corpus = lambda texts, **options: _with_truncated(encode(texts), (1,))
+    store.model.passage_max_length = 8
+    with caplog.at_level(logging.WARNING, "flagvec"):
+        report = store.add([Document("a", "x"), Document("b", "y")])
+    assert report.truncated == ("b",)
+    assert "1 of 2 texts were longer than the 8 tokens" in caplog.text
+    assert "passage_max_length" in caplog.text
+
+
+def _with_truncated(vectors, positions):
+    from flagvec import M3Output
+
+    output = M3Output(dense_vecs=vectors)
+    output.truncated = positions
+    return output
+
+
+def test_a_dict_is_a_document(store, place):
+    store.add([{"text": "x", "id": "a", "metadata": {"n": 1}}, {"text": "y"}])
+    assert place.batches[0][0] == Document("a", "x", {"n": 1})
+    assert place.batches[0][1].text == "y"
+
+
+def test_a_request_that_the_database_refuses_is_a_store_error_with_its_words(store, place):
+    def refuse(*_):
+        raise Away(Refusal("no such field; password=secret", retryable=False))
+
+    place.answer = place.find = refuse
+    with pytest.raises(StoreError, match="the recording could not be searched: no such field; password=\\*\\*\\*") as caught:
+        store.search("text")
+    assert isinstance(caught.value.__cause__, Away)
+    with pytest.raises(StoreError, match="could not be counted"):
+        store.count()
+
+
+def test_hits_below_the_least_score_are_left_out(store, place):
+    place.find = lambda: [Hit("a", 0.9, "", {}), Hit("b", 0.4, "", {})]
+    assert [hit.id for hit in store.search("text", min_score=0.5)] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["k", "top_k"])
+def test_another_name_for_the_limit_is_corrected(store, name):
+    with pytest.raises(TypeError, match=f"RecordingStore.search takes no argument '{name}'.*`limit`"):
+        store.search("text", **{name: 3})
+
+
+def test_a_misspelt_option_names_the_right_one(store):
+    with pytest.raises(TypeError, match="did you mean 'candidates'"):
+        store.search("text", candidate=3)
+
+
+def test_a_filter_of_the_database_itself_is_passed_on(store, place):
+    store.count("lang == 'fr'")
+    assert place.filters == [NativeFilter("lang == 'fr'")]
+
+
+def test_a_dropped_store_can_be_created_again(store, place):
+    store.drop()
+    store.drop()
+    with pytest.raises(StoreError, match="does not exist"):
+        store.count()
+    store.create()
+    assert len(store) == store.count() == 0
+
+
+def test_an_empty_store_is_true(store):
+    assert store
+
+
+def test_requests_are_bounded_by_bytes(store, place):
+    store._backend.limits = replace(store._backend.limits, bytes=25)
+    store._backend.row_bytes = lambda row: 10
+    store.add(["a", "b", "c", "d", "e"])
+    assert [len(batch) for batch in place.batches] == [2, 2, 1]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from flagvec import BGEM3FlagModel, FlagModel, M3Output
-from flagvec.store.encoding import ColbertLimit, TextVectors, encode_documents, encode_query, validated
+from flagvec.store.encoding import ColbertLimit, TextVectors, dense_query, encode_documents, encode_query
+from flagvec.store.encoding import validated as validate
 
 EVERYTHING = ("dense", "sparse", "colbert")
 
@@ -12,6 +13,10 @@ EVERYTHING = ("dense", "sparse", "colbert")
 @pytest.fixture(scope="module")
 def m3(tiny_m3_directory):
     return BGEM3FlagModel(tiny_m3_directory, use_fp16=False, query_instruction_for_retrieval="query: ")
+
+
+def validated(output, names, limit=ColbertLimit()):
+    return validate(output, names, limit).all_valid()
 
 
 def unit(*shape):
@@ -22,7 +27,7 @@ def unit(*shape):
 def test_documents_get_all_vectors_of_a_three_headed_model(m3):
     texts = ["a first text", "and a second, longer one"]
     output = m3.encode_corpus(texts, return_dense=True, return_sparse=True, return_colbert_vecs=True)
-    for position, vectors in enumerate(encode_documents(m3, texts, texts, EVERYTHING)):
+    for position, vectors in enumerate(encode_documents(m3, texts, texts, EVERYTHING).all_valid()):
         np.testing.assert_array_equal(vectors.dense, output["dense_vecs"][position])
         np.testing.assert_array_equal(vectors.colbert, output["colbert_vecs"][position])
         assert vectors.sparse == output["lexical_weights"][position]
@@ -36,11 +41,11 @@ def test_a_representation_that_is_not_asked_for_is_not_encoded(m3):
 def test_a_query_gets_the_query_instruction_and_a_document_does_not(m3):
     dense = m3.encode(["query: rice", "rice"], return_sparse=False)["dense_vecs"]
     np.testing.assert_allclose(encode_query(m3, "rice", ("dense",)).dense, dense[0], atol=1e-6)
-    np.testing.assert_allclose(encode_documents(m3, ["rice"], ["d"], ("dense",))[0].dense, dense[1], atol=1e-6)
+    np.testing.assert_allclose(encode_documents(m3, ["rice"], ["d"], ("dense",)).vectors[0].dense, dense[1], atol=1e-6)
 
 
 def test_a_dense_model_gives_dense_vectors(tiny_bert):
-    (vectors,) = encode_documents(tiny_bert, ["a text"], ["d"], ("dense",))
+    (vectors,) = encode_documents(tiny_bert, ["a text"], ["d"], ("dense",)).all_valid()
     np.testing.assert_array_equal(vectors.dense, tiny_bert.encode_corpus(["a text"])[0])
     assert vectors.present == ("dense",)
 
@@ -53,7 +58,7 @@ def test_a_model_that_gives_tensors_is_asked_for_arrays(tiny_m3_directory):
 def test_a_model_that_does_not_normalise_is_refused_naming_the_document(tiny_bert_directory):
     model = FlagModel(tiny_bert_directory, normalize_embeddings=False, use_fp16=False)
     with pytest.raises(ValueError, match=r"dense vector of document 'b' has length .* normalize_embeddings=True"):
-        encode_documents(model, ["a text"], ["document 'b'"], ("dense",))
+        encode_documents(model, ["a text"], ["document 'b'"], ("dense",)).all_valid()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -166,3 +171,33 @@ def test_every_text_of_a_batch_needs_a_name():
 def test_empty_representations_are_not_present():
     vectors = TextVectors(unit(4), {}, np.empty((0, 4), np.float32))
     assert vectors.present == ("dense",)
+
+
+def test_a_bad_vector_is_named_and_the_others_of_its_batch_stay_valid():
+    dense = unit(3, 4)
+    dense[1] *= 2
+    encoded = validate(M3Output(dense_vecs=dense, lexical_weights=[{1: 0.5}, {1: 0.5}, {1: np.nan}]), ["a", "b", "c"])
+    assert encoded.refused.keys() == {1, 2}
+    assert "the dense vector of b has length 2" in encoded.refused[1]
+    assert encoded.vectors[0].sparse == {1: 0.5}
+
+
+def test_a_list_of_numbers_becomes_a_dense_query_of_length_1():
+    query = dense_query([3.0, 4.0])
+    assert list(query) == ["dense_vecs"]
+    np.testing.assert_allclose(query["dense_vecs"], [[0.6, 0.8]])
+    assert query["dense_vecs"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        ([], "not the shape \\(0,\\)"),
+        ([[1.0, 2.0]], "not the shape \\(1, 2\\)"),
+        ([0.0, 0.0], "length 0.0, which gives no direction"),
+        ([1.0, float("nan")], "length nan"),
+    ],
+)
+def test_an_embedding_without_a_direction_is_refused(embedding, message):
+    with pytest.raises(ValueError, match=message):
+        dense_query(embedding)

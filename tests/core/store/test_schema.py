@@ -1,4 +1,6 @@
 import json
+import logging
+from dataclasses import replace
 
 import pytest
 
@@ -26,9 +28,42 @@ def test_another_dimension_is_refused_with_both_numbers_and_the_model_to_use():
     with pytest.raises(StoreError) as caught:
         full.check(Schema("some/large", 1024, True, 32), "the store 'a'")
     assert str(caught.value) == (
-        "the store 'a' holds dense vectors of 1024 dimensions, but 'some/m3' is to give it dense vectors of 48 "
-        "dimensions: open it with the model that it was made with, 'some/large', or make another"
+        "the store 'a' holds dense vectors of 1024 dimensions, but is opened with the model 'some/m3' for dense "
+        "vectors of 48 dimensions: open it with the model 'some/large', or make another store"
     )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "words"),
+    [
+        ({"pooling": "cls"}, {"pooling": "mean"}, "vectors of cls pooling, but .* vectors of mean pooling"),
+        ({"normalize": True}, {"normalize": False}, "made with normalize_embeddings=True"),
+        (
+            {"passage_instruction": "passage: "},
+            {"passage_instruction": ""},
+            "vectors of documents with the instruction 'passage: '",
+        ),
+    ],
+)
+def test_vectors_that_were_made_in_another_way_are_refused(theirs, ours, words):
+    with pytest.raises(StoreError, match=words + ".*make the model with the same arguments"):
+        replace(full, **ours).check(replace(full, **theirs), "the store")
+
+
+def test_what_an_older_store_does_not_say_is_not_compared():
+    replace(full, pooling="mean", normalize=True, passage_instruction="p").check(full, "the store")
+
+
+def test_another_query_instruction_is_only_logged(caplog):
+    with caplog.at_level(logging.WARNING, "flagvec"):
+        replace(full, query_instruction="new").check(replace(full, query_instruction="old"), "the store")
+    assert "with the instruction 'old' and is opened with 'new'" in caplog.text
+
+
+def test_a_schema_says_how_the_model_makes_vectors(tiny_m3):
+    schema = Schema.of(tiny_m3)
+    assert (schema.pooling, schema.normalize) == ("cls", True)
+    assert (schema.passage_instruction, schema.query_instruction) == ("", "")
 
 
 def test_all_differences_are_named():

@@ -1,45 +1,40 @@
-"""How flagvec's documents lie in a Milvus collection: its fields and indexes, made and read back."""
+"""How a store lies in a Milvus collection: its fields, its indexes, and what says that flagvec made it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from pymilvus import DataType, MilvusClient
 
 from flagvec.errors import StoreError
 from flagvec.store.documents import MAX_ID_BYTES
 from flagvec.store.schema import Schema
-from flagvec_milvus import struct_array
-from flagvec_milvus.convert import (
-    COLBERT,
-    DENSE,
-    MAX_ELEMENTS,
-    MAX_STRING_BYTES,
-    METADATA,
-    METADATA_PARTS,
-    SPARSE,
-    TEXT,
-    Layout,
-)
-from flagvec_milvus.filters import ID, TERMS
-from flagvec_milvus.untyped import DataType, MilvusClient
+
+ID, TEXT, METADATA, METADATA_PARTS, TERMS = "id", "text", "metadata", "metadata_parts", "terms"
+DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
+# Servers hold ColBERT vectors in an array of structs with this one field.
+VECTOR = "vector"
+COLBERT_PATH = f"{COLBERT}[{VECTOR}]"
+
+# The limits of a server: bytes of UTF-8 in a VARCHAR, an array's element and a JSON field; and elements in an array.
+MAX_STRING_BYTES = 65_535
+MAX_ELEMENTS = 4_096
 
 _VERSION = 2
 _PROPERTY = "flagvec"
 _STRUCT_ARRAYS_SINCE = (2, 6, 4)
 # Milvus Lite holds strings of any length.
 _UNBOUNDED = 2**31 - 1
-_HNSW = {"M": 30, "efConstruction": 360}
+_HNSW = {"index_type": "HNSW", "params": {"M": 30, "efConstruction": 360}}
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine that answers a client.
-
-    Args:
-        version: What it calls itself.
+    """The engine behind a client, by the version that it reports.
 
     Example:
         >>> Engine("milvus_lite-3.2.2").is_lite, Engine("v2.6.4-gpu").has_struct_arrays
@@ -50,7 +45,7 @@ class Engine:
 
     @property
     def is_lite(self) -> bool:
-        """Whether it is Milvus Lite, which is in this process."""
+        """Whether it is Milvus Lite, which runs in this process."""
         return self.version.startswith("milvus_lite")
 
     @property
@@ -62,13 +57,33 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What a collection holds.
+class Layout:
+    """What differs in a row from engine to engine.
 
     Args:
-        schema: What it holds of a model's output.
-        layout: How its rows lie.
+        native_colbert: ColBERT vectors are an array of structs that the server compares, not text.
+        metadata_parts: Metadata over the size of a JSON field are in an array of strings.
+        packed_terms: The terms of filters are one string, not an array.
     """
+
+    native_colbert: bool
+    metadata_parts: bool
+    packed_terms: bool
+
+    @property
+    def content_fields(self) -> tuple[str, ...]:
+        """The fields of a document without its id, which every hit of a search has anyway."""
+        return (TEXT, METADATA, METADATA_PARTS) if self.metadata_parts else (TEXT, METADATA)
+
+    @property
+    def document_fields(self) -> tuple[str, ...]:
+        """The fields of a document."""
+        return (ID, *self.content_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a collection holds of a model's output, and how its rows lie."""
 
     schema: Schema
     layout: Layout
@@ -86,44 +101,47 @@ class Contents:
 
     @classmethod
     def found(cls, description: Mapping[str, Any], name: str) -> Contents:
-        """Return what a collection holds of which this is what ``describe_collection`` says.
+        """Return what a collection holds, from the answer of ``describe_collection``.
 
         Raises:
-            StoreError: It is none that flagvec made, or one of another version.
+            StoreError: Someone else made it, or it has another layout.
         """
-        kept = [description["description"], description.get("properties", {}).get(_PROPERTY, "")]
-        about = next((text for text in kept if text.startswith('{"flagvec"')), None)
+        about = next(_said(description), None)
         if about is None:
             raise StoreError(f"{name} was not made by flagvec: choose another collection_name")
-        values = json.loads(about)
-        if (version := values["flagvec"]) != _VERSION:
+        if (version := about.get("version", about.get("flagvec"))) != _VERSION:
             remedy = "update flagvec" if version > _VERSION else "drop it, create it anew and add its documents again"
             raise StoreError(f"{name} has layout {version}, this version of flagvec reads {_VERSION}: {remedy}")
-        return cls(Schema.from_json(values["schema"]), Layout(**values["layout"]))
+        return cls(Schema.from_json(about["schema"]), Layout(**about["layout"]))
 
     def create_arguments(self, engine: Engine) -> dict[str, Any]:
         """Return the arguments of ``create_collection``."""
-        about = json.dumps({"flagvec": _VERSION, "schema": self.schema.to_json(), "layout": asdict(self.layout)})
-        # Milvus Lite drops the description; servers give their own meanings to properties.
+        about = json.dumps(
+            {
+                "made_by": "flagvec",
+                "version": _VERSION,
+                "schema": self.schema.to_json(),
+                "layout": asdict(self.layout),
+            }
+        )
+        # Milvus Lite drops the description. Servers give properties meanings of their own.
         if engine.is_lite:
             return {"schema": self._fields(), "properties": {_PROPERTY: about}}
         return {"schema": self._fields(description=about)}
 
     def index_params(self, engine: Engine) -> Any:
-        """Return the argument of ``create_index``.
-
-        Milvus Lite compares all vectors, which takes it no longer than its HNSW graph up to tens of thousands of
-        documents: in the graph, a filter that holds for few documents finds hardly any (3 of 60 among 20,000).
-        """
+        """Return the argument of ``create_index``."""
         params = MilvusClient.prepare_index_params()
-        dense = {"index_type": "FLAT"} if engine.is_lite else {"index_type": "HNSW", "params": _HNSW}
-        params.add_index(DENSE, index_name=DENSE, metric_type="IP", **dense)
+        # In Milvus Lite's HNSW graph, a filter that holds for few documents finds hardly any of them: 3 of 60 among
+        # 20,000. Comparing all vectors takes no longer at the sizes that Milvus Lite is for.
+        graph = {"index_type": "FLAT"} if engine.is_lite else _HNSW
+        params.add_index(DENSE, index_name=DENSE, metric_type="IP", **graph)
         if self.schema.sparse:
             algorithm = {} if engine.is_lite else {"inverted_index_algo": "DAAT_MAXSCORE"}
             params.add_index(SPARSE, "SPARSE_INVERTED_INDEX", SPARSE, metric_type="IP", params=algorithm)
         if self.layout.native_colbert:
-            struct_array.add_index(params, _HNSW)
-        if not engine.is_lite:
+            params.add_index(COLBERT_PATH, index_name=f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", **_HNSW)
+        if not self.layout.packed_terms:
             params.add_index(TERMS, index_name=TERMS, index_type="INVERTED")
         return params
 
@@ -143,7 +161,23 @@ class Contents:
         if self.schema.sparse:
             fields.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
         if self.layout.native_colbert:
-            struct_array.add_field(fields, self.schema.colbert_dimension)
+            # As in https://milvus.io/docs/array-of-structs.md.
+            struct = MilvusClient.create_struct_field_schema()
+            struct.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=self.schema.colbert_dimension)
+            fields.add_field(
+                COLBERT, DataType.ARRAY, element_type=DataType.STRUCT, struct_schema=struct, max_capacity=MAX_ELEMENTS
+            )
         elif self.schema.colbert_dimension is not None:
             fields.add_field(COLBERT, DataType.ARRAY, **strings)
         return fields
+
+
+def _said(description: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what flagvec wrote about a collection that it made, in this form or the older one."""
+    for text in (description["description"], description.get("properties", {}).get(_PROPERTY, "")):
+        try:
+            about = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(about, dict) and (about.get("made_by") == "flagvec" or "flagvec" in about):
+            yield about

@@ -1,0 +1,113 @@
+"""`MilvusBackend`: what a store asks of its collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.report import FailedWrite
+from flagvec.late_interaction.codec import text_size
+from flagvec.search.options import SearchOptions
+from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
+from flagvec_milvus import convert, errors, filters
+from flagvec_milvus.client import CollectionClient
+from flagvec_milvus.convert import Row
+from flagvec_milvus.schema import MAX_ELEMENTS, Contents, Layout
+from flagvec_milvus.search import Search
+
+# A server takes requests of up to 64 MB.
+_LARGEST_REQUEST_BYTES = 60 * 2**20
+
+
+class MilvusBackend(Backend[Row]):
+    """A collection of Milvus Lite or a Milvus server, as `Backend` describes it."""
+
+    # The client itself retries to connect until the timeout.
+    limits = WriteLimits(attempts=3)
+    _layout: Layout  # set by open
+
+    def __init__(self, client: CollectionClient) -> None:
+        self._client = client
+
+    @property
+    def name(self) -> str:
+        return f"the collection {self._client.collection_name!r}"
+
+    def describe(self) -> Schema | None:
+        contents = self._contents()
+        return None if contents is None else contents.schema
+
+    def create(self, schema: Schema) -> None:
+        self._client.create(Contents.of(schema, self._client.engine))
+
+    def open(self, schema: Schema) -> None:
+        contents = self._contents()
+        assert contents is not None, "a store is opened after it was described"
+        self._layout = contents.layout
+        self._client.load()
+
+    def drop(self) -> None:
+        self._client.drop()
+
+    def max_colbert_rows(self, schema: Schema) -> int | None:
+        if schema.colbert_dimension is None:
+            return None
+        if self._layout.native_colbert:
+            return MAX_ELEMENTS
+        return _LARGEST_REQUEST_BYTES // text_size(1, schema.colbert_dimension)
+
+    def check(self, document: Document) -> None:
+        convert.check_document(document, self._layout)
+
+    def prepare(self, records: Sequence[Record]) -> list[Row]:
+        return [convert.to_row(record, self._layout) for record in records]
+
+    def row_bytes(self, row: Row) -> int:
+        return convert.row_bytes(row)
+
+    def write(self, rows: Sequence[Row], timeout: float | None) -> list[FailedWrite]:
+        self._client.upsert(rows, timeout)
+        return []
+
+    def classify(self, error: Exception) -> Refusal | None:
+        return errors.classify(error)
+
+    def is_native_filter(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+    def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
+        return Search(self._client, self._layout, query, options).hits()
+
+    def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
+        return [convert.to_document(row) for row in self._client.rows(ids, self._layout.document_fields, timeout)]
+
+    def delete(self, ids: Sequence[str], timeout: float | None) -> None:
+        self._client.delete(filters.one_of(ids, self._client.engine.is_lite), timeout)
+
+    def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        self._client.delete(self._expression(filter), timeout)
+
+    def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
+        return self._client.count(self._expression(filter), timeout)
+
+    def scroll(
+        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
+    ) -> Iterator[list[Document]]:
+        pages = self._client.pages(self._expression(filter), self._layout.document_fields, batch_size, timeout)
+        return ([convert.to_document(row) for row in rows] for rows in pages)
+
+    def flush(self, timeout: float | None) -> None:
+        # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.
+        if self._client.engine.is_lite:
+            self._client.flush(timeout)
+
+    def _contents(self) -> Contents | None:
+        description = self._client.description()
+        return None if description is None else Contents.found(description, self.name)
+
+    def _expression(self, filter: Filter | NativeFilter | None) -> filters.Expression:
+        return filters.expression(filter, self._client.engine.is_lite)

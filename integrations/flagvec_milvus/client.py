@@ -1,0 +1,218 @@
+"""The calls of a ``MilvusClient`` on one collection, and a client of Milvus Lite."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from more_itertools import chunked
+from pymilvus import MilvusClient
+from pymilvus.exceptions import ConnectionConfigException
+
+from flagvec.errors import StoreError
+from flagvec_milvus import filters
+from flagvec_milvus.convert import Row
+from flagvec_milvus.errors import client_log_off
+from flagvec_milvus.filters import Expression
+from flagvec_milvus.schema import ID, SPARSE, Contents, Engine
+
+ConsistencyLevel = Literal["Strong", "Session", "Bounded", "Eventually"]
+Result = TypeVar("Result")
+
+# A server returns no more rows for one search or query.
+MOST_ROWS = 16_384
+# Without a timeout, the client retries up to 75 times.
+_TIMEOUT = 60.0
+# How many candidates a search of an HNSW graph looks at: at least so many, and a multiple of its limit.
+_LEAST_EFFORT = 256
+_EFFORT = 2
+
+# Milvus Lite hides rows while it moves them from memory to its file, so a read beside a write may miss some.
+_lite_turn = threading.Lock()
+
+
+def lite_client(path: str | os.PathLike[str]) -> MilvusClient:
+    """Return a client of the Milvus Lite database at `path`, which is made if it does not exist.
+
+    ``MilvusClient(path)`` does the same; this function says why if it cannot. Only one process can have a database
+    open. It stays open until the process ends, even if all clients are closed.
+
+    Args:
+        path: A name that ends in ``.db``, in a directory that exists.
+
+    Raises:
+        ValueError: The path does not end in ``.db``.
+        StoreError: The directory does not exist, Milvus Lite is not installed, or another process has the database
+            open.
+
+    Example:
+        >>> from flagvec_milvus import lite_client
+        >>> client = lite_client("recipes.db")
+    """
+    if Path(path).suffix != ".db":
+        raise ValueError(f"path={os.fspath(path)!r}: a Milvus Lite database has a path that ends in '.db'")
+    try:
+        return MilvusClient(os.fspath(path))
+    except ConnectionConfigException as error:
+        raise StoreError(
+            f"the Milvus Lite database {os.fspath(path)!r} cannot be opened: {error.message}. "
+            "If another process has it open, end that process, or use a Milvus server for several"
+        ) from error
+
+
+class CollectionClient:
+    """A ``MilvusClient``'s calls on one collection, with timeouts, fields and the consistency of reads filled in.
+
+    A timeout is in seconds, None for 60. The client's exceptions are raised as they are.
+
+    Args:
+        client: Any ``MilvusClient``.
+        collection_name: The collection, which need not exist yet.
+        consistency_level: The consistency of reads.
+    """
+
+    def __init__(self, client: MilvusClient, collection_name: str, consistency_level: ConsistencyLevel) -> None:
+        self.collection_name = collection_name
+        self._client = client
+        self._consistency = {"consistency_level": consistency_level}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine behind the client."""
+        return Engine(self._client.get_server_version(timeout=_TIMEOUT))
+
+    def description(self) -> dict[str, Any] | None:
+        """Return Milvus' description of the collection; None if it does not exist."""
+        if not self._call(self._client.has_collection):
+            return None
+        described: dict[str, Any] = self._call(self._client.describe_collection)
+        return described
+
+    def create(self, contents: Contents) -> None:
+        """Make the collection and its indexes."""
+        self._call(self._client.create_collection, **contents.create_arguments(self.engine))
+        # sync=False does not wait for the indexes, because the collection is empty.
+        self._call(self._client.create_index, index_params=contents.index_params(self.engine), sync=False)
+
+    def load(self) -> None:
+        """Load the collection, so that it can be searched."""
+        self._call(self._client.load_collection)
+
+    def drop(self) -> None:
+        """Delete the collection."""
+        self._call(self._client.drop_collection)
+
+    def upsert(self, rows: Sequence[Row], timeout: float | None) -> None:
+        """Write rows once; the caller retries."""
+        self._call(self._client.upsert, timeout, data=rows, retry_on_rate_limit=False)
+
+    def delete(self, where: Expression, timeout: float | None) -> None:
+        """Delete the rows for which an expression holds."""
+        self._call(self._client.delete, timeout, **where.arguments())
+
+    def flush(self, timeout: float | None) -> None:
+        """Move what was written from memory to the disk."""
+        self._call(self._client.flush, timeout)
+
+    def search(
+        self,
+        vectors: Sequence[Any],
+        anns_field: str,
+        where: Expression,
+        fields: Sequence[str],
+        limit: int,
+        timeout: float | None,
+    ) -> list[Row]:
+        """Return the best hits of a search by one vector, each with ``id``, ``distance`` and the fields in ``entity``.
+
+        Args:
+            vectors: The vector, in a list as ``MilvusClient.search`` takes it.
+            anns_field: The field that is searched.
+            where: Which rows take part.
+            fields: Which fields the hits have.
+            limit: The most hits to return.
+            timeout: Seconds.
+        """
+        [hits] = self._call(
+            self._client.search,
+            timeout,
+            data=vectors,
+            anns_field=anns_field,
+            limit=limit,
+            output_fields=list(fields),
+            search_params=self.search_params(anns_field, limit),
+            **where.arguments(),
+            **self._consistency,
+        )
+        return list(hits)
+
+    def hybrid_search(
+        self, legs: Sequence[Any], ranker: Any, fields: Sequence[str], limit: int, timeout: float | None
+    ) -> list[Row]:
+        """Return the best hits of several searches that Milvus fuses, in the form of `search`."""
+        [hits] = self._call(
+            self._client.hybrid_search,
+            timeout,
+            reqs=legs,
+            ranker=ranker,
+            limit=limit,
+            output_fields=list(fields),
+            **self._consistency,
+        )
+        return list(hits)
+
+    def search_params(self, field: str, limit: int) -> dict[str, Any]:
+        """Return the parameters of a search for `limit` hits in a field."""
+        if self.engine.is_lite or field == SPARSE:
+            return {}
+        return {"params": {"ef": max(_EFFORT * limit, _LEAST_EFFORT)}}
+
+    def rows(
+        self, ids: Sequence[str], fields: Sequence[str], timeout: float | None, at_once: int = 1_000
+    ) -> Iterator[Row]:
+        """Yield the rows of those ids that are there, in any order, `at_once` a request at most."""
+        for part in chunked(ids, at_once):
+            yield from self._query(filters.one_of(part, self.engine.is_lite), fields, timeout)
+
+    def pages(self, where: Expression, fields: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
+        """Yield all rows for which an expression holds, ordered by id, at most `size` a request."""
+        # These are the options of the client's own iterator, which fails on ids with quotes.
+        ordered = {"limit": min(size, MOST_ROWS), "iterator": "True", "reduce_stop_for_best": "True"}
+        last = ""
+        while rows := self._query(filters.after(last, self.engine.is_lite) & where, fields, timeout, **ordered):
+            yield rows
+            last = max(row[ID] for row in rows)
+
+    def count(self, where: Expression, timeout: float | None) -> int:
+        """Return the number of rows for which an expression holds."""
+        [row] = self._query(where, ["count(*)"], timeout)
+        return int(row["count(*)"])
+
+    def at_once(self, calls: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Return the results of several calls of these methods, which a server gets at the same time."""
+        if self.engine.is_lite or len(calls) < 2:
+            return [call() for call in calls]
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return [answer.result() for answer in [threads.submit(call) for call in calls]]
+
+    def _query(self, where: Expression, fields: Sequence[str], timeout: float | None, **options: Any) -> list[Row]:
+        return list(
+            self._call(
+                self._client.query,
+                timeout,
+                output_fields=list(fields),
+                **where.arguments(),
+                **self._consistency,
+                **options,
+            )
+        )
+
+    def _call(self, method: Callable[..., Any], timeout: float | None = None, **arguments: Any) -> Any:
+        with _lite_turn if self.engine.is_lite else nullcontext(), client_log_off():
+            return method(self.collection_name, timeout=_TIMEOUT if timeout is None else timeout, **arguments)
