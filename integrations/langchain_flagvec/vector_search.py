@@ -171,7 +171,8 @@ class VectorSearch(VectorStore):
     def _dense_options(self, method: str, options: SearchKeywords, limit: int) -> SearchKeywords:
         searched = self._options(method, options, limit)
         kept = {"filter", "candidates", "timeout", *options}
-        return cast("SearchKeywords", {"mode": "dense"} | {name: searched[name] for name in searched if name in kept})
+        named = {name: value for name, value in searched.items() if name in kept}
+        return cast("SearchKeywords", {"mode": "dense", **named})
 
     def _checked(self, options: SearchKeywords, limit: int) -> SearchOptions:
         return SearchOptions.checked(self.store.schema, limit, is_native=self.store.is_native_filter, **options)

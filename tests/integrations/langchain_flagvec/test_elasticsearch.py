@@ -174,7 +174,7 @@ def test_bad_options_are_named(seeded, options, error, message):
 
 
 def test_what_is_no_model_with_lexical_weights_is_refused(tiny_bert):
-    with pytest.raises(TypeError, match="model='bge-m3' is no loaded model"):
+    with pytest.raises(TypeError, match="model='bge-m3' is not a loaded model"):
         ElasticsearchStrategy("bge-m3")
     with pytest.raises(ValueError, match="needs sparse, but this store holds dense only"):
         ElasticsearchStrategy(tiny_bert)
