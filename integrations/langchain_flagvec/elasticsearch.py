@@ -15,7 +15,7 @@ from elasticsearch.helpers.vectorstore import AsyncRetrievalStrategy, RetrievalS
 from langchain_core.embeddings import Embeddings
 
 from flagvec.search.fusion import Weighted
-from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchOptions, check_choice, whole_number
+from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchKeywords, SearchOptions, check_choice, whole_number
 from flagvec.store.encoding import TextVectors, validated
 from flagvec.store.schema import Schema
 from flagvec_elasticsearch.convert import unit
@@ -115,8 +115,8 @@ class _Strategy:
         # The store takes ``len`` of an embedded query for the number of dimensions; ours are objects of two keys.
         if num_dimensions != len(_FIELDS):
             raise ValueError(
-                f"the store's embeddings give vectors of {num_dimensions} numbers, and this strategy takes objects: make "
-                "the store with embedding=ElasticsearchEmbeddings(model), and without num_dimensions"
+                f"the store's embeddings give vectors of {num_dimensions} numbers, and this strategy takes objects: "
+                "make the store with embedding=ElasticsearchEmbeddings(model), and without num_dimensions"
             )
         vectors = {DENSE: dense_property(self._dimension, self._layout), SPARSE: {"type": "rank_features"}}
         return {"properties": {text_field: {"type": "text"}, vector_field: {"properties": vectors}}}, {}
@@ -236,7 +236,8 @@ def _checked_shares(model: AbsEmbedder, mode: Mode, fusion: Weighted | Mapping[s
             "two requests, which flagvec_elasticsearch.ElasticsearchStore sends"
         )
     schema = Schema.of(model, colbert=False)
-    options = SearchOptions.checked(schema, mode=mode, **({} if fusion is None else {"fusion": fusion}))
+    fused: SearchKeywords = {} if fusion is None else {"fusion": fusion}
+    options = SearchOptions.checked(schema, mode=mode, **fused)
     weights = options.weights or Weighted(dense=1, sparse=1, colbert=0)
     return weights.shares() if len(options.legs) > 1 else {options.legs[0]: 1.0}
 
