@@ -20,7 +20,7 @@ from flagvec.store.encoding import TextVectors, validated
 from flagvec.store.schema import Schema
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.layout import DENSE, SPARSE, DenseIndex, Layout, dense_property
+from flagvec_elasticsearch.schema import DENSE, SPARSE, DenseIndex, Layout, dense_property
 from langchain_flagvec.elasticsearch_queries import MOST_CANDIDATES, MOST_RESCORED, OneRequest
 from langchain_flagvec.views import ModelView, check_model, text_names
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.layout import DENSE, SPARSE
+from flagvec_elasticsearch.schema import DENSE, SPARSE
 from flagvec_elasticsearch.queries import MOST_HITS, token_clauses
 
 # The candidates of both legs share one rescored window.

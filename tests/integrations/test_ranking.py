@@ -65,7 +65,8 @@ def ranked_store(golden_factory, sample, load_module):
 def ranking_reference(golden_factory, ranked_store, sample, references):
     model = ranked_store.model
     ids = [document.id for document in sample.documents]
-    documents = encode_documents(model, [document.text for document in sample.documents], ids, model.representations).all_valid()
+    texts = [document.text for document in sample.documents]
+    documents = encode_documents(model, texts, ids, model.representations).all_valid()
     queries = {query: encode_query(model, query, model.representations) for query in sample.queries}
     return references(ids, documents, queries, golden_factory)
 

@@ -482,7 +482,8 @@ def test_a_request_that_the_database_refuses_is_a_store_error_with_its_words(sto
         raise Away(Refusal("no such field; password=secret", retryable=False))
 
     place.answer = place.find = refuse
-    with pytest.raises(StoreError, match="the recording could not be searched: no such field; password=\\*\\*\\*") as caught:
+    words = r"the recording could not be searched: no such field; password=\*\*\*"
+    with pytest.raises(StoreError, match=words) as caught:
         store.search("text")
     assert isinstance(caught.value.__cause__, Away)
     with pytest.raises(StoreError, match="could not be counted"):

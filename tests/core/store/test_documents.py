@@ -1,5 +1,4 @@
 import json
-import math
 import uuid
 from collections.abc import Sequence
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flagvec import BGEM3FlagModel, FlagModel, M3Output
-from flagvec.store.encoding import ColbertLimit, TextVectors, dense_query, encode_documents, encode_query
+from flagvec.store.encoding import NO_LIMIT, ColbertLimit, TextVectors, dense_query, encode_documents, encode_query
 from flagvec.store.encoding import validated as validate
 
 EVERYTHING = ("dense", "sparse", "colbert")
@@ -15,7 +15,7 @@ def m3(tiny_m3_directory):
     return BGEM3FlagModel(tiny_m3_directory, use_fp16=False, query_instruction_for_retrieval="query: ")
 
 
-def validated(output, names, limit=ColbertLimit()):
+def validated(output, names, limit=NO_LIMIT):
     return validate(output, names, limit).all_valid()
 
 
