@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.schema import DENSE, SPARSE
 from flagvec_elasticsearch.queries import MOST_HITS, token_clauses
+from flagvec_elasticsearch.schema import DENSE, SPARSE
 
 # The candidates of both legs share one rescored window.
 MOST_CANDIDATES = MOST_HITS // 2
