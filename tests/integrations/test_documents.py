@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.store.documents import MAX_METADATA_DEPTH, text_id
+from flagvec.store.documents import text_id
+from flagvec.store.metadata import MAX_METADATA_DEPTH
 
 # Each example is one more write to the store that the test was given.
 on_one_store = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -147,10 +147,10 @@ class HybridStore:
         """
         check_choice("on_error", on_error, get_args(OnError))
         given, timeout = listed_documents(documents), checked_timeout(timeout)
+        self._opening.opened()
         checked: Iterable[Document | InvalidDocument] = self._checked(given)
         if on_error == "raise" and isinstance(given, Sequence):
             checked = [_valid(one) for one in checked]
-        self._opening.opened()
         total = len(given) if isinstance(given, Sized) else None
         with progress_bar(total, "add", "document", show_progress) as bar, self._opening.errors("be written to"):
             report = write_documents(
