@@ -26,7 +26,7 @@ def to_flagvec(documents: Iterable[LangChainDocument], ids: Sequence[str | None]
     for position, document in enumerate(documents):
         if not isinstance(document, LangChainDocument):
             raise TypeError(f"documents[{position}] is {type(document).__name__}, not a langchain_core Document")
-    names = [None] * len(documents) if ids is None else _one_for_each("ids", ids, len(documents), "documents")
+    names = _one_for_each("ids", ids, len(documents), "documents")
     return [
         Document(name or document.id or str(uuid.uuid4()), document.page_content, document.metadata)
         for document, name in zip(documents, names, strict=True)
@@ -45,9 +45,8 @@ def texts_to_flagvec(
         ValueError: The numbers of texts and of metadatas or ids differ.
     """
     texts = _listed("texts", texts)
-    count = len(texts)
-    all_metadata = [{}] * count if metadatas is None else _one_for_each("metadatas", metadatas, count, "texts")
-    names = [None] * count if ids is None else _one_for_each("ids", ids, count, "texts")
+    all_metadata = _one_for_each("metadatas", metadatas, len(texts), "texts", default={})
+    names = _one_for_each("ids", ids, len(texts), "texts")
     return [
         Document(name or str(uuid.uuid4()), text, metadata)
         for text, metadata, name in zip(texts, all_metadata, names, strict=True)
@@ -73,8 +72,12 @@ def _listed(argument: str, values: Iterable[Any]) -> list[Any]:
     return list(values)
 
 
-def _one_for_each(argument: str, values: Sequence[Any], count: int, items: str) -> Sequence[Any]:
-    given = "one str" if isinstance(values, str) else f"{len(values)}"
+def _one_for_each(
+    argument: str, values: Sequence[Any] | None, count: int, items: str, default: Any = None
+) -> Sequence[Any]:
+    if values is None:
+        return [default] * count
     if isinstance(values, str) or len(values) != count:
+        given = "one str" if isinstance(values, str) else len(values)
         raise ValueError(f"{argument} takes one for each of the {count} {items}, not {given}")
     return values

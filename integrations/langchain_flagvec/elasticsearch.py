@@ -70,12 +70,7 @@ class ElasticsearchEmbeddings(ModelView, Embeddings):
         return [_as_object(vectors) for vectors in validated(output, names).all_valid()]
 
     def embed_query(self, text: str) -> Any:
-        """Return the object of a query, in the form of those of `embed_documents`.
-
-        Raises:
-            TypeError: The query is not a str.
-            ValueError: A vector or weight that the database cannot take.
-        """
+        """Return the object of a query, with the form and the errors of `embed_documents`."""
         return _as_object(validated(self._query(text), ["the query"]).all_valid()[0])
 
 
@@ -207,7 +202,6 @@ class ElasticsearchStrategy(_Strategy, RetrievalStrategy):
             another.
 
     Example:
-        >>> from elasticsearch.helpers.vectorstore import VectorStore
         >>> from flagvec import BGEM3FlagModel
         >>> strategy = ElasticsearchStrategy(BGEM3FlagModel("bge-m3"), fusion={"dense": 1, "sparse": 0.3})
         >>> mapping, settings = strategy.es_mappings_settings(

@@ -63,10 +63,6 @@ class FlagEmbeddings(ModelView, Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a query, in the form of those of `embed_documents`.
-
-        Raises:
-            TypeError: The query is not a str.
-        """
+        """Return the vector of a query, with the form and the errors of `embed_documents`."""
         vector: list[float] = self._query(text)["dense_vecs"][0].tolist()
         return vector

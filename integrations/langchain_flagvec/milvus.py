@@ -66,10 +66,5 @@ class MilvusSparseEmbeddings(SparseView, BaseSparseEmbedding):
         return [dict(weights or _NO_DOCUMENT_WEIGHTS) for weights in self._document_weights(texts)]
 
     def embed_query(self, query: str) -> dict[int, float]:
-        """Return the weights of a query, in the form of those of `embed_documents`.
-
-        Raises:
-            TypeError: The query is not a str.
-            ValueError: A weight is not finite.
-        """
+        """Return the weights of a query, with the form and the errors of `embed_documents`."""
         return dict(self._query_weights(query) or _NO_QUERY_WEIGHTS)

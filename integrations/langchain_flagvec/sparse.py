@@ -50,12 +50,7 @@ class M3SparseEmbeddings(SparseView, SparseEmbeddings):
         return [_vector(weights) for weights in self._document_weights(texts)]
 
     def embed_query(self, text: str) -> SparseVector:
-        """Return the sparse vector of a query, in the form of those of `embed_documents`.
-
-        Raises:
-            TypeError: The query is not a str.
-            ValueError: A weight is not finite.
-        """
+        """Return the sparse vector of a query, with the form and the errors of `embed_documents`."""
         return _vector(self._query_weights(text))
 
 

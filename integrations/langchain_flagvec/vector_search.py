@@ -68,17 +68,13 @@ class VectorSearch(VectorStore):
     ) -> list[LangChainDocument]:
         """Return the documents with the dense vectors nearest to a ready one, nearest first.
 
-        It is a dense search; of the constructor's options only ``filter``, ``candidates`` and ``timeout`` apply.
+        It is a dense search; of the constructor's options only ``filter``, ``candidates`` and ``timeout`` apply. The
+        rest is as in `similarity_search`.
 
         Args:
-            embedding: A dense vector of the model's dimension, of any length above 0.
+            embedding: A dense vector of the model's dimension, finite and of any length above 0.
             k: The most documents to return.
             options: Those of `flagvec.search.options.SearchKeywords` that a dense search takes.
-
-        Raises:
-            TypeError: As in `similarity_search`.
-            ValueError: The vector is of another dimension, of length 0 or not finite; or as in `similarity_search`.
-            StoreError: As in `similarity_search`.
         """
         searched = self._dense_options("similarity_search_by_vector", options, _limit(k))
         return self._documents(self.store.search_vectors(dense_query(embedding), k, **searched), searched)
@@ -102,12 +98,7 @@ class VectorSearch(VectorStore):
             k: The most documents to return.
             fetch_k: How many candidates there are; at least `k`.
             lambda_mult: From 0, the most diverse, to 1, the most relevant.
-            options: As in `similarity_search`.
-
-        Raises:
-            TypeError: As in `similarity_search`.
-            ValueError: As in `similarity_search`; or ``lambda_mult`` is not between 0 and 1.
-            StoreError: As in `similarity_search`.
+            options: As in `similarity_search`, as are the errors.
         """
         share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
         searched = self._options("max_marginal_relevance_search", options, fetched)

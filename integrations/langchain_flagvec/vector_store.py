@@ -160,20 +160,8 @@ class FlagVectorStore(VectorSearch):
     ) -> list[str]:
         """Encode documents and write them, replacing those of the same id. The documents given are not changed.
 
-        Args:
-            documents: The documents.
-            ids: An id for each, which replaces the document's own. A document with neither gets a random UUID.
-            batch_size: As in `add_texts`.
-            timeout: As in `add_texts`.
-
-        Returns:
-            The ids, in the order of the documents.
-
-        Raises:
-            TypeError: Something other than an iterable of documents; metadata that JSON cannot hold.
-            ValueError: As in `add_texts`.
-            WriteError: As in `add_texts`.
-            StoreError: As in `add_texts`.
+        ``ids`` has an id for each document, which replaces its own. The rest, with what is returned and raised, is as
+        in `add_texts`.
         """
         return self._add(to_flagvec(documents, ids), batch_size, timeout)
 
@@ -190,21 +178,13 @@ class FlagVectorStore(VectorSearch):
     def delete(
         self, ids: Sequence[str] | None = None, *, filter: FilterLike | None = None, timeout: float | None = None
     ) -> bool:
-        """Delete the documents of these ids, those for which a filter holds, or, with neither, all of them.
+        """Delete the documents of these ids or those for which a filter holds, and return True.
 
-        Deleting all is LangChain's rule.
-
-        Args:
-            ids: The ids; an id that is not there is no error. An empty list deletes nothing.
-            filter: Which documents, in place of ids. An empty filter is refused.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
-
-        Returns:
-            True.
+        Without ids and filter, delete all documents: that is LangChain's rule. An empty list deletes nothing.
 
         Raises:
             TypeError: Both ids and a filter; a value of a type that is not taken.
-            ValueError: An id that no document can have; an invalid filter.
+            ValueError: An id that no document can have; a filter that is empty or invalid.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         unwanted = _EVERYTHING if ids is None and filter is None else filter

@@ -50,22 +50,14 @@ class ModelView:
         return _remade, (type(self), self.model, options)
 
     def _documents(self, texts: list[str]) -> M3Output:
-        """Return the model's output for documents.
-
-        Raises:
-            TypeError: A single str, or an item that is not a str; names its position.
-        """
+        """Return the model's output for documents; a TypeError names the position of an item that is not a str."""
         if isinstance(texts, str):
             raise TypeError(f"texts takes a list of str, not the one str {texts!r:.80}: put it in a list")
         progress = {"show_progress": True} if self.show_progress else {}
         return self._one_pass.documents(checked_texts(texts, "texts"), **self._batching(), **progress)
 
     def _query(self, text: str) -> M3Output:
-        """Return the model's output for a query, as a batch of one.
-
-        Raises:
-            TypeError: The query is not a str.
-        """
+        """Return the model's output for a query, as a batch of one."""
         if not isinstance(text, str):
             raise TypeError(f"a query is a str, not {type(text).__name__}")
         return self._one_pass.queries([text], **self._batching())
@@ -80,30 +72,19 @@ class SparseView(ModelView):
     parts = ("sparse",)
 
     def _document_weights(self, texts: list[str]) -> list[Mapping[int, float]]:
-        """Return the weights above zero of each document, by token id.
-
-        Raises:
-            ValueError: A weight is not finite; names the text by its position.
-        """
+        """Return the weights above zero of each document; a ValueError names a text with one that is not finite."""
         weights = self._documents(texts)["lexical_weights"]
         return _valid(weights, text_names(len(weights)))
 
     def _query_weights(self, text: str) -> Mapping[int, float]:
-        """Return the weights above zero of a query, by token id.
-
-        Raises:
-            ValueError: A weight is not finite.
-        """
+        """Return the weights above zero of a query."""
         return _valid(self._query(text)["lexical_weights"], ["the query"])[0]
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is not a loaded model.
+    """Raise a TypeError for what is not a loaded model.
 
     A name is refused too: the model would be loaded once for dense vectors and once more for lexical weights.
-
-    Raises:
-        TypeError: It is not one.
     """
     if not hasattr(model, "encode_corpus"):
         raise TypeError(
