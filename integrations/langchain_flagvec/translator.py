@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from langchain_core.structured_query import Comparator, Comparison, Operation, Operator, StructuredQuery, Visitor
@@ -35,11 +34,9 @@ class FlagTranslator(Visitor):
     def visit_operation(self, operation: Operation) -> dict[str, Any]:
         """Return a filter that holds if all, any or none of the arguments hold."""
         filters = [argument.accept(self) for argument in operation.arguments]
-        match operation.operator:
-            case Operator.NOT:
-                return {"not": {"or": filters}}
-            case operator:
-                return {operator.value: filters}
+        if operation.operator is Operator.NOT:
+            return {"not": {"or": filters}}
+        return {operation.operator.value: filters}
 
     def visit_comparison(self, comparison: Comparison) -> dict[str, Any]:
         """Return a filter on one field.
@@ -64,11 +61,11 @@ class FlagTranslator(Visitor):
 
 
 def _plain(value: Any) -> Any:
-    """Return a date or time of LangChain's query language, such as {'date': '2024-05-17', 'type': 'date'}."""
+    """Return a value of a query, with a date like ``{"date": "2024-05-17", "type": "date"}`` as a datetime."""
     if not isinstance(value, dict) or value.get("type") not in ("date", "datetime"):
         return value
     text = value.get(value["type"])
-    moment: datetime | None = read_moment(text) if isinstance(text, str) else None
+    moment = read_moment(text) if isinstance(text, str) else None
     if moment is None:
         raise ValueError(f"{text!r:.80} is not a date or time in ISO 8601, such as 2024-05-17 or 2024-05-17T10:30:00")
     return moment

@@ -22,7 +22,7 @@ def test_a_name_is_loaded_with_its_prompts(hub_cache):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_ones():
-    with pytest.raises(ModelNotFoundError, match="nearest: .*bge-m3"):
+    with pytest.raises(ModelNotFoundError, match=r"nearest: .*bge-m3"):
         loaded_model("bge-m33")
 
 
@@ -33,5 +33,5 @@ def test_something_other_than_a_model_is_refused(given):
 
 
 def test_arguments_beside_a_loaded_model_are_refused(tiny_m3):
-    with pytest.raises(ValueError, match="model_kwargs=.*'use_fp16'.*: the model is loaded already"):
+    with pytest.raises(ValueError, match=r"model_kwargs=.*'use_fp16'.*: the model is loaded already"):
         loaded_model(tiny_m3, {"use_fp16": False})

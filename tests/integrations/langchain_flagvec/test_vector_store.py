@@ -251,6 +251,15 @@ def test_from_documents_runs_twice_while_a_retriever_holds_the_first_store(tmp_p
     retriever.vectorstore.store.close()
 
 
+def test_a_run_that_fails_leaves_the_first_store_open(tmp_path, tiny_m3):
+    embeddings, path = FlagEmbeddings(tiny_m3), tmp_path / "index"
+    first = FlagVectorStore.from_texts(["warm soup"], embeddings, ids=["a"], path=path)
+    with pytest.raises(TypeError, match="text is int"):
+        FlagVectorStore.from_texts([1], embeddings, path=path)
+    assert first.similarity_search("soup") == [Document("warm soup", id="a")]
+    first.store.close()
+
+
 def test_a_path_is_taken_with_a_model_given_by_its_directory(tmp_path, tiny_m3_directory):
     stores = [
         FlagVectorStore.from_texts(["warm soup"], FlagEmbeddings(tiny_m3_directory), ids=["a"], path=tmp_path / "index")
