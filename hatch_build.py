@@ -1,4 +1,4 @@
-"""Compiles the kernels of `core/` while the distribution is built, where this machine can."""
+"""Compile the C kernels of `core/` while a wheel is built, if this machine can."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from setuptools import Distribution, Extension
 
 KERNELS = Path("core/flagvec/engine/kernels")
 MODULE = "_compiled"
-# The oldest Python whose stable ABI they are built for.
+# The oldest Python whose stable ABI the kernels use.
 PYTHON = "cp310"
 
 
 class KernelBuilder(BuildHookInterface):
-    """Puts the kernels beside their sources, and into wheels, which then fit this platform only.
+    """Compiles the kernels beside their sources and adds them to the wheel, which then fits this platform only.
 
-    Without a compiler that knows AMX the distribution is built without them, and encodes the same, slower.
+    Without a compiler that knows AMX the wheel has no kernels. It encodes the same vectors, but slower.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the kernels, unless for another platform or a source distribution."""
+        """Build the kernels for a wheel on Linux on x86-64, and do nothing for others."""
         if self.target_name != "wheel" or sys.platform != "linux" or platform.machine() != "x86_64":
             return
         built = _compile(Path(self.root))
         if not built.exists():
-            self.app.display_warning(f"{KERNELS} could not be compiled: encoding in bfloat16 on CPUs will be slower")
+            self.app.display_warning(
+                f"{KERNELS} could not be compiled, so encoding in bfloat16 on CPUs is slower; install gcc 11 or newer"
+            )
             return
         platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False

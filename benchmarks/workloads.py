@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from flagvec.mini_m3 import assemble
+
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 EXAMPLES = ROOT / "examples"
-sys.path.append(str(EXAMPLES))  # at the end: one of the examples has the name of the Elasticsearch client
-
-from mini_m3.build import build_mini_m3  # noqa: E402  # examples/ is no package
+sys.path.append(str(EXAMPLES))  # for the benchmarks that import evaluation
 
 SAMPLE = EXAMPLES / "data" / "debian-sample.jsonl.gz"
 SHORT_QUERY = "library for reading and writing zip archives"
@@ -44,7 +44,7 @@ def texts_of_length(words: int, size: int) -> list[str]:
 
 def mini_m3(directory: Path) -> Path:
     """Return mini-M3's checkpoint: 6 layers, width 384, real weights."""
-    return build_mini_m3(directory / "mini-m3")
+    return assemble(directory)
 
 
 def m3_shape(directory: Path) -> Path:

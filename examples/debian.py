@@ -1,4 +1,4 @@
-"""The committed sample: descriptions of Debian packages, and one-line summaries of some of them as queries."""
+"""Read the sample in data/: descriptions of Debian packages, and one-line summaries of some as queries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True)
 class Query:
-    """A query and what it should find.
+    """A query and the documents that it should find.
 
     Args:
         id: Unique among the queries.
-        text: What is searched for, in English.
-        relevant: The ids of the documents it was written for; each is in the sample.
+        text: The query, in English.
+        relevant: The ids of the documents that it summarises; each is in the sample.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""`make demo`: real documents indexed once, then found by dense, sparse, hybrid and ColBERT search, with numbers."""
+"""`make demo`: index 2,400 documents once, then compare and measure dense, sparse, hybrid and ColBERT search."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from debian import Query, load_documents, load_queries
 from evaluation import DEPTH, mean_recall, mean_reciprocal_rank
 from flagvec import BGEM3FlagModel, Hit, Weighted
 from flagvec_qdrant import QdrantEdgeStore
-from mini_m3.build import build_mini_m3
 
 BUILD = Path(__file__).parents[1] / "build"
 SHOWN_HITS = 3
 PIPED_WIDTH = 100
 
-# How `store.search` is called, by the name in the tables.
+# The options of `store.search`, by the name in the tables.
 SIDE_BY_SIDE: dict[str, dict[str, Any]] = {
     "dense": {"mode": "dense"},
     "sparse": {"mode": "sparse"},
@@ -42,7 +41,7 @@ MEASURED: dict[str, dict[str, Any]] = {
     "hybrid: dense + sparse + ColBERT": {"fusion": Weighted(dense=1, sparse=1, colbert=1)},
 }
 
-# Queries on which the modes disagree; in the table below every query counts.
+# The searches rank these queries differently.
 SHOWN_QUERIES = (
     "music jukebox / music player",
     "lightweight implementation of the Ruby language",
@@ -52,15 +51,13 @@ SHOWN_QUERIES = (
 
 
 def main() -> None:
-    """Build, index, search, measure."""
+    """Index, search and measure."""
     transformers_logging.disable_progress_bar()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     documents, queries = load_documents(), load_queries()
-    model = BGEM3FlagModel(
-        build_mini_m3(BUILD / "mini-m3"), pooling_method="mean", return_sparse=True, return_colbert_vecs=True
-    )
+    model = BGEM3FlagModel("mini-m3")
     index = BUILD / "demo-index"
     shutil.rmtree(index, ignore_errors=True)
     with QdrantEdgeStore(model, index) as store:
@@ -68,7 +65,7 @@ def main() -> None:
         started = time.perf_counter()
         store.add(_progress(documents, "indexing", "documents"))
         seconds = time.perf_counter() - started
-        # A query is too short to be shared: on a busy machine two threads would mostly wait for one another.
+        # A query is too short to be divided among threads.
         torch.set_num_threads(1)
         by_text = {query.text: query for query in queries}
         for text in SHOWN_QUERIES:
@@ -82,7 +79,7 @@ def main() -> None:
 
 
 def show_side_by_side(console: Console, store: QdrantEdgeStore, query: Query) -> None:
-    """Print the first hits of a query, one column a mode, the hit that the query was written for marked."""
+    """Print the first hits of a query, one column for each search; a check mark is on the hit that it should find."""
     console.print(f"“{query.text}”", style="bold")
     table = Table(expand=True)
     columns = []
@@ -95,7 +92,7 @@ def show_side_by_side(console: Console, store: QdrantEdgeStore, query: Query) ->
 
 
 def measure(store: QdrantEdgeStore, queries: list[Query]) -> dict[str, tuple[float, float]]:
-    """Return MRR@10 and recall@10 over all `queries` by name of the search."""
+    """Return (MRR@10, recall@10) over all `queries`, by name of the search."""
     relevant = [query.relevant for query in queries]
     measures = {}
     for name, options in MEASURED.items():
@@ -106,7 +103,7 @@ def measure(store: QdrantEdgeStore, queries: list[Query]) -> dict[str, tuple[flo
 
 
 def show_measures(console: Console, measures: dict[str, tuple[float, float]], documents: int, queries: int) -> None:
-    """Print what `measure` gave."""
+    """Print the result of `measure` as a table."""
     console.print(f"{queries} one-line summaries searched in {documents:,} package descriptions", style="bold")
     table = Table()
     table.add_column("search")
@@ -118,7 +115,7 @@ def show_measures(console: Console, measures: dict[str, tuple[float, float]], do
 
 
 def _cell(hit: Hit, query: Query) -> Text:
-    """Return a hit's package, and below it how its text starts."""
+    """Return a hit's package, and below it the beginning of its text."""
     found = hit.id in query.relevant
     package = f"{'✓ ' if found else ''}{hit.metadata['package']}"
     snippet = " ".join(hit.text.split())[:80]

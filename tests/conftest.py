@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Set before huggingface_hub and torch are imported, which read them then. No test goes online; and these models are
-# so small that threads only wait for one another.
+# Set before huggingface_hub and torch are imported, because they read these variables then. No test goes online. The
+# models are so small that more threads would wait for one another.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# mini-M3 is assembled here, once for all runs.
+os.environ["HF_ASSETS_CACHE"] = str(Path(__file__).parents[1] / "build" / "assets")
 
 import numpy as np
 import pytest

@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import re
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -46,13 +45,6 @@ def import_file(file):
     """Import a file below core/ or integrations/ under its installed name."""
     parts = file.with_suffix("").parts[1:]
     return importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-
-
-def build_mini_m3(directory):
-    specification = spec_from_file_location("build_mini_m3", ROOT / "examples/mini_m3/build.py")
-    module = module_from_spec(specification)
-    specification.loader.exec_module(module)
-    module.build_mini_m3(directory)
 
 
 @pytest.fixture
@@ -104,7 +96,6 @@ def test_docstring_examples_print_what_they_say(file, hub_with_models, elasticse
 def test_readme_examples_print_what_they_say(run_python, hub_cache, tmp_path):
     examples = examples_of((ROOT / "README.md").read_text(encoding="utf-8"))
     assert examples, "README.md shows no Python"
-    build_mini_m3(tmp_path / "mini-m3")
     (tmp_path / "blocks.json").write_text(json.dumps([block for block, _ in examples]))
     printed = json.loads(run_python(RUN_BLOCKS, cwd=tmp_path, HF_HUB_CACHE=str(hub_cache)))
     for (block, expected), found in zip(examples, printed, strict=True):

@@ -9,6 +9,7 @@ from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, St
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.m3_output import M3Output
+from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import SearchOptions
 from flagvec.store.base import HybridStore
@@ -41,6 +42,7 @@ __all__ = [
     "Weighted",
     "WriteError",
     "WriteReport",
+    "list_models",
 ]
 
 # The model classes need torch, which takes seconds to import: they are imported on first use.

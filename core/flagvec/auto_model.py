@@ -1,4 +1,4 @@
-"""`FlagAutoModel`: the right class, pooling and prompts for a model, from the catalogue."""
+"""`FlagAutoModel`: loads a model with the class, pooling and prompts that the catalogue has for it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ _CLASSES: dict[str, type[AbsEmbedder]] = {
 
 
 class FlagAutoModel:
-    """Chooses the class that serves a model; made by `from_finetuned` only."""
+    """Chooses the class, pooling and prompts of a model; call `from_finetuned`.
+
+    Example:
+        >>> model = FlagAutoModel.from_finetuned("bge-small-en-v1.5")
+        >>> model.query_instruction_for_retrieval
+        'Represent this sentence for searching relevant passages: '
+    """
 
     def __init__(self) -> None:
-        raise TypeError("FlagAutoModel is not made directly; call FlagAutoModel.from_finetuned(model_name_or_path)")
+        raise TypeError("FlagAutoModel() makes no model; call FlagAutoModel.from_finetuned(model_name_or_path)")
 
     @classmethod
     def from_finetuned(
@@ -38,21 +44,23 @@ class FlagAutoModel:
         query_instruction_format: str | None = None,
         **kwargs: Any,
     ) -> AbsEmbedder:
-        """Load a model with the class, pooling and prompts that its model card asks for.
+        """Load a model with the class, pooling and prompts of its model card.
 
         Args:
-            model_name_or_path: A name of the catalogue, its Hub repository, or a directory. A directory is known by its
-                own name, or by its parent's where it is called ``checkpoint-...``, or by BGE-M3's two heads in it.
-            model_class: ``"encoder-only-base"`` for `FlagModel` or ``"encoder-only-m3"`` for `BGEM3FlagModel`; with it
-                any model can be loaded.
-            pooling_method: In place of the catalogue's; ``"cls"`` where that has none.
-            query_instruction_for_retrieval: In place of the catalogue's query prompt; ``""`` for none.
-            query_instruction_format: How it is joined to the query, with two ``{}``; ``"{}{}"`` if None.
-            kwargs: The further arguments of the class.
+            model_name_or_path: A name of the catalogue, its Hub repository, or a directory. The catalogue's entry for a
+                directory is found by the directory's name, or by its parent's name if it is called ``checkpoint-...``.
+                A directory without an entry that has BGE-M3's two heads is loaded as a `BGEM3FlagModel`.
+            model_class: ``"encoder-only-base"`` for `FlagModel` or ``"encoder-only-m3"`` for `BGEM3FlagModel`; needed
+                for a model that is not in the catalogue.
+            pooling_method: Used instead of the catalogue's; ``"cls"`` if neither is given.
+            query_instruction_for_retrieval: Used instead of the catalogue's query prompt; ``""`` for no prompt.
+            query_instruction_format: Joins prompt and query, with two ``{}``; ``"{}{}"`` if None.
+            kwargs: Further arguments of the class.
 
         Raises:
-            ModelNotFoundError: Not in the catalogue, and no ``model_class``; names the nearest known names.
-            ValueError: An unknown ``model_class``.
+            ModelNotFoundError: The model is not in the catalogue and `model_class` is not given; names the nearest
+                known names.
+            ValueError: `model_class` is unknown.
         """
         card = _find_card(str(model_name_or_path))
         chosen = _choose_class(str(model_name_or_path), model_class, card)
@@ -85,13 +93,13 @@ def _choose_class(name: str, model_class: str | None, card: ModelCard | None) ->
         return BGEM3FlagModel
     if model_class is None:
         nearest = ", ".join(nearest_model_names(name))
-        known = f"nearest: {nearest}" if nearest else "flagvec.models.CATALOGUE has the names"
+        known = f"nearest: {nearest}" if nearest else "flagvec.list_models() shows it"
         raise ModelNotFoundError(
             f"{name!r} is not in the catalogue ({known}); pass model_class='encoder-only-base' or 'encoder-only-m3', "
             "and the model's pooling_method"
         )
-    # FlagEmbedding's EmbedderModelClass is an Enum of the same strings.
+    # FlagEmbedding's EmbedderModelClass is an Enum of these strings.
     key = getattr(model_class, "value", model_class)
     if not isinstance(key, str) or key not in _CLASSES:
-        raise ValueError(f"model_class={model_class!r}: flagvec has 'encoder-only-base' and 'encoder-only-m3'")
+        raise ValueError(f"model_class={model_class!r}: choose 'encoder-only-base' or 'encoder-only-m3'")
     return _CLASSES[key]

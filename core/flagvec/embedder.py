@@ -123,9 +123,10 @@ class AbsEmbedder(UpstreamCalls, ABC):
         options: EmbedderOptions,
     ) -> None:
         device = choose_device(devices, options.device)
-        _check_pooling(str(model_name_or_path), pooling_method)
         self.model_name_or_path = str(model_name_or_path)
-        self.pooling_method = pooling_method
+        arguments, keywords = self._arguments
+        pooling_given = len(arguments) > 1 or "pooling_method" in keywords
+        self.pooling_method = _choose_pooling(self.model_name_or_path, pooling_method, pooling_given)
         self.normalize_embeddings = normalize_embeddings
         self.use_fp16, self.use_bf16 = use_fp16, options.use_bf16
         self.query_instruction_for_retrieval = query_instruction_for_retrieval
@@ -337,16 +338,21 @@ def _with_instruction(instruction: str | None, instruction_format: str, options:
     return {"instruction": instruction, "instruction_format": instruction_format, **options}
 
 
-def _check_pooling(name: str, pooling: str) -> None:
+def _choose_pooling(name: str, pooling: str, given: bool) -> str:
     if pooling not in ("cls", "mean"):
         raise ValueError(f"pooling_method={pooling!r}: choose 'cls' or 'mean'")
     card = find_model(name)
-    if card is not None and card.pooling != pooling:
-        warnings.warn(
-            f"{card.name} was trained with {card.pooling} pooling, so pooling_method={pooling!r} gives worse vectors; "
-            f"pass pooling_method={card.pooling!r}",
-            stacklevel=4,
-        )
+    if card is None or card.pooling == pooling:
+        return pooling
+    # FlagEmbedding does not know mini-m3, so its default need not hold for it.
+    if card.repository is None and not given:
+        return card.pooling
+    warnings.warn(
+        f"{card.name} was trained with {card.pooling} pooling, so pooling_method={pooling!r} gives worse vectors; "
+        f"pass pooling_method={card.pooling!r}",
+        stacklevel=4,
+    )
+    return pooling
 
 
 def signature_of(model_class: type[AbsEmbedder]) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a model's name or path to a checked checkpoint in memory; every refusal about a checkpoint is made here."""
+"""Find a checkpoint by name or path, load it and check it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
 from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
+from flagvec.mini_m3 import assemble
 from flagvec.models import find_model, nearest_model_names
 
 SPARSE_HEAD = "sparse_linear.pt"
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How the Hugging Face Hub is asked; the names are those of ``huggingface_hub.snapshot_download``."""
+    """Options of ``huggingface_hub.snapshot_download``, under its names."""
 
     cache_dir: str | Path | None = None
     revision: str | None = None
@@ -40,13 +41,13 @@ class HubOptions:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that can encode.
+    """A loaded and checked checkpoint.
 
     Args:
-        directory: Where its files lie.
+        directory: The directory of its files.
         backbone: The encoder, in evaluation mode, on the CPU, without a pooling layer.
-        tokenizer: Its fast transformers tokenizer.
-        max_length: The longest input it takes, in tokens, special ones included.
+        tokenizer: The fast transformers tokenizer.
+        max_length: The longest input in tokens, special tokens included.
     """
 
     directory: Path
@@ -61,38 +62,51 @@ class Checkpoint:
 
 
 def find_checkpoint(name_or_path: str | Path, hub: HubOptions) -> Path:
-    """Return the directory of a checkpoint: a directory itself, or the Hub's snapshot of a known or full name.
+    """Return the directory of a checkpoint; download or assemble it if it is not there.
+
+    Args:
+        name_or_path: A directory, a name of the catalogue, or ``organisation/name`` on the Hub. A directory wins.
+        hub: ``cache_dir`` is where mini-m3 is assembled too.
 
     Raises:
-        ModelNotFoundError: No such directory, catalogue name or repository; names the nearest known names.
+        ModelNotFoundError: There is no such directory, name or repository; names the nearest known names.
+        ImportError: mini-m3 is asked for, and the package that ``flagvec[demo]`` brings is not installed.
+        CheckpointError: mini-m3 cannot be assembled in the cache directory.
     """
     name = str(name_or_path)
     if name and Path(name).is_dir():
         return Path(name)
     card = find_model(name)
     repository = card.repository if card else name
+    if repository is None:
+        return assemble(hub.cache_dir)
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
-        raise ModelNotFoundError(
-            _not_found(name, "it is no directory, no name of the catalogue and no 'organisation/name'")
-        )
+        raise _not_found(name, "there is no such directory or known name, and a repository is 'organisation/name'")
     return _download(name, repository, hub)
 
 
 def has_heads(directory: Path) -> bool:
-    """Return whether a checkpoint has both of BGE-M3's heads beside its backbone."""
+    """Return whether a checkpoint has both of BGE-M3's heads."""
     return (directory / SPARSE_HEAD).is_file() and (directory / COLBERT_HEAD).is_file()
 
 
 def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool, hub: HubOptions) -> Checkpoint:
-    """Load backbone and tokenizer from `directory`; code that comes with it may be fetched as `hub` says.
+    """Load backbone and tokenizer from `directory`.
+
+    Args:
+        directory: The checkpoint's.
+        dtype: The backbone's floating-point format.
+        trust_remote_code: Let Python code that comes with the checkpoint run, from another repository too.
+        hub: How that repository is fetched.
 
     Raises:
-        CheckpointError: Files that are missing, damaged or do not fit together; remote code that is not trusted.
+        CheckpointError: A file is missing or damaged, two files do not fit together, or the checkpoint needs code
+            that is not trusted.
     """
     path = directory / "config.json"
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
-        raise CheckpointError(f"{path} names no model_type: it is no transformers checkpoint")
+        raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
     _refuse_untrusted_code(directory, config, trust_remote_code)
     options = {
         "trust_remote_code": trust_remote_code,
@@ -106,23 +120,24 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     if len(tokenizer) > vocabulary:
         raise CheckpointError(
             f"{directory}: the tokenizer has {len(tokenizer)} tokens but the model has embeddings for {vocabulary}; "
-            "they belong to different models"
+            "copy both from the same model"
         )
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
 
 
 def load_head(directory: Path, file_name: str, rows: int, columns: int, may_have_more: bool = False) -> nn.Linear:
-    """Load a linear head, ``weight`` (rows, columns) and ``bias`` (rows,), as float32.
+    """Load a linear head as float32: ``weight`` (rows, columns) and ``bias`` (rows,).
 
     Args:
         directory: The checkpoint's.
         file_name: The head's.
-        rows: How many rows it has.
-        columns: How wide the hidden states are.
-        may_have_more: Take the first rows of a head that has more, as Matryoshka-trained heads let one.
+        rows: The length of its output.
+        columns: The width of a hidden state.
+        may_have_more: Take the first `rows` of a longer head, as for Matryoshka-trained heads.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or its tensors have other names or shapes.
+        CheckpointError: The file is missing or damaged, its tensors have other names or shapes, or a weight is not
+            finite.
     """
     path = directory / file_name
     if not path.is_file():
@@ -131,11 +146,11 @@ def load_head(directory: Path, file_name: str, rows: int, columns: int, may_have
     found = _shapes(state)
     given = max(_rows(found), rows) if may_have_more else rows
     if found != {"weight": (given, columns), "bias": (given,)}:
-        remedy = "; colbert_dim says how many of a head's rows are used" if may_have_more else ""
+        remedy = "set colbert_dim to the number of its rows, or fewer" if may_have_more else "use the model's own head"
         expected = {"weight": (rows, columns), "bias": (rows,)}
-        raise CheckpointError(f"{path} holds {found}, but this model needs {expected}{remedy}")
+        raise CheckpointError(f"{path} holds {found}, but this model needs {expected}; {remedy}")
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
-        raise CheckpointError(f"{path} holds NaN or infinite weights")
+        raise CheckpointError(f"{path} holds NaN or infinite weights; get the file again")
     head = nn.Linear(columns, rows)
     head.load_state_dict({name: tensor[:rows] for name, tensor in state.items()})
     return head.eval()
@@ -155,10 +170,11 @@ def _rows(shapes: Any) -> int:
 
 
 def missing_head(directory: Path, file_name: str) -> CheckpointError:
-    """Return the error for an output that a checkpoint has no head for."""
+    """Return the error for an output whose head the checkpoint lacks."""
+    option = {SPARSE_HEAD: "return_sparse", COLBERT_HEAD: "return_colbert_vecs"}[file_name]
     return CheckpointError(
-        f"{directory} has no {file_name}, so this model cannot give that output; ask for return_dense only, or take a "
-        "BGE-M3 style checkpoint (flagvec never stands in random weights)"
+        f"{directory} has no {file_name}, which {option} needs; ask for return_dense only, or use a BGE-M3 style "
+        "checkpoint, which has both heads"
     )
 
 
@@ -181,24 +197,21 @@ def _download(name: str, repository: str, hub: HubOptions) -> Path:
         if not any(directory.glob("*.safetensors")):
             directory = snapshot(*_BESIDE_WEIGHTS, *_OLDER_WEIGHTS)
     except LocalEntryNotFoundError as error:
-        raise ModelNotFoundError(
-            _not_found(
-                name, f"the Hub repository '{repository}' is not in the local cache, and the Hub was not reached"
-            )
-        ) from error
+        why = f"the Hub repository '{repository}' is not in the local cache, and the Hub was not reached"
+        raise _not_found(name, why) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise ModelNotFoundError(_not_found(name, f"the Hub has no '{repository}' for you: {error}")) from error
+        raise _not_found(name, f"the Hub does not give you '{repository}' ({error})") from error
     return directory
 
 
-def _not_found(name: str, why: str) -> str:
+def _not_found(name: str, why: str) -> ModelNotFoundError:
     if find_model(name):
-        return f"model {name!r} was not found: {why}; go online once, or give cache_dir or the path of its directory"
-    nearest = nearest_model_names(name)
-    hint = (
-        f"; the nearest known names are {', '.join(nearest)}" if nearest else "; flagvec.models.CATALOGUE has the names"
-    )
-    return f"model {name!r} was not found: {why}{hint}"
+        remedy = "go online once, set cache_dir to a cache that has it, or give its directory"
+    elif nearest := nearest_model_names(name):
+        remedy = f"the nearest known names are {', '.join(nearest)}"
+    else:
+        remedy = "flagvec.list_models() shows the known names"
+    return ModelNotFoundError(f"model {name!r} was not found: {why}; {remedy}")
 
 
 def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote_code: bool) -> None:
@@ -207,37 +220,41 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
         return
     if "auto_map" in config:
         raise CheckpointError(
-            f"{directory}: the architecture {architecture!r} is not in transformers and comes as Python code with the "
-            "checkpoint; pass trust_remote_code=True if you trust its authors, or take a checkpoint converted to "
-            "transformers' own 'gte' architecture"
+            f"{directory}: transformers does not have the architecture {architecture!r}, which comes as Python code "
+            "with the checkpoint; pass trust_remote_code=True if you trust its authors, or use a checkpoint converted "
+            "to transformers' 'gte' architecture"
         )
-    raise CheckpointError(f"{directory}: this version of transformers has no architecture {architecture!r}")
+    raise CheckpointError(
+        f"{directory}: this version of transformers has no architecture {architecture!r}; a newer one may have it"
+    )
 
 
 def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     model, report = _reading(
         directory,
-        # Sizes that differ are let through to be refused below, by name.
+        # _refuse_other_weights names the weights of another size, transformers does not.
         lambda: AutoModel.from_pretrained(
             directory, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
         ),
     )
     if not hasattr(model, "embeddings"):
-        raise CheckpointError(f"{directory} holds a {type(model).__name__}, which is no BERT-like encoder")
-    # The pooling layer feeds BERT's classification; no embedding needs it.
+        raise CheckpointError(
+            f"{directory} holds a {type(model).__name__}; flagvec needs a BERT-like encoder such as BertModel"
+        )
+    # The pooling layer is for classification.
     model.pooler = None
     _refuse_other_weights(directory, model, report)
     return model.eval().requires_grad_(False)
 
 
 def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]) -> None:
-    """Refuse weights that are missing, left over or not finite, where transformers would warn or say nothing."""
+    """Refuse weights that transformers accepts with a warning or in silence: missing, unknown or not finite."""
     parts = {name for name, _ in model.named_children()}
     problems = {
         "missing": [key for key in report["missing_keys"] if not key.startswith("pooler.")],
         "of another shape than config.json says": [str(key) for key in report["mismatched_keys"]],
-        # Heads for other tasks are left over in many checkpoints; parts of the encoder itself are not.
-        "left over": [
+        # Many checkpoints hold heads for other tasks. An unknown weight of the encoder itself is a fault.
+        "unknown to the model that config.json describes": [
             key
             for key in report["unexpected_keys"]
             if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
@@ -251,16 +268,18 @@ def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]
     for problem, keys in problems.items():
         if keys:
             named = ", ".join(sorted(keys)[:3])
-            raise CheckpointError(f"{directory}: {len(keys)} weights are {problem} ({named}, ...)")
+            more = ", ..." if len(keys) > 3 else ""
+            raise CheckpointError(
+                f"{directory}: {len(keys)} weights are {problem} ({named}{more}); get the files again"
+            )
 
 
 def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
-    tokenizer = _reading(
-        directory,
-        lambda: AutoTokenizer.from_pretrained(directory, **options),
-    )
+    tokenizer = _reading(directory, lambda: AutoTokenizer.from_pretrained(directory, **options))
     if not tokenizer.is_fast:
-        raise CheckpointError(f"{directory} has no fast tokenizer (tokenizer.json), which flagvec needs")
+        raise CheckpointError(
+            f"{directory} has no fast tokenizer, which flagvec needs; save the tokenizer again with tokenizer.json"
+        )
     return tokenizer
 
 
@@ -277,5 +296,5 @@ def _reading(path: Path, read: Callable[[], T]) -> T:
         return read()
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # a damaged file makes json, safetensors, pickle, torch and transformers raise anything
+    except Exception as error:  # for a damaged file json, safetensors, torch and transformers raise many types
         raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

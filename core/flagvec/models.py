@@ -1,11 +1,13 @@
-"""The catalogue: the models flagvec knows by name, each as its model card describes it.
+"""The catalogue: the models that flagvec knows by name.
 
-Sources are the models' cards on the Hugging Face Hub: BAAI's for BGE, intfloat's for E5, Alibaba-NLP's and
-thenlper's for GTE. Prompts are given to retrieval queries and passages; None is no prompt.
+The entries follow the model cards on the Hugging Face Hub: BAAI's for BGE, intfloat's for E5, Alibaba-NLP's and
+thenlper's for GTE.
 """
 
 from __future__ import annotations
 
+import html
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -18,21 +20,21 @@ _BGE_CHINESE_QUERY = "为这个句子生成表示以用于检索相关文章："
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What is known of a model before it is loaded.
+    """What is known about a model before it is loaded.
 
     Args:
-        name: The short name, taken in place of the repository.
-        repository: ``organisation/name`` on the Hugging Face Hub.
-        model_class: Which class serves it.
-        pooling: How its hidden states become one dense vector.
-        dimension: Length of its dense vector.
-        max_length: The longest input it takes, in tokens.
-        query_prompt: What goes in front of a retrieval query.
-        passage_prompt: What goes in front of a passage.
+        name: The short name, which every model class takes.
+        repository: ``organisation/name`` on the Hugging Face Hub. None for mini-m3, which ``flagvec[demo]`` brings.
+        model_class: The class that gives all of the model's outputs.
+        pooling: How hidden states become one dense vector: the first token's (``cls``) or their mean.
+        dimension: Length of a dense vector.
+        max_length: The longest input, in tokens.
+        query_prompt: Text that goes in front of a retrieval query, None if the model needs none.
+        passage_prompt: The same for a passage.
     """
 
     name: str
-    repository: str
+    repository: str | None
     model_class: Literal["FlagModel", "BGEM3FlagModel"]
     pooling: Pooling
     dimension: int
@@ -41,13 +43,55 @@ class ModelCard:
     passage_prompt: str | None = None
 
 
+class Catalogue(tuple[ModelCard, ...]):
+    """Model cards that show as a table in a terminal or a notebook."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        rows = [list(_COLUMNS), *([_cut(value) for value in _as_row(card)] for card in self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        lines = [_html_row("th", _COLUMNS), *(_html_row("td", _as_row(card)) for card in self)]
+        return f"<table>{''.join(lines)}</table>"
+
+
+_COLUMNS = ("name", "model_class", "pooling", "dimension", "max_length", "query_prompt", "passage_prompt")
+_WIDEST_CELL = 24
+
+
+def _as_row(card: ModelCard) -> list[str]:
+    values = (getattr(card, column) for column in _COLUMNS)
+    return ["" if value is None else str(value) for value in values]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _WIDEST_CELL else f"{value[: _WIDEST_CELL - 3]}..."
+
+
+def _html_row(tag: str, values: Iterable[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(value)}</{tag}>' for value in values)}</tr>"
+
+
+def list_models() -> Catalogue:
+    """Return all known models, one `ModelCard` each; the result shows as a table.
+
+    Example:
+        >>> [card.name for card in list_models() if card.model_class == "BGEM3FlagModel"]
+        ['bge-m3', 'mini-m3']
+    """
+    return CATALOGUE
+
+
 def find_model(name: str) -> ModelCard | None:
-    """Return the catalogue's entry for a short name or a repository, in any case, or None."""
+    """Return the card of a short name or repository, whatever its case; None if it is not in the catalogue."""
     return _BY_NAME.get(name.lower())
 
 
 def nearest_model_names(name: str) -> list[str]:
-    """Return up to three short names of the catalogue that look like `name`, the nearest first."""
+    """Return up to three short names that are spelled like `name`, the nearest first."""
     base = name.lower().rstrip("/").rsplit("/", 1)[-1]
     return get_close_matches(base, [card.name for card in CATALOGUE], n=3, cutoff=0.5)
 
@@ -65,38 +109,41 @@ def _flag(
     return ModelCard(name, repository, "FlagModel", pooling, dimension, max_length, query_prompt, passage_prompt)
 
 
-CATALOGUE: tuple[ModelCard, ...] = (
-    _flag("BAAI", "bge-large-en-v1.5", 1024, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-base-en-v1.5", 768, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-small-en-v1.5", 384, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-large-zh-v1.5", 1024, "cls", _BGE_CHINESE_QUERY),
-    _flag("BAAI", "bge-base-zh-v1.5", 768, "cls", _BGE_CHINESE_QUERY),
-    _flag("BAAI", "bge-small-zh-v1.5", 512, "cls", _BGE_CHINESE_QUERY),
-    _flag("BAAI", "bge-large-en", 1024, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-base-en", 768, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-small-en", 384, "cls", _BGE_ENGLISH_QUERY),
-    _flag("BAAI", "bge-large-zh", 1024, "cls", _BGE_CHINESE_QUERY),
-    _flag("BAAI", "bge-base-zh", 768, "cls", _BGE_CHINESE_QUERY),
-    _flag("BAAI", "bge-small-zh", 512, "cls", _BGE_CHINESE_QUERY),
-    ModelCard("bge-m3", "BAAI/bge-m3", "BGEM3FlagModel", "cls", 1024, 8192),
-    _flag("intfloat", "e5-large-v2", 1024, "mean", "query: ", "passage: "),
-    _flag("intfloat", "e5-base-v2", 768, "mean", "query: ", "passage: "),
-    _flag("intfloat", "e5-small-v2", 384, "mean", "query: ", "passage: "),
-    _flag("intfloat", "multilingual-e5-large", 1024, "mean", "query: ", "passage: "),
-    _flag("intfloat", "multilingual-e5-base", 768, "mean", "query: ", "passage: "),
-    _flag("intfloat", "multilingual-e5-small", 384, "mean", "query: ", "passage: "),
-    _flag("intfloat", "e5-large", 1024, "mean", "query: ", "passage: "),
-    _flag("intfloat", "e5-base", 768, "mean", "query: ", "passage: "),
-    _flag("intfloat", "e5-small", 384, "mean", "query: ", "passage: "),
-    _flag("Alibaba-NLP", "gte-multilingual-base", 768, "cls", max_length=8192),
-    _flag("Alibaba-NLP", "gte-large-en-v1.5", 1024, "cls", max_length=8192),
-    _flag("Alibaba-NLP", "gte-base-en-v1.5", 768, "cls", max_length=8192),
-    _flag("thenlper", "gte-large", 1024, "mean"),
-    _flag("thenlper", "gte-base", 768, "mean"),
-    _flag("thenlper", "gte-small", 384, "mean"),
-    _flag("thenlper", "gte-large-zh", 1024, "cls"),
-    _flag("thenlper", "gte-base-zh", 768, "cls"),
-    _flag("thenlper", "gte-small-zh", 512, "cls"),
+CATALOGUE = Catalogue(
+    (
+        _flag("BAAI", "bge-large-en-v1.5", 1024, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-base-en-v1.5", 768, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-small-en-v1.5", 384, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-large-zh-v1.5", 1024, "cls", _BGE_CHINESE_QUERY),
+        _flag("BAAI", "bge-base-zh-v1.5", 768, "cls", _BGE_CHINESE_QUERY),
+        _flag("BAAI", "bge-small-zh-v1.5", 512, "cls", _BGE_CHINESE_QUERY),
+        _flag("BAAI", "bge-large-en", 1024, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-base-en", 768, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-small-en", 384, "cls", _BGE_ENGLISH_QUERY),
+        _flag("BAAI", "bge-large-zh", 1024, "cls", _BGE_CHINESE_QUERY),
+        _flag("BAAI", "bge-base-zh", 768, "cls", _BGE_CHINESE_QUERY),
+        _flag("BAAI", "bge-small-zh", 512, "cls", _BGE_CHINESE_QUERY),
+        ModelCard("bge-m3", "BAAI/bge-m3", "BGEM3FlagModel", "cls", 1024, 8192),
+        ModelCard("mini-m3", None, "BGEM3FlagModel", "mean", 384, 512),
+        _flag("intfloat", "e5-large-v2", 1024, "mean", "query: ", "passage: "),
+        _flag("intfloat", "e5-base-v2", 768, "mean", "query: ", "passage: "),
+        _flag("intfloat", "e5-small-v2", 384, "mean", "query: ", "passage: "),
+        _flag("intfloat", "multilingual-e5-large", 1024, "mean", "query: ", "passage: "),
+        _flag("intfloat", "multilingual-e5-base", 768, "mean", "query: ", "passage: "),
+        _flag("intfloat", "multilingual-e5-small", 384, "mean", "query: ", "passage: "),
+        _flag("intfloat", "e5-large", 1024, "mean", "query: ", "passage: "),
+        _flag("intfloat", "e5-base", 768, "mean", "query: ", "passage: "),
+        _flag("intfloat", "e5-small", 384, "mean", "query: ", "passage: "),
+        _flag("Alibaba-NLP", "gte-multilingual-base", 768, "cls", max_length=8192),
+        _flag("Alibaba-NLP", "gte-large-en-v1.5", 1024, "cls", max_length=8192),
+        _flag("Alibaba-NLP", "gte-base-en-v1.5", 768, "cls", max_length=8192),
+        _flag("thenlper", "gte-large", 1024, "mean"),
+        _flag("thenlper", "gte-base", 768, "mean"),
+        _flag("thenlper", "gte-small", 384, "mean"),
+        _flag("thenlper", "gte-large-zh", 1024, "cls"),
+        _flag("thenlper", "gte-base-zh", 768, "cls"),
+        _flag("thenlper", "gte-small-zh", 512, "cls"),
+    )
 )
 
-_BY_NAME = {key.lower(): card for card in CATALOGUE for key in (card.name, card.repository)}
+_BY_NAME = {key.lower(): card for card in CATALOGUE for key in (card.name, card.repository) if key}

@@ -23,8 +23,8 @@ Record = dict[str, Any]
 def draw(corpus: Iterable[Record], queries: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     """Return the sample's documents and queries, each ordered by id.
 
-    The queries are the English ones that no setting of mini-M3 was chosen on. The documents are the ones relevant to
-    them, then others in the order of their ids, which are hashes and so in no order of meaning.
+    The queries are the English ones that did not serve to choose mini-M3's settings. The documents are those that are
+    relevant to them, then others in the order of their ids. The ids are hashes, so this is a random choice.
     """
     chosen = sorted((query for query in queries if query["lang"] == "en" and not _for_tuning(query)), key=_by_id)
     relevant = {identifier for query in chosen for identifier in query["relevant"]}
@@ -33,13 +33,13 @@ def draw(corpus: Iterable[Record], queries: Iterable[Record]) -> tuple[list[Reco
 
 
 def write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write gzipped JSON lines, without the time and file name that gzip would put in."""
+    """Write gzipped JSON lines, without the time and file name that gzip adds."""
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     path.write_bytes(gzip.compress(lines.encode(), compresslevel=9, mtime=0))
 
 
 def _for_tuning(query: Record) -> bool:
-    """Return whether a query is of the quarter that mini-M3's settings were chosen on."""
+    """Return whether a query is in the quarter that served to choose mini-M3's settings."""
     return int(hashlib.sha256(query["id"].encode()).hexdigest()[:8], 16) % 4 == 0
 
 
@@ -53,7 +53,7 @@ def _read(path: Path) -> list[Record]:
 
 
 def main() -> None:
-    """Read the two paths of the command line and write the sample beside this script."""
+    """Read the two files in the arguments and write the sample beside this script."""
     parser = argparse.ArgumentParser(description="Draw the committed sample from the full corpus and its queries.")
     parser.add_argument("corpus", type=Path)
     parser.add_argument("queries", type=Path)

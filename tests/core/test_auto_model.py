@@ -12,6 +12,7 @@ from flagvec import BGEM3FlagModel, FlagAutoModel, FlagModel, ModelNotFoundError
     ("name", "model_class", "pooling", "query_prompt", "passage_prompt"),
     [
         ("bge-m3", BGEM3FlagModel, "cls", None, None),
+        ("mini-m3", BGEM3FlagModel, "mean", None, None),
         ("BAAI/bge-m3", BGEM3FlagModel, "cls", None, None),
         (
             "bge-small-en-v1.5",
@@ -105,8 +106,8 @@ def test_a_class_given_serves_any_model(tiny_bert_directory, given, expected):
     assert type(FlagAutoModel.from_finetuned(tiny_bert_directory, model_class=given)) is expected
 
 
-def test_a_class_that_is_not_there_is_refused(tiny_bert_directory):
-    with pytest.raises(ValueError, match="model_class='decoder-only': flagvec has 'encoder-only-base'"):
+def test_an_unknown_class_is_refused_with_the_known_ones(tiny_bert_directory):
+    with pytest.raises(ValueError, match="model_class='decoder-only': choose 'encoder-only-base' or"):
         FlagAutoModel.from_finetuned(tiny_bert_directory, model_class="decoder-only")
 
 

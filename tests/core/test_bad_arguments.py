@@ -121,7 +121,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_ones(model_class, name, nea
     "name", ["zzzzzzzz", "./no/such/directory", "/no/such/directory", "~/no/such", "a/b/c", "a\0b"]
 )
 def test_a_name_like_no_other_is_refused_saying_where_names_are(name):
-    with pytest.raises(ModelNotFoundError, match=r"flagvec\.models\.CATALOGUE has the names"):
+    with pytest.raises(ModelNotFoundError, match=r"flagvec\.list_models\(\) shows the known names"):
         FlagModel(name)
 
 

@@ -1,4 +1,4 @@
-"""A damaged or incomplete checkpoint is refused with what is wrong; random weights never stand in."""
+"""A damaged or incomplete checkpoint is refused by name; random weights never replace missing ones."""
 
 import json
 import pickle
@@ -74,9 +74,9 @@ def test_a_missing_file_is_refused(directory, name):
 
 
 @pytest.mark.parametrize("head", ["sparse_linear.pt", "colbert_linear.pt"])
-def test_a_missing_head_is_refused_where_it_is_asked_for(directory, head):
+def test_a_missing_head_is_refused_if_it_is_asked_for(directory, head):
     (directory / head).unlink()
-    with pytest.raises(CheckpointError, match=f"has no {head}, so this model cannot give that output"):
+    with pytest.raises(CheckpointError, match=f"has no {head}, which return_.* needs; ask for return_dense only"):
         load(directory)
 
 
@@ -106,7 +106,7 @@ def test_a_head_of_another_shape_is_refused_with_both_shapes(directory, head, sh
 
 def test_a_colbert_head_of_fewer_rows_needs_its_colbert_dim(directory):
     torch.save(torch.nn.Linear(48, 16).state_dict(), directory / "colbert_linear.pt")
-    with pytest.raises(CheckpointError, match="colbert_dim says how many of a head's rows are used"):
+    with pytest.raises(CheckpointError, match="set colbert_dim to the number of its rows, or fewer"):
         load(directory)
     model = load(directory, colbert_dim=16)
     assert model.colbert_dimension == 16
@@ -170,7 +170,7 @@ def test_a_missing_weight_is_refused_by_name(directory, tensor):
         load(directory)
 
 
-def test_a_missing_pooler_is_of_no_account(directory):
+def test_a_missing_pooler_changes_no_vector(directory):
     expected = load(directory).encode("a text")["dense_vecs"]
     rewrite_weights(directory, lambda weights: [weights.pop(f"pooler.dense.{name}") for name in ("weight", "bias")])
     assert (load(directory).encode("a text")["dense_vecs"] == expected).all()
@@ -253,13 +253,13 @@ def test_weights_that_are_not_finite_are_refused(directory):
 
 def test_weights_of_more_layers_than_the_config_says_are_refused(directory):
     rewrite_config(directory, num_hidden_layers=1)
-    with pytest.raises(CheckpointError, match=r"encoder\.layer\.1"):
+    with pytest.raises(CheckpointError, match=r"unknown to the model that config\.json describes \(encoder\.layer\.1"):
         load(directory)
 
 
-def test_a_model_that_is_no_encoder_is_refused(directory):
+def test_a_model_that_is_not_an_encoder_is_refused_by_name(directory):
     from transformers import GPT2Config, GPT2Model
 
     GPT2Model(GPT2Config(vocab_size=3000, n_embd=48, n_layer=1, n_head=4)).save_pretrained(directory)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="holds a GPT2Model; flagvec needs a BERT-like encoder"):
         load(directory)

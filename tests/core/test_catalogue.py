@@ -6,13 +6,14 @@ from itertools import product
 
 import pytest
 
-from flagvec import FlagModel
-from flagvec.models import CATALOGUE, find_model, nearest_model_names
+from flagvec import FlagModel, list_models
+from flagvec.models import CATALOGUE, Catalogue, ModelCard, find_model, nearest_model_names
 
 SIZES = ("large", "base", "small")
 NAMES = {
     *(f"bge-{size}-{language}{version}" for size, language, version in product(SIZES, ("en", "zh"), ("-v1.5", ""))),
     "bge-m3",
+    "mini-m3",
     *(f"e5-{size}-v2" for size in SIZES),
     *(f"multilingual-e5-{size}" for size in SIZES),
     *(f"e5-{size}" for size in SIZES),
@@ -29,6 +30,7 @@ FAMILIES = {
     r"bge-\w+-en(-v1.5)?": ("cls", ENGLISH_BGE, None, 512),
     r"bge-\w+-zh(-v1.5)?": ("cls", CHINESE_BGE, None, 512),
     r"bge-m3": ("cls", None, None, 8192),
+    r"mini-m3": ("mean", None, None, 512),
     r"(multilingual-)?e5-\w+(-v2)?": ("mean", "query: ", "passage: ", 512),
     r"gte-(multilingual-base|\w+-en-v1.5)": ("cls", None, None, 8192),
     r"gte-(large|base|small)": ("mean", None, None, 512),
@@ -38,7 +40,7 @@ DIMENSIONS = {
     r"bge-m3|.*large.*": 1024,
     r".*base.*": 768,
     r".*small-zh.*": 512,
-    r".*small(-en.*|-v2)?": 384,
+    r".*small(-en.*|-v2)?|mini-m3": 384,
 }
 
 
@@ -65,11 +67,43 @@ def test_an_entry_says_what_the_model_card_says(name):
 
 
 def test_a_repository_ends_in_the_short_name():
-    assert all(card.repository.split("/")[1:] == [card.name] for card in CATALOGUE)
+    assert all(card.repository.split("/")[1:] == [card.name] for card in CATALOGUE if card.repository)
 
 
-def test_only_bge_m3_has_three_representations():
-    assert [card.name for card in CATALOGUE if card.model_class == "BGEM3FlagModel"] == ["bge-m3"]
+def test_only_mini_m3_is_not_on_the_hub():
+    assert [card.name for card in CATALOGUE if card.repository is None] == ["mini-m3"]
+
+
+def test_only_bge_m3_and_mini_m3_have_three_representations():
+    assert [card.name for card in CATALOGUE if card.model_class == "BGEM3FlagModel"] == ["bge-m3", "mini-m3"]
+
+
+def test_list_models_gives_the_catalogue_as_model_cards():
+    assert list_models() == CATALOGUE
+    assert all(isinstance(card, ModelCard) for card in list_models())
+
+
+def test_the_catalogue_is_there_after_importing_flagvec_alone_without_torch(run_python):
+    code = "import flagvec, sys; print(flagvec.models.CATALOGUE[0].name, 'torch' in sys.modules)"
+    assert run_python(code) == "bge-large-en-v1.5 False\n"
+
+
+def test_the_catalogue_shows_as_a_table_that_fits_a_screen():
+    header, *rows = repr(list_models()).splitlines()
+    assert header.split()[:2] == ["name", "model_class"]
+    assert [row.split()[0] for row in rows] == [card.name for card in CATALOGUE]
+    assert max(map(len, [header, *rows])) <= 120
+
+
+def test_a_notebook_shows_the_catalogue_as_a_table_with_whole_prompts():
+    table = list_models()._repr_html_()
+    assert table.count("<tr>") == len(CATALOGUE) + 1
+    assert f"<td>{ENGLISH_BGE}</td>" in table
+
+
+def test_the_notebooks_table_escapes_html():
+    card = ModelCard("<b>", None, "FlagModel", "cls", 1, 1)
+    assert "<td>&lt;b&gt;</td>" in Catalogue([card])._repr_html_()
 
 
 @pytest.mark.parametrize("name", ["bge-m3", "BGE-M3", "BAAI/bge-m3", "baai/BGE-M3"])

@@ -101,7 +101,7 @@ def asked_for(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "asks"), [("bge-small-en-v1.5", [True, False]), ("bge-m3", [True, False, False, True])]
 )
-def test_older_weights_are_fetched_only_where_there_are_no_newer_ones(hub_cache, asked_for, name, asks):
+def test_older_weights_are_fetched_only_if_there_are_no_newer_ones(hub_cache, asked_for, name, asks):
     FlagModel(name, cache_dir=hub_cache)
     asked = [weights in patterns for patterns in asked_for for weights in ("*.safetensors", "pytorch_model*.bin")]
     assert asked == asks
@@ -186,7 +186,7 @@ def test_trusted_remote_code_is_found_in_the_cache_given(remote_code, run_python
     encode_with_trusted_code(remote_code, run_python, options=f"cache_dir={str(remote_code / 'hub')!r}")
 
 
-def test_trusted_remote_code_is_downloaded_unless_told_otherwise(remote_code, monkeypatch):
+def test_trusted_remote_code_is_downloaded_unless_local_files_only(remote_code, monkeypatch):
     asked = []
 
     def from_pretrained(directory, local_files_only, **options):

@@ -12,7 +12,8 @@ import flagvec
 CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "FlagAutoModel", "FlagModel", "M3Output",
-    "Document", "Hit", "Weighted",
+    "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
+    "list_models",
     "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {

@@ -47,5 +47,5 @@ def test_the_means_look_as_deep_as_they_are_told():
 @pytest.mark.parametrize("mean", [mean_reciprocal_rank, mean_recall])
 @pytest.mark.parametrize(("rankings", "relevant"), [([], []), ([["a"]], []), ([["a"]], [{"a"}, {"b"}])])
 def test_the_means_need_one_ranking_a_query(mean, rankings, relevant):
-    with pytest.raises(ValueError, match="one of each is needed"):
+    with pytest.raises(ValueError, match="give one of each"):
         mean(rankings, relevant)

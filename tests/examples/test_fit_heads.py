@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from debian import load_documents
-from mini_m3.build import find_backbone
+from flagvec.mini_m3 import find_backbone
 from mini_m3.fit_heads import DOCUMENT_LENGTH, Moments, fit, token_targets
 
 

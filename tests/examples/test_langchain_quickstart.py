@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from langchain_core.language_models.fake import FakeListLLM
 
@@ -12,23 +10,21 @@ QUESTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory, mini_m3):
-    directory = tmp_path_factory.mktemp("build")
-    (directory / "mini-m3").symlink_to(mini_m3)
-    return directory
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("question", "package"), QUESTIONS.items())
-def test_the_package_that_is_asked_for_is_found_first_and_answered(build, capsys, question, package):
-    langchain_quickstart.main(build, question)
+def test_the_package_that_is_asked_for_is_found_first_and_answered(capsys, question, package):
+    langchain_quickstart.main(question)
     *hits, answer = capsys.readouterr().out.splitlines()
     assert len(hits) == 3
     assert hits[0].startswith(f"{package}: ")
     assert answer == f"Try {package}."
 
 
-def test_the_language_model_is_given_the_question_and_what_was_found(build, monkeypatch):
+def test_the_language_model_is_given_the_question_and_what_was_found(monkeypatch):
     asked = []
 
     class ListeningLLM(FakeListLLM):
@@ -37,11 +33,7 @@ def test_the_language_model_is_given_the_question_and_what_was_found(build, monk
             return super()._call(prompt, *arguments, **options)
 
     monkeypatch.setattr(langchain_quickstart, "FakeListLLM", ListeningLLM)
-    langchain_quickstart.main(build)
+    langchain_quickstart.main()
     [prompt] = asked
     assert "GNU poke is an interactive, extensible editor for binary data." in prompt
     assert prompt.endswith("Question: How can I edit binary data in a file?")
-
-
-def test_it_is_under_50_lines():
-    assert len(Path(langchain_quickstart.__file__).read_text(encoding="utf-8").splitlines()) < 50

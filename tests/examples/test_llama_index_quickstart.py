@@ -1,6 +1,5 @@
 import contextlib
 import io
-from pathlib import Path
 
 import pytest
 
@@ -10,12 +9,11 @@ QUESTION = "How can I edit binary data in a file?"
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory, mini_m3):
-    """What the example prints: the three hits, then the answer, which is the prompt itself."""
-    build = tmp_path_factory.mktemp("build")
-    (build / "mini-m3").symlink_to(mini_m3)
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        llama_index_quickstart.main(build, QUESTION)
+def printed(tmp_path_factory):
+    """The lines that the example prints: three hits, then the answer, which repeats the prompt."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
+        patch.chdir(tmp_path_factory.mktemp("folder"))
+        llama_index_quickstart.main(QUESTION)
     return output.getvalue().splitlines()
 
 
@@ -32,7 +30,3 @@ def test_the_language_model_is_given_the_question_and_what_was_found(printed):
     assert prompt.startswith("Context information is below.")
     assert "package: poke\n\nGNU poke is an interactive, extensible editor for binary data." in prompt
     assert f"Query: {QUESTION}" in prompt
-
-
-def test_it_is_under_50_lines():
-    assert len(Path(llama_index_quickstart.__file__).read_text(encoding="utf-8").splitlines()) < 50

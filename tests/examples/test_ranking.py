@@ -1,4 +1,4 @@
-"""Mini-M3 through the store on a part of the sample: every search keeps its place."""
+"""The quality of each search with mini-M3, on a part of the sample."""
 
 import pytest
 

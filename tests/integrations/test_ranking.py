@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flagvec import Weighted
+from flagvec.mini_m3 import assemble
 from flagvec.store.encoding import encode_documents, encode_query
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +41,7 @@ def all_cores():
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory, load_module):
     directory = tmp_path_factory.mktemp("sample")
-    debian, mini_m3 = load_module(ROOT / "examples/debian.py"), load_module(ROOT / "examples/mini_m3/build.py")
-    checkpoint = mini_m3.build_mini_m3(directory / "mini-m3")
+    debian, checkpoint = load_module(ROOT / "examples/debian.py"), assemble()
     documents = list({document.text: document for document in debian.load_documents()}.values())[:DOCUMENTS]
     known = {document.text for document in documents}
     queries = [query.text for query in debian.load_queries() if query.text not in known][:QUERIES]

