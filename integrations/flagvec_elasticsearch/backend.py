@@ -24,11 +24,11 @@ _MOST_RANK_VECTORS = 8_192
 
 
 class ElasticsearchBackend(Backend[bytes]):
-    """One index. A row is the two lines of a bulk request that write a document.
+    """An index, as `Backend` describes it. A row is the two lines of a bulk request that write a document.
 
     Args:
         index: The index.
-        chosen: The field types that the caller chose, by the name of the argument.
+        chosen: The field types that the caller chose, by the name in `Layout`.
         settings: Index settings for `create`.
         native_fusion: Whether Elasticsearch fuses by reciprocal ranks if its licence allows it.
 
@@ -49,11 +49,9 @@ class ElasticsearchBackend(Backend[bytes]):
 
     @property
     def name(self) -> str:
-        """What messages call the store."""
         return str(self._index)
 
     def describe(self) -> Schema | None:
-        """Return the schema in the index's mapping; None if there is no index."""
         self._packs_vectors = takes_packed_vectors(self._index.server_version())
         found = self._index.found()
         if found is None:
@@ -64,11 +62,9 @@ class ElasticsearchBackend(Backend[bytes]):
         return schema
 
     def create(self, schema: Schema) -> None:
-        """Make the index."""
         self._index.create(mappings(schema, Layout(**self._chosen)), self._settings)
 
     def open(self, schema: Schema) -> None:
-        """Check that the index has the field types that the caller chose."""
         for argument, wanted in self._chosen.items():
             if (found := getattr(self._layout, argument)) != wanted:
                 raise StoreError(
@@ -78,68 +74,55 @@ class ElasticsearchBackend(Backend[bytes]):
         self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
 
     def drop(self) -> None:
-        """Delete the index; through an alias, the index behind it."""
         self._index.drop()
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
-        """Return how many ColBERT vectors of one text a ``rank_vectors`` field takes; None for ``binary``."""
         return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
 
     def prepare(self, records: Sequence[Record]) -> list[bytes]:
-        """Return each record's two lines."""
         return convert.rows(records, self._layout, self._packs_vectors)
 
     def row_bytes(self, row: bytes) -> int:
-        """Return the length of a record's two lines."""
         return len(row)
 
     def write(self, rows: Sequence[bytes], timeout: float | None) -> list[FailedWrite]:
-        """Write rows in one bulk request."""
         return self._index.bulk(rows, timeout)
 
     def classify(self, error: Exception) -> Refusal | None:
-        """Return what a client's exception means."""
         return errors.classify(error)
 
     def is_native_filter(self, value: Any) -> bool:
-        """Return whether a value is a query of ``elasticsearch.dsl``."""
         return filters.is_native(value)
 
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        """Return the best hits, of at most 10,000 candidates."""
         if options.candidates > MOST_HITS:
             raise ValueError(
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
-                f"{MOST_HITS} documents; scroll goes through all"
+                f"{MOST_HITS} documents; use scroll to go through all"
             )
         return Search(self._index, self._layout, query, options).hits(self.fuses_natively)
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        """Return those of the documents that are there."""
         return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
 
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
-        """Delete documents in one bulk request."""
         if failed := self._index.bulk(convert.deletions(ids), timeout):
             raise StoreError(f"{self.name} could not be deleted from: {failed[0].id!r}: {failed[0].reason}")
 
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
-        """Delete the documents for which a filter holds."""
         self._index.delete_where(filters.to_query(filter), timeout)
 
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
-        """Return the number of documents."""
         return self._index.count(_query(filter), timeout)
 
     def scroll(
         self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
     ) -> Iterator[list[Document]]:
-        """Yield all documents as they are when the first is asked for."""
         for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), timeout):
             yield [convert.to_document(found) for found in page]
 
     def flush(self, timeout: float | None) -> None:
-        """Refresh the index, because a bulk request that waits for the next refresh waits up to a second."""
+        # A bulk request that waits for the next refresh waits up to a second.
         self._index.refresh(timeout)
 
 

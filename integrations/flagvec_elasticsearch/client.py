@@ -1,4 +1,4 @@
-"""`Index`: the requests to one index. And which clients and servers go together."""
+"""`Index`: the requests to one index; and the versions of servers that flagvec works with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
-from elasticsearch import __version__ as CLIENT_VERSION
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
@@ -37,7 +36,7 @@ class Index:
     """One index of a cluster; each method is one request, except `pages`, `drop` and `bulk`.
 
     A ``timeout`` is in seconds a request, None for the client's own. The client's exceptions pass through. An answer
-    that reports an error for a part of the request is a `StoreError`.
+    with an error in a part of it raises a `StoreError`, because the client raises nothing then.
 
     Args:
         client: The caller's client, whose settings stay as they are.
@@ -89,11 +88,7 @@ class Index:
         return failed_items(once.bulk(index=self.name, operations=body, filter_path=_FAILURES).body)
 
     def searches(self, bodies: Sequence[Query], timeout: float | None) -> list[list[Found]]:
-        """Return the hits of each of several searches, asked for in one request.
-
-        Raises:
-            StoreError: Elasticsearch refused one of them, or did not search all of the index.
-        """
+        """Return the hits of each of several searches, asked for in one request."""
         if not bodies:
             return []
         lines = [json_line(line) for body in bodies for line in ({"allow_partial_search_results": False}, body)]
@@ -106,11 +101,7 @@ class Index:
         return [answer["hits"]["hits"] for answer in answers]
 
     def documents(self, ids: Sequence[str], timeout: float | None) -> list[Found]:
-        """Return text and metadata of those of the documents that are there.
-
-        Raises:
-            StoreError: Elasticsearch could not look for one of them.
-        """
+        """Return text and metadata of those of the documents that are there."""
         answers = self._within(timeout).mget(index=self.name, ids=ids, **ONLY_DOCUMENTS)["docs"]
         for answer in answers:
             if "error" in answer:
@@ -118,25 +109,18 @@ class Index:
         return [answer for answer in answers if answer["found"]]
 
     def count(self, query: Query | None, timeout: float | None) -> int:
-        """Return how many documents a query finds; None counts all.
-
-        Raises:
-            StoreError: A part of the index did not answer.
-        """
+        """Return how many documents a query finds; None counts all."""
         answer = self._within(timeout).count(index=self.name, query=query)
         if failures := answer["_shards"].get("failures"):
             raise StoreError(f"{self} could not be counted: {error_reason(failures[0]['reason'])}")
         return int(answer["count"])
 
     def delete_where(self, query: Query, timeout: float | None) -> None:
-        """Delete what a query finds, except documents that are replaced meanwhile.
-
-        Raises:
-            StoreError: Some documents could not be deleted.
-        """
+        """Delete what a query finds, except documents that are replaced meanwhile."""
         answer = self._within(timeout).delete_by_query(index=self.name, query=query, conflicts="proceed")
         if failed := answer["failures"]:
-            raise StoreError(f"{self}: {len(failed)} documents were not deleted: {error_reason(failed[0]['cause'])}")
+            reason = error_reason(failed[0]["cause"])
+            raise StoreError(f"{self} could not be deleted from: {len(failed)} documents are left: {reason}")
 
     def refresh(self, timeout: float | None) -> None:
         """Let searches find what was written."""
@@ -170,11 +154,7 @@ class Index:
                 client.close_point_in_time(id=point)
 
     def server_version(self) -> tuple[int, int]:
-        """Return the server's major and minor version.
-
-        Raises:
-            StoreError: flagvec does not work with it.
-        """
+        """Return the server's major and minor version, checked by `checked_version`."""
         return checked_version(str(self.client.info()["version"]["number"]))
 
     def has_enterprise_licence(self) -> bool:
@@ -187,20 +167,6 @@ class Index:
 
     def _within(self, timeout: float | None) -> Elasticsearch:
         return self.client if timeout is None else self.client.options(request_timeout=timeout)
-
-
-def check_client() -> None:
-    """Check the version of the installed client.
-
-    Raises:
-        StoreError: flagvec does not work with it.
-    """
-    if not _is_supported(CLIENT_VERSION[:2]):
-        found = ".".join(map(str, CLIENT_VERSION))
-        raise StoreError(
-            f"the installed client is elasticsearch {found}, but flagvec needs 8.19, or 9.1 and up: "
-            "pip install 'elasticsearch>=8.19,<10,!=9.0.*'"
-        )
 
 
 def checked_version(number: str) -> tuple[int, int]:

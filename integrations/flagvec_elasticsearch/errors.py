@@ -8,6 +8,7 @@ from typing import Any
 
 from elastic_transport import TlsError, TransportError
 from elasticsearch import ApiError
+from elasticsearch import __version__ as CLIENT_VERSION
 
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
@@ -57,9 +58,12 @@ def error_reason(error: Any) -> str:
     """
     if not isinstance(error, Mapping):
         return str(error)[:_LONGEST_REASON]
-    words = [error.get("type"), error.get("reason"), *_causes(error)]
-    # A level may repeat the words of the level below it.
-    return ": ".join(dict.fromkeys(str(word) for word in words if word))[:_LONGEST_REASON]
+    words = ""
+    for word in (error.get("type"), error.get("reason"), *_causes(error)):
+        # A level may repeat the words of the level below it.
+        if word and word not in words:
+            words += f": {word}" if words else word
+    return words[:_LONGEST_REASON]
 
 
 def _causes(error: Mapping[str, Any]) -> Iterator[Any]:
@@ -72,15 +76,16 @@ def _causes(error: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _answered_reason(error: ApiError) -> str:
-    if error.meta.status == _TOO_LARGE:
-        # The server's answer has no body.
+    if error.meta.status == _TOO_LARGE:  # its answer has no body
         return "the request is over the server's http.max_content_length: split the document, or raise that setting"
-    body = error.body
-    reason = (
-        error_reason(body.get("error")) if isinstance(body, Mapping) and body.get("error") else ""
-    ) or error.message
-    if error.error == "media_type_header_exception":
-        return f"{reason}: the server is older than the client: pip install 'elasticsearch>=8.19,<9'"
+    if error.message == "media_type_header_exception":
+        client = ".".join(map(str, CLIENT_VERSION))
+        return (
+            f"the server, which is older, does not speak with the client elasticsearch {client}: "
+            "pip install 'elasticsearch>=8.19,<9'"
+        )
+    found = error.body.get("error") if isinstance(error.body, Mapping) else None
+    reason = error_reason(found) if found else error.message
     # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
     if re.search("rank.vectors", reason, re.IGNORECASE):
         return f"{reason}; rank_vectors need an Enterprise licence: choose colbert_field='binary', or leave it out"

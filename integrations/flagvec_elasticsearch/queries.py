@@ -29,12 +29,12 @@ NO_DOCUMENTS: Query = {"_source": False}
 
 
 def nearest(vector: NDArray[np.float32], limit: int, candidates: int, filters: Sequence[Query]) -> Query:
-    """Return the search for the documents of the nearest dense vectors.
+    """Return the search for the nearest dense vectors.
 
     Args:
         vector: (dimension,) float32, of length about 1.
         limit: How many documents to find.
-        candidates: How many the index compares at least; it compares four times `limit` if that is more.
+        candidates: How many documents to compare, or four times `limit` if that is more.
         filters: Queries that all hold for the documents that take part.
     """
     breadth = min(MOST_HITS, max(candidates, _BREADTH * limit))
@@ -51,15 +51,9 @@ def nearest_of(vector: NDArray[np.float32], ids: Sequence[str], quantised: bool)
 def sharing_tokens(
     weights: Mapping[int, float], field_type: SparseField, limit: int, filters: Sequence[Query]
 ) -> Query:
-    """Return the search for the documents of the largest dot product of lexical weights.
+    """Return the search for the largest dot products of lexical weights, among documents that share a token.
 
-    Only documents with a token in common are found. The 512 heaviest tokens of a longer query take part.
-
-    Args:
-        weights: Token id to weight, not empty.
-        field_type: The type of the field that holds the documents' weights.
-        limit: How many documents to find.
-        filters: Queries that all hold for the documents that take part.
+    `weights` is not empty; its 512 heaviest tokens take part. `field_type` is that of the documents' weights.
     """
     # Without the minimum, a bool query that also has a filter matches if no clause does.
     found = {"should": _clauses(weights, field_type), "minimum_should_match": 1, "filter": list(filters)}
@@ -98,13 +92,7 @@ def colbert_vectors_of(ids: Sequence[str]) -> Query:
 
 
 def documents_of(ids: Sequence[str], weights: Mapping[int, float] | None, field_type: SparseField) -> Query:
-    """Return the search for text and metadata of chosen documents, which scores them by lexical weights.
-
-    Args:
-        ids: The documents.
-        weights: Token id to weight; without any, every score is 0.
-        field_type: The type of the field that holds the documents' weights.
-    """
+    """Return the search for text and metadata of chosen documents, scored by lexical weights; 0 without any."""
     chosen: Query = {"filter": [with_ids(ids)]}
     if weights:
         chosen["should"] = _clauses(weights, field_type)

@@ -48,11 +48,7 @@ class Search:
     options: SearchOptions
 
     def hits(self, native_fusion: bool) -> list[Hit]:
-        """Return the best ``options.limit`` hits.
-
-        Args:
-            native_fusion: Whether Elasticsearch fuses by reciprocal ranks.
-        """
+        """Return the best ``options.limit`` hits; with `native_fusion` Elasticsearch fuses by reciprocal ranks."""
         options = self.options
         legs = [name for name in options.legs if name in self.query.present]
         if not legs:
@@ -85,12 +81,7 @@ class Search:
         return _hits([Ranked(name, score, {}) for name, score in fused.items()], found)
 
     def _explained(self, fused: Mapping[str, float], dense: Mapping[str, float]) -> list[Hit]:
-        """Return the fused documents, with the scores that explain their ranks.
-
-        Args:
-            fused: Fused scores by id.
-            dense: The dense scores that are known, by id.
-        """
+        """Return the fused documents with the scores that explain their ranks, given the `dense` scores known."""
         if not fused:
             return []
         # The search that reads the documents also scores them by their lexical weights.
@@ -115,12 +106,7 @@ class Search:
         return found, {name: count for name, count in rows.items() if count}
 
     def _scores_of(self, missing: Mapping[str, list[str]], rows: Mapping[str, int]) -> dict[str, Scores]:
-        """Return the exact scores of chosen documents, as `by_scores` asks for them.
-
-        Args:
-            missing: Ids by representation.
-            rows: How many ColBERT vectors each document has, if these are fetched.
-        """
+        """Return the exact scores of the ids that are missing in a representation; `rows` is from `_candidates`."""
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if not self._is_fetched(name)}
         fetches = [queries.colbert_vectors_of(part) for part in self._parts(missing.get(COLBERT, []), rows)]
         answers = self._searches([*exact.values(), *fetches[:1]])

@@ -12,7 +12,7 @@ from flagvec.search.options import check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.encoding import ColbertOverflow
 from flagvec_elasticsearch.backend import ElasticsearchBackend
-from flagvec_elasticsearch.client import Index, check_client
+from flagvec_elasticsearch.client import Index
 from flagvec_elasticsearch.schema import ColbertField, DenseIndex, SparseField
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class ElasticsearchStore(HybridStore):
     The client stays the caller's: `close` does not close it, and its settings do not change. A client of version 9
     does not work with a server of version 8.
 
-    `drop` deletes the index. If ``index_name`` is an alias, it deletes the index behind the alias, and with it every
-    alias of that index.
+    `drop` deletes the index. If ``index_name`` is an alias, `drop` deletes the index behind it, because that is where
+    the documents are, and with it all aliases of that index.
 
     Metadata may have any number of names, with values of any types. They are indexed as typed terms. A native filter
     is a query of ``elasticsearch.dsl``, or a `NativeFilter` of a query dict:
@@ -56,7 +56,6 @@ class ElasticsearchStore(HybridStore):
 
     Raises:
         ValueError: No index can have this name, or an option is unknown.
-        StoreError: The installed client has a version that flagvec does not work with.
 
     Example:
         >>> from elasticsearch import Elasticsearch
@@ -83,7 +82,6 @@ class ElasticsearchStore(HybridStore):
         native_fusion: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        check_client()
         _check_name(index_name)
         check_choice("dense_index", dense_index, [None, *get_args(DenseIndex)])
         check_choice("sparse_field", sparse_field, [None, *get_args(SparseField)])
