@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flagvec.m3_output import M3Output
+
 REPRESENTATIONS = ("dense", "sparse", "colbert")
 PAIR_MODES = ("colbert", "sparse", "dense", "sparse+dense", "colbert+sparse+dense")
 
@@ -30,6 +32,22 @@ def lexical_score(query: Mapping[Any, float], document: Mapping[Any, float]) -> 
     """
     document = with_integer_keys(document)
     return float(sum(weight * document.get(token, 0.0) for token, weight in with_integer_keys(query).items()))
+
+
+def lexical_matching_score(first: Any, second: Any) -> float | NDArray[np.float64]:
+    """Return `lexical_score` of two mappings, or `lexical_score_matrix` of two lists of them.
+
+    Raises:
+        TypeError: One mapping and one list, or something else.
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return lexical_score(first, second)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return lexical_score_matrix(first, second)
+    raise TypeError(
+        "compute_lexical_matching_score takes two dicts or two lists of dicts, not "
+        f"{type(first).__name__} and {type(second).__name__}"
+    )
 
 
 def lexical_score_matrix(
@@ -99,6 +117,26 @@ def output_scores(query: Mapping[str, Any], document: Mapping[str, Any]) -> dict
     return scores
 
 
+def score_outputs(
+    q_reps: Mapping[str, Any], p_reps: Mapping[str, Any], weights: Sequence[float] | None = None
+) -> float:
+    """Return the weighted mean of the scores of the representations that two outputs of one text each both have.
+
+    Args:
+        q_reps: The query's output.
+        p_reps: The document's output.
+        weights: Weights of the dense, sparse and ColBERT scores; 1 each if None.
+
+    Raises:
+        TypeError: One of the two is not a model's output.
+        ValueError: An output holds several texts, the two have no representation in common, or the weights are not
+            three numbers of zero or more.
+    """
+    by_name = representation_weights(weights, "weights")
+    query, document = _one_text(q_reps, "q_reps"), _one_text(p_reps, "p_reps")
+    return weighted_score(output_scores(query, document), by_name)
+
+
 def pair_scores(scores: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
     """Return one pair's scores under the names of `PAIR_MODES`, as FlagEmbedding's ``compute_score`` gives them.
 
@@ -140,3 +178,12 @@ def with_integer_keys(weights: Mapping[Any, float]) -> Mapping[int, float]:
     if all(type(token) is int for token in weights):
         return weights
     return {int(token): weight for token, weight in weights.items()}
+
+
+def _one_text(output: Mapping[str, Any], argument: str) -> M3Output:
+    if not isinstance(output, Mapping):
+        raise TypeError(f"{argument} takes the output of one text, not {type(output).__name__}")
+    batch = M3Output({key: value for key, value in output.items() if value is not None}).as_batch()
+    if batch.num_texts != 1:
+        raise ValueError(f"{argument} holds {batch.num_texts} texts; score one at a time: {argument}[0]")
+    return batch
