@@ -1,6 +1,7 @@
-"""FlagEmbedding's names, served by flagvec, for code that says ``from FlagEmbedding import BGEM3FlagModel``.
+"""flagvec under FlagEmbedding's name, for code that says ``from FlagEmbedding import BGEM3FlagModel``.
 
-Where the FlagEmbedding distribution is installed it comes first; should this module hide it all the same, it warns.
+Python imports an installed FlagEmbedding instead of this module. If the path order hides FlagEmbedding, this module
+warns.
 """
 
 import importlib.metadata
@@ -12,8 +13,8 @@ from flagvec.alias.inference.embedder.model_mapping import EmbedderModelClass
 
 __all__ = ["AbsEmbedder", "BGEM3FlagModel", "EmbedderModelClass", "FlagAutoModel", "FlagModel"]
 
-# Makes this module a package whose submodules lie in flagvec. A folder called FlagEmbedding would overwrite upstream's
-# files where both are installed.
+# This makes the module a package, with its submodules inside flagvec. A folder named FlagEmbedding would overwrite
+# FlagEmbedding's own files if both were installed.
 __path__ = alias.__path__
 
 
@@ -27,7 +28,7 @@ except importlib.metadata.PackageNotFoundError:
     pass
 else:
     warnings.warn(
-        f"flagvec's alias module hides the installed FlagEmbedding {_version}; uninstall it, or take it off the path "
-        "in front of this one",
+        f"flagvec's alias module hides the installed FlagEmbedding {_version}: uninstall FlagEmbedding, or put its "
+        "folder before flagvec's in sys.path",
         stacklevel=2,
     )

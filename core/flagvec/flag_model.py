@@ -2,44 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from flagvec.arguments import checked_texts
-from flagvec.embedder import AbsEmbedder, EmbedderOptions, dense_vectors, signature_of
+from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy, to_device
+from flagvec.forward_pass import ForwardPass, Settings, instructed
+from flagvec.heads import dense_vectors
+from flagvec.m3_output import M3Output
+from flagvec.model_options import EmbedderOptions, refuse_unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from flagvec.model_options import EncodeKeywords, FlagModelKeywords, InstructionKeywords
+
+# The texts that `encode` truncated last. `encode_corpus_output` reads it, because it calls `encode_corpus`, which a
+# subclass may override and which gives bare vectors.
+_truncated: ContextVar[tuple[int, ...]] = ContextVar("_truncated", default=())
 
 
 class FlagModel(AbsEmbedder):
-    """Encodes texts into dense vectors; FlagEmbedding's class of this name, with its arguments and defaults.
+    """Encodes texts into dense vectors, with the arguments and defaults of FlagEmbedding's class of this name.
 
     Args:
         model_name_or_path: A directory, a name of the catalogue such as ``"bge-base-en-v1.5"``, or a Hub repository.
-        pooling_method: ``"cls"`` takes the first token's hidden state, ``"mean"`` the mean over tokens.
+        pooling_method: ``"cls"`` takes the first token's hidden state, ``"mean"`` the mean over tokens. ``"mini-m3"``
+            uses the mean unless you pass one.
         normalize_embeddings: Give unit vectors.
-        use_fp16: Run in the fastest half precision that the device does well: float16 on CUDA, bfloat16 on CPUs with
-            AMX or AVX512-BF16, float32 elsewhere. Results are float32 all the same.
+        use_fp16: Run in half precision if the device is fast in it: float16 on CUDA, bfloat16 on CPUs with AMX or
+            AVX512-BF16, float32 elsewhere. Results are always float32.
         query_instruction_for_retrieval: What `encode_queries` puts in front of a query.
-        query_instruction_format: How it is joined to the query, with two ``{}``.
-        devices: ``"cpu"``, ``"cuda:0"``, ``"mps"``, a CUDA index, or a list of one; None is the best there is.
+        query_instruction_format: How the instruction is joined to the query, with two ``{}``.
+        devices: ``"cpu"``, ``"cuda:0"``, ``"mps"``, a CUDA index, or a list of one; None chooses the
+            fastest.
         batch_size: The most texts in one forward pass.
-        query_max_length: The longest query in tokens; the rest is cut off. The default becomes the model's limit where
-            that is lower.
+        query_max_length: The longest query in tokens; the rest is cut off. A model with a limit below the default takes
+            its limit.
         passage_max_length: The same for documents and for `encode`.
         convert_to_numpy: Give numpy arrays; if False, torch tensors on the model's device.
-        trust_remote_code: Let Python code that comes with the checkpoint run.
-        cache_dir: Where Hub downloads are kept.
-        kwargs: The fields of `EmbedderOptions`.
+        trust_remote_code: Run Python code that comes with the checkpoint.
+        cache_dir: Where Hub downloads are kept, and where mini-m3 is assembled.
+        kwargs: The other fields of `flagvec.model_options.EmbedderOptions`.
 
     Raises:
-        TypeError: An unknown argument; names the nearest.
-        ValueError: An argument out of its range, or a device that is not here.
-        ModelNotFoundError: The model cannot be found; names the nearest known names.
+        TypeError: An argument is unknown; the message names the nearest.
+        ValueError: An argument is out of its range, or the machine does not have the device.
+        ModelNotFoundError: The model cannot be found; the message names the nearest known names.
         CheckpointError: The checkpoint is damaged or incomplete, or its code is not trusted.
 
     Example:
@@ -63,9 +82,9 @@ class FlagModel(AbsEmbedder):
         convert_to_numpy: bool = True,
         trust_remote_code: bool = False,
         cache_dir: str | Path | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[FlagModelKeywords],
     ) -> None:
-        kwargs.update(trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+        refuse_unknown(kwargs, FlagModel, EmbedderOptions)
         super().__init__(
             model_name_or_path,
             pooling_method=pooling_method,
@@ -78,7 +97,7 @@ class FlagModel(AbsEmbedder):
             query_max_length=query_max_length,
             passage_max_length=passage_max_length,
             convert_to_numpy=convert_to_numpy,
-            options=EmbedderOptions.from_keywords(kwargs, signature_of(FlagModel), "FlagModel"),
+            options=EmbedderOptions(trust_remote_code=trust_remote_code, cache_dir=cache_dir, **kwargs),
         )
 
     @property
@@ -86,48 +105,178 @@ class FlagModel(AbsEmbedder):
         """What the checkpoint can give: ``dense``."""
         return frozenset({"dense"})
 
+    @overload
     def encode(
         self,
-        sentences: Any,
+        sentences: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[False],
+        **options: Unpack[InstructionKeywords],
+    ) -> Tensor: ...
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[True] | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        convert_to_numpy: bool | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32] | Tensor: ...
+    def encode(
+        self,
+        sentences: str | Iterable[str],
         batch_size: int | None = None,
         max_length: int | None = None,
         convert_to_numpy: bool | None = None,
         instruction: str | None = None,
         instruction_format: str = "{}{}",
-        show_progress: bool = False,
-    ) -> Any:
-        """Encode texts as they are, without an instruction unless one is given.
+        show_progress: bool | None = None,
+    ) -> NDArray[np.float32] | Tensor:
+        """Encode texts, in front of each the instruction if one is given.
 
         Args:
-            sentences: A str, or any iterable of str. Their content never raises.
-            batch_size: The most texts in one forward pass; the model's if None.
+            sentences: A str, or an iterable of str. Their content never raises.
+            batch_size: The most texts in one forward pass; the model's ``batch_size`` if None.
             max_length: The longest text in tokens, special ones included; the model's ``passage_max_length`` if None.
-            convert_to_numpy: As in the constructor; the model's if None.
+            convert_to_numpy: Give numpy arrays, else tensors on the model's device; the model's setting if None. For a
+                model that gives tensors by default, pass False so that a type checker knows it.
             instruction: What is put in front of each text.
-            instruction_format: How it is joined to the text, with two ``{}``.
-            show_progress: Show a progress bar.
+            instruction_format: How the instruction is joined to the text, with two ``{}``.
+            show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
 
         Returns:
             (texts, dimension) float32 in the order of the input, (0, dimension) for an empty list; (dimension,) for a
             str. Unit rows if ``normalize_embeddings``.
 
         Raises:
-            TypeError: A text is not a ``str``; names its position.
-            ValueError: ``batch_size`` or ``max_length`` out of range.
+            TypeError: `sentences` is a table or a set, or a text is not a ``str``; the message names its position.
+            ValueError: ``batch_size`` or ``max_length`` is out of range.
         """
-        texts = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
-        to_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
-        vectors = torch.empty(
-            (len(texts), self.dimension), device="cpu" if to_numpy else torch.device(self.target_devices[0])
-        )
+        texts: Sequence[str] = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
+        settings = Settings.of(self, batch_size, max_length, convert_to_numpy, show_progress)
+        device = "cpu" if settings.to_numpy else self.target_devices[0]
+        vectors = torch.empty((len(texts), self.dimension), device=device)
 
         def reduce(batch: HiddenBatch) -> HostCopy:
             found = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
-            return HostCopy({"dense": found}, staying=() if to_numpy else ("dense",))
+            return HostCopy({"dense": found}, staying=() if settings.to_numpy else ("dense",))
 
-        for positions, found in self._results(
-            texts, batch_size, max_length, instruction, instruction_format, show_progress, reduce
-        ):
+        texts = instructed(texts, instruction, instruction_format)
+        forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
+        for positions, found in forward_pass:
             vectors[to_device(positions, vectors.device)] = found["dense"]
+        _truncated.set(tuple(forward_pass.truncated))
         result = vectors[0] if isinstance(sentences, str) else vectors
-        return result.numpy() if to_numpy else result
+        return result.numpy() if settings.to_numpy else result
+
+    @overload
+    def encode_queries(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[False],
+        **options: Unpack[InstructionKeywords],
+    ) -> Tensor: ...
+    @overload
+    def encode_queries(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[True] | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def encode_queries(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: bool | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32] | Tensor: ...
+    def encode_queries(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> NDArray[np.float32] | Tensor:
+        """Encode queries: `encode` with the query instruction, and ``query_max_length`` if `max_length` is None."""
+        vectors: NDArray[np.float32] | Tensor = self._encode_queries(queries, batch_size, max_length, options)
+        return vectors
+
+    @overload
+    def encode_corpus(
+        self,
+        corpus: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[False],
+        **options: Unpack[InstructionKeywords],
+    ) -> Tensor: ...
+    @overload
+    def encode_corpus(
+        self,
+        corpus: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: Literal[True] | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def encode_corpus(
+        self,
+        corpus: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        *,
+        convert_to_numpy: bool | None = None,
+        **options: Unpack[InstructionKeywords],
+    ) -> NDArray[np.float32] | Tensor: ...
+    def encode_corpus(
+        self,
+        corpus: str | Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> NDArray[np.float32] | Tensor:
+        """Encode documents: `encode` with the passage instruction."""
+        vectors: NDArray[np.float32] | Tensor = self._encode_corpus(corpus, batch_size, max_length, options)
+        return vectors
+
+    def encode_stream(
+        self,
+        sentences: Iterable[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        **options: Unpack[EncodeKeywords],
+    ) -> Iterator[NDArray[np.float32] | Tensor]:
+        """Encode documents as they come; see `AbsEmbedder.encode_stream`."""
+        return self._encode_stream(sentences, batch_size, max_length, options)
+
+    def encode_corpus_output(
+        self, corpus: Sequence[str], representations: Collection[str], **options: Unpack[InstructionKeywords]
+    ) -> M3Output:
+        """Encode documents into an `M3Output`; see `AbsEmbedder.encode_corpus_output`."""
+        _truncated.set(())
+        vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
+        return M3Output(dense_vecs=vectors, truncated=_truncated.get())

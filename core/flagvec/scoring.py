@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flagvec.m3_output import M3Output
+
 REPRESENTATIONS = ("dense", "sparse", "colbert")
 PAIR_MODES = ("colbert", "sparse", "dense", "sparse+dense", "colbert+sparse+dense")
 
@@ -24,12 +26,28 @@ def dense_score(query: Any, document: Any) -> np.float64:
 
 
 def lexical_score(query: Mapping[Any, float], document: Mapping[Any, float]) -> float:
-    """Return the sum over shared tokens of the product of their weights; 0.0 where none is shared.
+    """Return the sum of weight products over shared tokens, 0.0 if no token is shared.
 
-    Keys are token ids, as int or, after a round trip through JSON, as str.
+    Keys are token ids, as int, or as str after a round trip through JSON.
     """
     document = with_integer_keys(document)
     return float(sum(weight * document.get(token, 0.0) for token, weight in with_integer_keys(query).items()))
+
+
+def lexical_matching_score(first: Any, second: Any) -> float | NDArray[np.float64]:
+    """Return `lexical_score` of two mappings, or `lexical_score_matrix` of two lists of them.
+
+    Raises:
+        TypeError: The arguments are neither two mappings nor two lists of mappings.
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return lexical_score(first, second)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return lexical_score_matrix(first, second)
+    raise TypeError(
+        "compute_lexical_matching_score takes two dicts or two lists of dicts, not "
+        f"{type(first).__name__} and {type(second).__name__}"
+    )
 
 
 def lexical_score_matrix(
@@ -56,16 +74,15 @@ def colbert_score(query: Any, document: Any) -> np.float64:
         document: (document tokens, dimension) array or tensor.
 
     Returns:
-        Between -1 and 1 for unit rows; 0.0 where either side has no rows. A float that, as upstream's, has
-        ``.item()``.
+        Between -1 and 1 for unit rows, 0.0 if either side has no rows. The float has ``.item()``, as FlagEmbedding's.
 
     Raises:
-        ValueError: Not two matrices of one width.
+        ValueError: They are not two matrices of the same width.
     """
     query, document = as_float32(query), as_float32(document)
     if query.ndim != 2 or document.ndim != 2 or query.shape[1] != document.shape[1]:
         raise ValueError(
-            "colbert_score takes two matrices (tokens, dimension) of one dimension, "
+            "colbert_score takes two matrices (tokens, dimension) of the same dimension, "
             f"not the shapes {query.shape} and {document.shape}"
         )
     if not len(query) or not len(document):
@@ -76,10 +93,10 @@ def colbert_score(query: Any, document: Any) -> np.float64:
 def weighted_score(scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """Return the mean of `scores`, weighted: sum(weight * score) / sum(weight) over the names in `scores`.
 
-    FlagEmbedding's combined score; a representation that `scores` lacks takes no part in either sum.
+    This is FlagEmbedding's combined score.
 
     Raises:
-        ValueError: The weights of the given scores add up to zero.
+        ValueError: The weights of these scores add up to zero.
     """
     total = sum(weights[name] for name in scores)
     if total <= 0:
@@ -88,7 +105,7 @@ def weighted_score(scores: Mapping[str, float], weights: Mapping[str, float]) ->
 
 
 def output_scores(query: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores, by name, of the representations that two outputs of one text each both have."""
+    """Return the scores by name. Each output holds one text, and both have the representations that are scored."""
     scores: dict[str, float] = {}
     if "dense_vecs" in query and "dense_vecs" in document:
         scores["dense"] = float(dense_score(query["dense_vecs"][0], document["dense_vecs"][0]))
@@ -99,10 +116,30 @@ def output_scores(query: Mapping[str, Any], document: Mapping[str, Any]) -> dict
     return scores
 
 
+def score_outputs(
+    q_reps: Mapping[str, Any], p_reps: Mapping[str, Any], weights: Sequence[float] | None = None
+) -> float:
+    """Return the weighted mean of the scores that two outputs, of one text each, have in common.
+
+    Args:
+        q_reps: The query's output.
+        p_reps: The document's output.
+        weights: Weights of the dense, sparse and ColBERT scores; 1 each if None.
+
+    Raises:
+        TypeError: One of the two is not a model's output.
+        ValueError: An output holds several texts, the two have no representation in common, or the weights are not
+            three numbers of zero or more.
+    """
+    by_name = representation_weights(weights, "weights")
+    query, document = _one_text(q_reps, "q_reps"), _one_text(p_reps, "p_reps")
+    return weighted_score(output_scores(query, document), by_name)
+
+
 def pair_scores(scores: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
     """Return one pair's scores under the names of `PAIR_MODES`, as FlagEmbedding's ``compute_score`` gives them.
 
-    ``sparse+dense`` is NaN where both weights are zero.
+    ``sparse+dense`` is NaN if both weights are zero.
     """
     two = {name: scores[name] for name in ("sparse", "dense")}
     has_two = weights["sparse"] + weights["dense"] > 0
@@ -114,29 +151,38 @@ def pair_scores(scores: Mapping[str, float], weights: Mapping[str, float]) -> di
 
 
 def representation_weights(weights: Sequence[float] | None, argument: str) -> dict[str, float]:
-    """Return three weights, in the order dense, sparse, colbert, by name; None is 1 for each, as upstream.
+    """Return the weights of dense, sparse and colbert, in this order, by name; 1 each if `weights` is None.
 
     Raises:
-        ValueError: Not three finite numbers of zero or more, or all zero.
+        ValueError: They are not three finite numbers of zero or more, or all are zero.
     """
     values = [1.0, 1.0, 1.0] if weights is None else [float(weight) for weight in weights]
     if len(values) != 3 or not all(np.isfinite(values)) or min(values) < 0 or sum(values) == 0:
         raise ValueError(
-            f"{argument} takes three finite weights of zero or more, not all zero, for dense, sparse and colbert; "
-            f"got {weights!r}"
+            f"{argument}={weights!r}: give three finite numbers of zero or more, not all zero, for dense, sparse and "
+            "colbert"
         )
     return dict(zip(REPRESENTATIONS, values, strict=True))
 
 
 def as_float32(values: Any) -> NDArray[np.float32]:
-    """Return a float32 array of a numpy array, a nested list or a torch tensor on any device."""
+    """Return a numpy array, a nested list or a torch tensor on any device as a float32 array."""
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
     return np.asarray(values, dtype=np.float32)
 
 
 def with_integer_keys(weights: Mapping[Any, float]) -> Mapping[int, float]:
-    """Return lexical weights with int keys, the same mapping where they already are."""
+    """Return lexical weights with int keys; the same mapping if its keys are int already."""
     if all(type(token) is int for token in weights):
         return weights
     return {int(token): weight for token, weight in weights.items()}
+
+
+def _one_text(output: Mapping[str, Any], argument: str) -> M3Output:
+    if not isinstance(output, Mapping):
+        raise TypeError(f"{argument} takes the output of one text, not {type(output).__name__}")
+    batch = M3Output({key: value for key, value in output.items() if value is not None}).as_batch()
+    if batch.num_texts != 1:
+        raise ValueError(f"{argument} holds {batch.num_texts} texts; score one at a time: {argument}[0]")
+    return batch

@@ -42,7 +42,8 @@ class ElasticsearchEmbeddings(ModelView, Embeddings):
     Args:
         model: A loaded `BGEM3FlagModel` that normalises its vectors.
         batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
-        show_progress: Show a progress bar while documents are encoded.
+        show_progress: Show a progress bar while documents are encoded; None shows one after two seconds in a terminal
+            or notebook.
 
     Raises:
         TypeError: ``model`` is not a loaded model.

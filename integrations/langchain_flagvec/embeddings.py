@@ -26,7 +26,8 @@ class FlagEmbeddings(ModelView, Embeddings):
         model_kwargs: Further arguments of `FlagAutoModel.from_finetuned`, like ``{"use_fp16": False}``, for a model
             given by name or directory.
         batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
-        show_progress: Show a progress bar while documents are encoded.
+        show_progress: Show a progress bar while documents are encoded; None shows one after two seconds in a terminal
+            or notebook.
 
     Raises:
         TypeError: ``model`` is neither a model nor a name, or ``model_kwargs`` has an unknown argument.
@@ -49,7 +50,7 @@ class FlagEmbeddings(ModelView, Embeddings):
         *,
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
-        show_progress: bool = False,
+        show_progress: bool | None = None,
     ) -> None:
         super().__init__(loaded_model(model, model_kwargs), batch_size=batch_size, show_progress=show_progress)
 

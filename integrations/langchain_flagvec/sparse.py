@@ -18,7 +18,8 @@ class M3SparseEmbeddings(SparseView, SparseEmbeddings):
     Args:
         model: A loaded `BGEM3FlagModel`.
         batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
-        show_progress: Show a progress bar while documents are encoded.
+        show_progress: Show a progress bar while documents are encoded; None shows one after two seconds in a terminal
+            or notebook.
 
     Raises:
         TypeError: ``model`` is not a loaded model.

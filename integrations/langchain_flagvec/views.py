@@ -24,7 +24,8 @@ class ModelView:
     Args:
         model: A loaded model that gives `parts`.
         batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
-        show_progress: Show a progress bar while documents are encoded.
+        show_progress: Show a progress bar while documents are encoded; None shows one after two seconds in a terminal
+            or notebook.
 
     Raises:
         TypeError: ``model`` is not a loaded model.
@@ -33,7 +34,7 @@ class ModelView:
 
     parts: ClassVar[tuple[Part, ...]]
 
-    def __init__(self, model: AbsEmbedder, *, batch_size: int | None = None, show_progress: bool = False) -> None:
+    def __init__(self, model: AbsEmbedder, *, batch_size: int | None = None, show_progress: bool | None = None) -> None:
         check_model(model)
         self.model = model
         self.batch_size = None if batch_size is None else checked_batch_size(batch_size)
@@ -53,7 +54,7 @@ class ModelView:
         """Return the model's output for documents; a TypeError names the position of an item that is not a str."""
         if isinstance(texts, str):
             raise TypeError(f"texts takes a list of str, not the one str {texts!r:.80}: put it in a list")
-        progress = {"show_progress": True} if self.show_progress else {}
+        progress = {} if self.show_progress is None else {"show_progress": self.show_progress}
         return self._one_pass.documents(checked_texts(texts, "texts"), **self._batching(), **progress)
 
     def _query(self, text: str) -> M3Output:

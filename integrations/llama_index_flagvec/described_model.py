@@ -11,7 +11,8 @@ from llama_index.core.bridge.pydantic import PlainSerializer
 from pydantic import BaseModel, PlainValidator
 
 import flagvec
-from flagvec.embedder import AbsEmbedder, signature_of
+from flagvec.embedder import AbsEmbedder
+from flagvec.model_options import signature_of
 
 _LOADABLE = ("BGEM3FlagModel", "FlagModel")
 

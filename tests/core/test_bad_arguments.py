@@ -2,6 +2,8 @@
 
 import math
 
+import pandas
+import pyarrow
 import pytest
 
 from flagvec import BGEM3FlagModel, FlagModel, ModelNotFoundError
@@ -36,6 +38,33 @@ def test_an_item_that_is_no_str_is_refused_with_its_position(model, method, bad,
 def test_what_is_neither_str_nor_iterable_is_refused(model, method, bad, kind):
     with pytest.raises(TypeError, match=f"{METHODS[method]} takes a str or a list of str, not {kind}"):
         getattr(model, method)(bad)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [pandas.DataFrame({"text": ["a"], "id": [1]}), pyarrow.table({"text": ["a"], "id": [1]})],
+    ids=["pandas", "arrow"],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_table_is_refused_with_its_columns_because_it_iterates_over_them(model, method, table):
+    kind = type(table).__name__
+    with pytest.raises(
+        TypeError, match=rf"{METHODS[method]} is a {kind} with the columns 'text', 'id', not a list: pass one column"
+    ):
+        getattr(model, method)(table)
+
+
+def test_a_table_is_refused_in_a_stream(tiny_bert):
+    with pytest.raises(TypeError, match="sentences is a DataFrame with the columns 'text'"):
+        next(tiny_bert.encode_stream(pandas.DataFrame({"text": ["a"]})))
+
+
+@pytest.mark.parametrize("form", [set, frozenset])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_set_is_refused_because_it_has_no_order(model, method, form):
+    argument = METHODS[method]
+    with pytest.raises(TypeError, match=rf"{argument} is a {form.__name__}, which has no order.*sorted\({argument}\)"):
+        getattr(model, method)(form(["a", "b"]))
 
 
 def test_nothing_is_encoded_before_all_texts_are_checked(tiny_bert, monkeypatch):

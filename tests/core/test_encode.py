@@ -1,6 +1,7 @@
 """What goes into `encode` and its kin, and what comes out."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -56,7 +57,7 @@ def test_a_str_gives_what_a_list_of_it_gives(request, model):
     assert_same(one.as_batch() if isinstance(one, M3Output) else one[None], model.encode(["first text"]))
 
 
-@pytest.mark.parametrize("form", [list, tuple, iter, np.array], ids=lambda form: form.__name__)
+@pytest.mark.parametrize("form", [list, tuple, iter, np.array, pandas.Series], ids=lambda form: form.__name__)
 def test_texts_come_in_any_iterable(tiny_bert, form):
     assert_same(tiny_bert.encode(form(TEXTS)), tiny_bert.encode(TEXTS))
 
@@ -177,14 +178,11 @@ def test_the_default_length_becomes_the_limit_of_a_shorter_model(tmp_path, build
     assert len(model.encode("word " * 50)["colbert_vecs"]) == 39
 
 
-def test_encoding_is_quiet_by_default(tiny_m3, capfd):
-    tiny_m3.encode(TEXTS)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_progress_bar_counts_the_texts(tiny_m3, capfd):
-    tiny_m3.encode(TEXTS, show_progress=True)
-    assert "3/3" in capfd.readouterr().err
+def test_a_model_is_shown_by_its_name_and_what_decides_its_vectors(tiny_m3, tiny_m3_directory):
+    device = tiny_m3.target_devices[0]
+    assert repr(tiny_m3) == (
+        f"BGEM3FlagModel('{tiny_m3_directory}', pooling='cls', float32 on {device}, passage_max_length=512 of 512)"
+    )
 
 
 def test_the_model_has_upstreams_attributes(tiny_m3):

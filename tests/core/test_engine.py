@@ -59,27 +59,27 @@ def test_batches_go_from_the_longest_text_to_the_shortest(lengths, batch_size, b
 
 def test_the_last_token_of_each_text_stays_when_it_is_cut(tiny_m3_directory):
     tokenize = TextTokenizer(Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json")))
-    (whole,), (cut,) = tokenize([TEXT], 512), tokenize([TEXT], 6)
+    (whole,), (cut,) = tokenize([TEXT], 512).ids, tokenize([TEXT], 6).ids
     assert cut.tolist() == [*whole[:5], whole[-1]]
 
 
 def test_the_left_end_is_cut_where_the_tokenizer_says_so(tiny_m3_directory):
     backend = Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json"))
-    (whole,), (cut,) = (TextTokenizer(backend, "left")([TEXT], length) for length in (512, 6))
+    (whole,), (cut,) = (TextTokenizer(backend, "left")([TEXT], length).ids for length in (512, 6))
     assert cut.tolist() == [whole[0], *whole[-5:]]
 
 
 def test_truncation_and_padding_stored_in_the_tokenizer_do_not_count(tiny_m3_directory):
     backend = Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json"))
-    (expected,) = TextTokenizer(backend)([TEXT], 512)
+    (expected,) = TextTokenizer(backend)([TEXT], 512).ids
     backend.enable_truncation(4)
     backend.enable_padding(length=64)
-    (found,) = TextTokenizer(backend)([TEXT], 512)
+    (found,) = TextTokenizer(backend)([TEXT], 512).ids
     assert found.tolist() == expected.tolist()
 
 
 def test_no_texts_have_no_tokens(tiny_m3_directory):
-    assert TextTokenizer(Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json")))([], 512) == []
+    assert TextTokenizer(Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json")))([], 512).ids == []
 
 
 PACKED = torch.arange(12, dtype=torch.float32).reshape(6, 2)

@@ -139,6 +139,75 @@ def test_a_copy_is_an_output_of_the_same_texts(output, copied):
     assert texts_in(again[1:]) == [1, 2, 3, 4]
 
 
+def test_a_batch_is_shown_by_its_shapes(output):
+    assert repr(output) == (
+        "M3Output(5 texts: dense_vecs (5, 2) float32, lexical_weights 5 dicts, 1.0 tokens on average, "
+        "colbert_vecs 5 x (1-5, 2))"
+    )
+
+
+def test_one_text_is_shown_by_its_shapes(tiny_m3):
+    output = tiny_m3.encode("machine learning")
+    tokens, rows = len(output["lexical_weights"]), len(output["colbert_vecs"])
+    assert repr(output) == (
+        f"M3Output(1 text: dense_vecs (48,) float32, lexical_weights {tokens} tokens, "
+        f"colbert_vecs ({rows}, 48) float32)"
+    )
+
+
+def test_tensors_are_shown_as_arrays_are(tiny_m3):
+    texts = ["one text", "and another"]
+    assert repr(tiny_m3.encode(texts, convert_to_numpy=False)) == repr(tiny_m3.encode(texts))
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [
+        (M3Output(), "M3Output()"),
+        (batch_of(0), "0 texts: dense_vecs (0, 2) float32, lexical_weights 0 items, colbert_vecs 0 items"),
+        (M3Output(dense_vecs=[[0.5, 0.5]]), "1 text: dense_vecs 1 x (2)"),
+        (M3Output(dense_vecs=None), "dense_vecs NoneType"),
+        (M3Output(lexical_weights=[None]), "1 text: lexical_weights 1 items"),
+    ],
+)
+def test_odd_outputs_can_be_shown(odd, shown):
+    assert shown in repr(odd)
+
+
+def test_many_texts_are_shown_in_few_characters(tiny_m3):
+    output = tiny_m3.encode(["a text of some words"] * 64, max_length=4)
+    assert len(output.truncated) == 64
+    assert len(repr(output)) < 300
+
+
+def test_outputs_are_equal_as_dicts_are():
+    assert M3Output(lexical_weights=[{1: 0.5}]) == {"lexical_weights": [{1: 0.5}]}
+    assert M3Output(lexical_weights=[{1: 0.5}], truncated=(0,)) == M3Output(lexical_weights=[{1: 0.5}])
+
+
+@pytest.mark.parametrize(
+    ("texts", "truncated"),
+    [
+        (0, ()),
+        (1, (0,)),
+        (-1, (0,)),
+        (slice(1, 3), (0,)),
+        (slice(None, None, -1), (0, 3)),
+        (slice(2, 4), ()),
+        (slice(None), (1, 4)),
+    ],
+)
+def test_a_sub_batch_knows_which_of_its_texts_were_truncated(output, texts, truncated):
+    output.truncated = (1, 4)
+    assert output[texts].truncated == truncated
+
+
+@pytest.mark.parametrize("copied", [M3Output, M3Output.copy, copy.copy, copy.deepcopy, M3Output.as_batch])
+def test_a_copy_knows_which_texts_were_truncated(output, copied):
+    output.truncated = (1, 4)
+    assert copied(output).truncated == (1, 4)
+
+
 def test_the_copy_method_gives_an_output(output):
     assert type(output.copy()) is M3Output
 

@@ -144,5 +144,5 @@ def test_encoding_on_another_device_than_the_models_is_refused(tiny_m3):
 @pytest.mark.parametrize("name", ["start_multi_process_pool", "encode_multi_process", "stop_multi_process_pool"])
 def test_a_call_for_worker_processes_says_what_to_do_instead(tiny_m3, name):
     assert not hasattr(tiny_m3, name)
-    with pytest.raises(AttributeError, match=f"no worker processes, so there is no {name}; call encode"):
+    with pytest.raises(AttributeError, match=f"there is no {name}, because .* no worker processes: call encode"):
         getattr(tiny_m3, name)()

@@ -68,10 +68,10 @@ def test_a_model_on_a_device_gives_what_it_gives_on_the_host(tiny_m3, golden, mo
     texts = golden.texts * 2
     expected = tiny_m3.encode(texts, batch_size=3)
     monkeypatch.setattr(tiny_m3, "_encoder", Elsewhere(tiny_m3._encoder))
-    monkeypatch.setattr("flagvec.embedder._WINDOW", 7)
+    monkeypatch.setattr("flagvec.forward_pass.WINDOW_ON_ACCELERATOR", 7)
     found = tiny_m3.encode(texts, batch_size=3)
-    torch.testing.assert_close(found["dense_vecs"], expected["dense_vecs"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found["dense_vecs"], expected["dense_vecs"], atol=1e-5, rtol=0)
     for one, other in zip(found["lexical_weights"], expected["lexical_weights"], strict=True):
-        assert one == pytest.approx(other, abs=1e-6)
+        assert one == pytest.approx(other, abs=1e-5)
     for one, other in zip(found["colbert_vecs"], expected["colbert_vecs"], strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)

@@ -1,10 +1,12 @@
 """The names, order and defaults of arguments, which FlagEmbedding's users rely on."""
 
 import inspect
+from dataclasses import fields
 
 import pytest
 
 from flagvec import AbsEmbedder, BGEM3FlagModel, FlagModel
+from flagvec.model_options import EmbedderOptions, FlagModelKeywords, M3EncodeKeywords, M3Keywords, M3Options
 
 REQUIRED = inspect.Parameter.empty
 SHARED = {
@@ -94,6 +96,19 @@ def test_an_unknown_keyword_is_refused_with_the_nearest_one(model_class, given, 
 def test_a_keyword_of_the_other_class_is_refused(tiny_bert_directory):
     with pytest.raises(TypeError, match="FlagModel takes no argument 'return_sparse'"):
         FlagModel(tiny_bert_directory, return_sparse=True)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "options", "keywords"),
+    [(FlagModel, EmbedderOptions, FlagModelKeywords), (BGEM3FlagModel, M3Options, M3Keywords)],
+)
+def test_the_types_of_further_options_name_all_of_them(model_class, options, keywords):
+    names = {field.name for field in fields(options)}
+    assert keywords.__optional_keys__ == names - SIGNATURES[model_class].keys()
+
+
+def test_the_types_of_options_of_a_call_name_all_that_encode_takes():
+    assert M3EncodeKeywords.__optional_keys__ == set(list(parameters_of(BGEM3FlagModel.encode))[4:])
 
 
 def test_encode_refuses_an_unknown_keyword(tiny_bert):

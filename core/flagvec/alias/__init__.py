@@ -1,14 +1,14 @@
-"""The submodules of the alias ``FlagEmbedding`` that other people's code imports, and what to do without the rest."""
+"""The alias package ``FlagEmbedding``: its submodules, and the errors for names that flagvec does not have."""
 
 from typing import NoReturn
 
 _RERANKERS = (
-    "flagvec has no cross-encoders: search with rerank='colbert', score pairs with BGEM3FlagModel.compute_score, or "
-    "load the reranker with sentence_transformers.CrossEncoder"
+    "search with rerank='colbert', score pairs with BGEM3FlagModel.compute_score, or load the reranker with "
+    "sentence_transformers.CrossEncoder"
 )
-_DECODERS = "flagvec has no decoder-only embedders: load the model with sentence_transformers.SentenceTransformer"
+_DECODERS = "load the decoder-only model with sentence_transformers.SentenceTransformer"
 
-# What FlagEmbedding 1.4 exports and flagvec does not have.
+# The names that FlagEmbedding 1.4 exports and flagvec does not have, with what to do instead.
 _NOT_SERVED = {
     **dict.fromkeys(
         (
@@ -27,17 +27,17 @@ _NOT_SERVED = {
 
 
 def refuse(module: str, name: str) -> NoReturn:
-    """Refuse a name that `module`, one of the alias's, does not have.
+    """Raise the error for a name that `module`, a module of the alias, does not have.
 
     Raises:
-        ImportError: FlagEmbedding has it; says what to use instead. Python would replace the message of an
-            AttributeError in ``from FlagEmbedding import ...``.
-        AttributeError: Nor has FlagEmbedding.
+        ImportError: FlagEmbedding has the name; the message says what to use instead.
+        AttributeError: FlagEmbedding does not have it either.
     """
     if name in _NOT_SERVED:
+        # `from FlagEmbedding import ...` would replace the message of an AttributeError.
         raise ImportError(
-            f"{module} is served by flagvec here, which has no {name}. {_NOT_SERVED[name]}; or install FlagEmbedding "
-            "itself, which then comes first",
+            f"{module} has no {name}, because flagvec stands in for FlagEmbedding here and does not have it: "
+            f"{_NOT_SERVED[name]}, or install FlagEmbedding, which Python then imports instead",
             name=module,
         )
     raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,18 @@ from tokenizers import Tokenizer
 from flagvec.engine.unicode import valid_unicode
 
 TokenIds = NDArray[np.int64]
+
+
+class TokenizedTexts(NamedTuple):
+    """The tokens of some texts.
+
+    Args:
+        ids: For each text its token ids, (tokens,) int64.
+        truncated: Positions of the texts that had more tokens than the limit, ascending.
+    """
+
+    ids: list[TokenIds]
+    truncated: list[int]
 
 
 class TextTokenizer:
@@ -33,10 +45,14 @@ class TextTokenizer:
         self._truncation_side = truncation_side
         self._prefix, self._suffix = self._count_special_tokens()
 
-    def __call__(self, texts: Sequence[str], max_length: int) -> list[TokenIds]:
-        """Return for each text its token ids, (tokens,) int64, at most `max_length` of them."""
+    def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
+        """Return at most `max_length` token ids of each text, and which texts had more."""
         encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
-        return [self._truncate(np.array(encoding.ids, dtype=np.int64), max_length) for encoding in encodings]
+        ids = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        truncated = [position for position, tokens in enumerate(ids) if len(tokens) > max_length]
+        for position in truncated:
+            ids[position] = self._truncate(ids[position], max_length)
+        return TokenizedTexts(ids, truncated)
 
     def _count_special_tokens(self) -> tuple[int, int]:
         mask = self._tokenizer.encode("a").special_tokens_mask
@@ -45,8 +61,6 @@ class TextTokenizer:
         return prefix, suffix
 
     def _truncate(self, ids: TokenIds, max_length: int) -> TokenIds:
-        if len(ids) <= max_length:
-            return ids
         kept = max_length - self._prefix - self._suffix
         body = ids[self._prefix : len(ids) - self._suffix]
         body = body[-kept:] if self._truncation_side == "left" else body[:kept]

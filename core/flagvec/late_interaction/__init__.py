@@ -1,1 +1,1 @@
-"""ColBERT vectors: fewer of them, with the same meaning."""
+"""ColBERT vectors in less space."""

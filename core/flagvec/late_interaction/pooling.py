@@ -1,4 +1,4 @@
-"""Fewer ColBERT vectors a document: those that are alike become one."""
+"""Fewer ColBERT vectors for a document: similar ones are replaced by their mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Clustering takes the square of this in memory and time, and neighbours are alike more often than what lies far apart.
+# Vectors that are clustered together. Time and memory grow with the square, and similar vectors are mostly neighbours.
 _SPAN = 1_024
 
 
@@ -15,7 +15,7 @@ def checked_pool_factor(pool_factor: Any) -> int:
     """Return `pool_factor`.
 
     Raises:
-        ValueError: Not a whole number of at least 1.
+        ValueError: It is not a whole number of at least 1.
     """
     if not isinstance(pool_factor, int) or isinstance(pool_factor, bool) or pool_factor < 1:
         raise ValueError(f"colbert_pool_factor={pool_factor!r}: give a whole number, 1 to keep every vector")
@@ -23,19 +23,19 @@ def checked_pool_factor(pool_factor: Any) -> int:
 
 
 def pool_tokens(vectors: NDArray[np.float32], pool_factor: int, normalize: bool) -> NDArray[np.float32]:
-    """Return one vector in the place of about `pool_factor` that are alike: the mean of each cluster.
+    """Replace clusters of similar vectors by their means, so that about one in `pool_factor` vectors is left.
 
-    Hierarchical clustering by Ward's method into as many clusters as there are vectors divided by the factor, as in
-    Clavié, Chaffin and Adams, "Reducing the Footprint of Multi-Vector Retrieval with Minimal Performance Impact via
-    Token Pooling" (arXiv 2409.14683). A text of over 1,024 vectors is clustered in spans of equal size.
+    The clusters come from Ward's hierarchical clustering, as in Clavié, Chaffin and Adams, "Reducing the Footprint of
+    Multi-Vector Retrieval with Minimal Performance Impact via Token Pooling" (arXiv 2409.14683). A text of more than
+    1,024 vectors is clustered in spans of equal size.
 
     Args:
-        vectors: (tokens, dimension), of one document.
-        pool_factor: How many times fewer vectors to return, 1 and up; rounded so that there is at least one.
-        normalize: Give the means length 1, as the vectors have.
+        vectors: (tokens, dimension) float32, of one document.
+        pool_factor: How many times fewer vectors to return, 1 and up. At least one vector is left.
+        normalize: Give the means length 1.
 
     Returns:
-        (clusters, dimension) float32, in the order in which the clusters begin in the text.
+        (clusters, dimension) float32, ordered by each cluster's first vector in the text.
     """
     if pool_factor == 1 or len(vectors) < 2:
         return vectors
@@ -52,7 +52,7 @@ def _cluster_means(vectors: NDArray[np.float32], clusters: int, normalize: bool)
     np.add.at(sums, members, vectors)
     if normalize:
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        # Vectors that cancel out have no mean direction: the first stands for them.
+        # Vectors that cancel out have no mean direction, so the first one represents them.
         means = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), vectors[first])
     else:
         means = sums / np.bincount(members)[:, None].astype(np.float32)

@@ -127,7 +127,12 @@ def encode_documents(
         ValueError: The model gave vectors of another dimension or number than it should.
     """
     with model_lock(model):
-        output = encode_texts(model.encode_corpus, model, texts, representations)
+        if hasattr(model, "encode_corpus_output"):
+            output = model.encode_corpus_output(texts, representations, show_progress=False)
+            _check_shapes(output, model, len(texts))
+        else:
+            # Models of other makers have FlagEmbedding's methods alone.
+            output = encode_texts(model.encode_corpus, model, texts, representations)
     return validated(output, names, colbert_limit)
 
 
@@ -260,7 +265,7 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
             one.colbert, problem = _checked_rows(rows, names[position], colbert_limit)
             if problem:
                 refused.setdefault(position, problem)
-    return EncodedDocuments(vectors, refused, getattr(output, "truncated", ()))
+    return EncodedDocuments(vectors, refused, output.truncated)
 
 
 def _check_shapes(output: M3Output, model: AbsEmbedder, texts: int) -> None:

@@ -1,4 +1,4 @@
-"""``FlagEmbedding.inference.embedder.model_mapping``: which models there are, from flagvec's catalogue."""
+"""``FlagEmbedding.inference.embedder.model_mapping``: the models of flagvec's catalogue."""
 
 from enum import Enum
 
@@ -6,14 +6,14 @@ from flagvec.models import CATALOGUE
 
 
 class EmbedderModelClass(Enum):
-    """FlagEmbedding's names for the classes that flagvec has, as `FlagAutoModel.from_finetuned` takes them."""
+    """FlagEmbedding's names for flagvec's classes; `FlagAutoModel.from_finetuned` takes them."""
 
     ENCODER_ONLY_BASE = "encoder-only-base"
     ENCODER_ONLY_M3 = "encoder-only-m3"
 
 
 def support_native_bge_model_list() -> list[str]:
-    """Return the short names of BAAI's models; those of FlagEmbedding's list that are decoders are left out."""
+    """Return the short names of BAAI's models, without the decoders that FlagEmbedding lists too."""
     return [card.name for card in CATALOGUE if (card.repository or "").startswith("BAAI/")]
 
 
