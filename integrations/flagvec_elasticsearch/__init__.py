@@ -14,13 +14,14 @@ _PACKAGES = ("elasticsearch", "orjson")
 
 
 def __getattr__(name: str) -> Any:
-    # It needs its own extra, so it is imported when it is first asked for.
+    # The store needs its own extra, so it is imported on first use.
     if name not in __all__:
         raise AttributeError(f"module 'flagvec_elasticsearch' has no attribute {name!r}")
     try:
         module = import_module("flagvec_elasticsearch.store")
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        # A client before 8.18 has no elasticsearch.dsl.
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise ImportError(f"{name} needs the package {error.name}: pip install 'flagvec[elasticsearch]'") from error
     return getattr(module, name)

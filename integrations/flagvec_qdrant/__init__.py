@@ -1,4 +1,4 @@
-"""flagvec's stores on Qdrant: in this process with qdrant-edge, or through any ``QdrantClient``."""
+"""flagvec's stores on Qdrant: `QdrantEdgeStore` in this process, `QdrantStore` through any ``QdrantClient``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flagvec_qdrant.client_store import QdrantStore
     from flagvec_qdrant.edge_store import QdrantEdgeStore
+    from flagvec_qdrant.store import QdrantStore
 
 __all__ = ["QdrantEdgeStore", "QdrantStore"]
 
-# Each store needs its own extra, so each is imported when it is first asked for: its module, and the package and extra
-# that this stands on.
+# Each store needs an extra of its own. Therefore its module is imported on first use. For each store: its module, the
+# package that it needs, the package's import name, and the extra that installs it.
 _STORES = {
     "QdrantEdgeStore": ("flagvec_qdrant.edge_store", "qdrant-edge-py", "qdrant_edge", "edge"),
-    "QdrantStore": ("flagvec_qdrant.client_store", "qdrant-client", "qdrant_client", "qdrant"),
+    "QdrantStore": ("flagvec_qdrant.store", "qdrant-client", "qdrant_client", "qdrant"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The portable filter in Qdrant's terms, the same for every engine but for the classes that say it."""
+"""The portable filter as an engine's own; `Terms` says how an engine writes conditions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from flagvec.filters.portable import EXACT_INTEGERS, All, Any_, Condition, Filter, NativeFilter, Not
-from flagvec_qdrant import convert
+from flagvec_qdrant.convert import field_key
 
 
 class Terms(Protocol):
-    """How one engine says conditions on payload fields; a filter is itself a condition."""
+    """The conditions of one engine. A filter is itself a condition."""
 
     def combined(self, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()) -> Any:
-        """Return the filter of these conditions; one of none at all holds for every point."""
+        """Return the filter of these conditions; without any, it holds for every point."""
 
     def one_of(self, key: str, values: list[Any]) -> Any:
         """Return the condition that a field equals one of several strings, or one of several whole numbers."""
 
-    def truth(self, key: str, value: bool) -> Any:
-        """Return the condition that a field is true, or false."""
+    def boolean(self, key: str, value: bool) -> Any:
+        """Return the condition that a field is True, or that it is False."""
 
     def numbers(self, key: str, bounds: Mapping[str, float]) -> Any:
         """Return the condition that a number lies within bounds named ``gt``, ``gte``, ``lt`` and ``lte``."""
@@ -36,7 +36,7 @@ class Terms(Protocol):
 
 
 def native_filter(filter: Filter | NativeFilter | None, terms: Terms) -> Any:
-    """Return an engine's filter; None for none."""
+    """Return an engine's filter; None for None, and a native filter as it is."""
     if filter is None:
         return None
     return filter.value if isinstance(filter, NativeFilter) else _filter(filter, terms)
@@ -45,10 +45,9 @@ def native_filter(filter: Filter | NativeFilter | None, terms: Terms) -> Any:
 def _filter(filter: Filter, terms: Terms) -> Any:
     match filter:
         case All(parts):
-            negated = [_condition(part.part, terms) for part in parts if isinstance(part, Not)]
-            return terms.combined(
-                must=[_condition(part, terms) for part in parts if not isinstance(part, Not)], must_not=negated
-            )
+            must = [_condition(part, terms) for part in parts if not isinstance(part, Not)]
+            must_not = [_condition(part.part, terms) for part in parts if isinstance(part, Not)]
+            return terms.combined(must=must, must_not=must_not)
         case Any_(()):
             return terms.combined(must=[terms.nowhere()])
         case Any_(parts):
@@ -62,7 +61,7 @@ def _filter(filter: Filter, terms: Terms) -> Any:
 def _condition(filter: Filter, terms: Terms) -> Any:
     if not isinstance(filter, Condition):
         return _filter(filter, terms)
-    key, value = convert.field_key(filter.path), filter.value
+    key, value = field_key(filter.path), filter.value
     match filter.operator:
         case "exists":
             return terms.combined(must_not=[terms.empty(key)])
@@ -76,17 +75,15 @@ def _condition(filter: Filter, terms: Terms) -> Any:
 
 
 def _one_of(key: str, values: Sequence[Any], terms: Terms) -> Any:
-    """Return the condition that a field equals one of `values`, each compared as its own type.
-
-    A number is compared by a range, which finds 1.0 as well as 1 where a match finds whole numbers alone. Beyond what
-    a float64 holds exactly only a match tells whole numbers apart.
-    """
+    """Return the condition that a field equals one of `values`, each compared as its own type."""
     strings = [value for value in values if isinstance(value, str)]
+    # A match finds whole numbers only. Therefore numbers are matched by a range, which finds 1 and 1.0; but only a
+    # match tells apart whole numbers that a float64 does not hold exactly.
     exact = [value for value in values if type(value) is int and abs(value) >= EXACT_INTEGERS]
     conditions = [terms.one_of(key, group) for group in (strings, exact) if group]
     for value in values:
         if isinstance(value, bool):
-            conditions.append(terms.truth(key, value))
+            conditions.append(terms.boolean(key, value))
         elif isinstance(value, datetime):
             conditions.append(terms.moments(key, {"gte": value, "lte": value}))
         elif not isinstance(value, str) and value not in exact:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_flagvec.reranker import ColbertReranker
     from langchain_flagvec.retriever import FlagRetriever
     from langchain_flagvec.sparse import M3SparseEmbeddings
+    from langchain_flagvec.translator import FlagTranslator
     from langchain_flagvec.vector_store import FlagVectorStore
 
 __all__ = [
@@ -25,12 +26,13 @@ __all__ = [
     "ElasticsearchStrategy",
     "FlagEmbeddings",
     "FlagRetriever",
+    "FlagTranslator",
     "FlagVectorStore",
     "M3SparseEmbeddings",
     "MilvusSparseEmbeddings",
 ]
 
-# Each is imported when it is first asked for, so that what only some need is not needed for the rest.
+# Each name is imported when it is first used, because each needs other packages.
 _MODULES = {
     "AsyncElasticsearchStrategy": "langchain_flagvec.elasticsearch",
     "ColbertReranker": "langchain_flagvec.reranker",
@@ -38,12 +40,13 @@ _MODULES = {
     "ElasticsearchStrategy": "langchain_flagvec.elasticsearch",
     "FlagEmbeddings": "langchain_flagvec.embeddings",
     "FlagRetriever": "langchain_flagvec.retriever",
+    "FlagTranslator": "langchain_flagvec.translator",
     "FlagVectorStore": "langchain_flagvec.vector_store",
     "M3SparseEmbeddings": "langchain_flagvec.sparse",
     "MilvusSparseEmbeddings": "langchain_flagvec.milvus",
 }
 
-# What to install for a package that is missing.
+# What to install if a package is missing.
 _INSTALL = {
     "langchain_core": "'flagvec[langchain]'",
     "langchain_milvus": "langchain-milvus",

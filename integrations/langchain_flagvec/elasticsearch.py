@@ -1,8 +1,8 @@
-"""Both of a model's representations in langchain-elasticsearch's own store: embeddings, and strategies to search them.
+"""Dense vectors and lexical weights in langchain-elasticsearch's own store: its embeddings and search strategies.
 
-The store writes what its embeddings give of a document into one field, and hands what they give of a query to its
-strategy, both as they are. So `ElasticsearchEmbeddings` gives an object of both representations, and the strategies
-map it to a ``dense_vector`` and ``rank_features``. A search is one request of what the Basic licence has, no scripts.
+The store writes a document's embedding into one field, and passes a query's embedding to its strategy, both unchanged.
+Therefore `ElasticsearchEmbeddings` return an object with both representations, and the strategies map its parts to a
+``dense_vector`` and to ``rank_features``. A search is one request without scripts, within the Basic licence.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from elasticsearch.helpers.vectorstore import AsyncRetrievalStrategy, RetrievalS
 from langchain_core.embeddings import Embeddings
 
 from flagvec.search.fusion import Weighted
-from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchOptions, check_choice, whole_number
+from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchKeywords, SearchOptions, check_choice, whole_number
 from flagvec.store.encoding import TextVectors, validated
 from flagvec.store.schema import Schema
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.layout import DENSE, SPARSE, DenseIndex, Layout, dense_property
+from flagvec_elasticsearch.schema import DENSE, SPARSE, DenseIndex, Layout, dense_property
 from langchain_flagvec.elasticsearch_queries import MOST_CANDIDATES, MOST_RESCORED, OneRequest
-from langchain_flagvec.views import ModelView, check_model
+from langchain_flagvec.views import ModelView, check_model, text_names
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -35,18 +35,18 @@ _FIELDS = (DENSE, SPARSE)
 
 
 class ElasticsearchEmbeddings(ModelView, Embeddings):
-    """A model's dense vectors and lexical weights, both at once, for `ElasticsearchStrategy`.
+    """A model's dense vectors and lexical weights in one object, for `ElasticsearchStrategy`.
 
     The ``a`` methods do the same in a worker thread.
 
     Args:
         model: A loaded `BGEM3FlagModel` that normalises its vectors.
-        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+        batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
         show_progress: Show a progress bar while documents are encoded.
 
     Raises:
-        TypeError: The model is none.
-        ValueError: The model gives no lexical weights, or a ``batch_size`` below 1.
+        TypeError: ``model`` is not a loaded model.
+        ValueError: The model gives no lexical weights, or ``batch_size`` is below 1.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -59,38 +59,30 @@ class ElasticsearchEmbeddings(ModelView, Embeddings):
     parts = ("dense", "sparse")
 
     def embed_documents(self, texts: list[str]) -> list[Any]:
-        """Return, for each document, an object of its dense vector and its weights by token id.
-
-        Args:
-            texts: Documents; an empty list gives an empty one.
+        """Return one object for each document, with its dense vector and its weights by token id.
 
         Raises:
-            TypeError: A bare str, or an item that is no str; names its position.
+            TypeError: A single str, or an item that is not a str; names its position.
             ValueError: A vector or weight that the database cannot take; names the text by its position.
         """
         output = self._documents(texts)
-        names = [f"texts[{position}]" for position in range(len(output["lexical_weights"]))]
-        return [_as_object(vectors) for vectors in validated(output, names)]
+        names = text_names(len(output["lexical_weights"]))
+        return [_as_object(vectors) for vectors in validated(output, names).all_valid()]
 
     def embed_query(self, text: str) -> Any:
-        """Return the object of a query, as `embed_documents` returns those of documents.
-
-        Raises:
-            TypeError: The query is no str.
-            ValueError: A vector or weight that the database cannot take.
-        """
-        return _as_object(validated(self._query(text), ["the query"])[0])
+        """Return the object of a query, with the form and the errors of `embed_documents`."""
+        return _as_object(validated(self._query(text), ["the query"]).all_valid()[0])
 
 
 class _Strategy:
-    """What both strategies do; `ElasticsearchStrategy` says what that is."""
+    """What both strategies share; `ElasticsearchStrategy` describes it."""
 
     def __init__(
         self,
         model: AbsEmbedder,
         *,
         mode: Mode = "hybrid",
-        fusion: Weighted | None = None,
+        fusion: Weighted | Mapping[str, float] | None = None,
         candidates: int = DEFAULT_CANDIDATES,
         rescored: int = DEFAULT_RESCORED,
         dense_index: DenseIndex = "int8_hnsw",
@@ -104,7 +96,7 @@ class _Strategy:
         self._layout = Layout(dense_index)
 
     def needs_inference(self) -> bool:
-        """Return True, for documents and queries come with vectors."""
+        """Return True, because the store encodes documents and queries itself."""
         return True
 
     def es_mappings_settings(
@@ -113,12 +105,12 @@ class _Strategy:
         """Return the mapping and the settings of a new index.
 
         Raises:
-            ValueError: The store's embeddings are no `ElasticsearchEmbeddings`.
+            ValueError: The store's embeddings are not `ElasticsearchEmbeddings`.
         """
-        # The store takes the length of a query's vector for its dimensions.
+        # The store takes ``len`` of an embedded query for the number of dimensions; ours are objects of two keys.
         if num_dimensions != len(_FIELDS):
             raise ValueError(
-                f"the store's embeddings give vectors of {num_dimensions} numbers, which this strategy does not take: "
+                f"the store's embeddings give vectors of {num_dimensions} numbers, and this strategy takes objects: "
                 "make the store with embedding=ElasticsearchEmbeddings(model), and without num_dimensions"
             )
         vectors = {DENSE: dense_property(self._dimension, self._layout), SPARSE: {"type": "rank_features"}}
@@ -138,24 +130,24 @@ class _Strategy:
         """Return the body of a search.
 
         Args:
-            query: The query's text, or None in a search by a vector.
-            query_vector: What `ElasticsearchEmbeddings` gives of the query; in a search by a vector a list of numbers,
-                which is compared with dense vectors alone.
-            text_field: Has no part in the search.
+            query: The query's text; None in a search by a vector.
+            query_vector: What `ElasticsearchEmbeddings` return for the query; in a search by a vector a list of
+                numbers, which is compared with dense vectors alone.
+            text_field: Not used.
             vector_field: The field that holds the documents' objects.
-            k: The most hits to return, 5,000 at most.
+            k: The most hits to return, at most 5,000.
             num_candidates: How many documents each leg finds, if that is more than the strategy's ``candidates``.
-            filter: Elasticsearch queries that all hold for the documents that take part.
+            filter: Elasticsearch queries; documents that meet all of them take part.
 
         Raises:
-            ValueError: A vector of another kind than the call takes, or too many hits or candidates.
+            ValueError: The vector does not suit the call, or ``k`` or ``num_candidates`` is too large.
         """
         vectors = self._checked_object(query, query_vector)
         candidates = max(self._candidates, num_candidates, k)
         if candidates > MOST_CANDIDATES:
             raise ValueError(
                 f"k={k}, num_candidates={num_candidates}: Elasticsearch ranks at most {MOST_CANDIDATES} documents of "
-                "each leg in one request: ask for fewer"
+                "each leg in one request; choose smaller numbers"
             )
         search = OneRequest(vector_field, vectors[DENSE], vectors[SPARSE], candidates, list(filter))
         if query is None or SPARSE not in self._shares:
@@ -169,46 +161,49 @@ class _Strategy:
             if query is not None:
                 return vector
             raise ValueError(
-                "a search by a vector, and max_marginal_relevance_search, which is one, cannot be of lexical weights: "
-                "search by embedding['dense'], or use FlagVectorStore"
+                "searches by a vector, such as max_marginal_relevance_search, cannot use lexical weights: search by "
+                "embedding['dense'], or use FlagVectorStore"
             )
         if query is not None or vector is None:
             given = "None" if vector is None else "a list of numbers"
             raise ValueError(
-                f"the query's vector is {given}, which this strategy does not take: make the store with "
-                "embedding=ElasticsearchEmbeddings(model)"
+                f"the query's vector is {given}, and this strategy takes an object of both representations: make the "
+                "store with embedding=ElasticsearchEmbeddings(model)"
             )
         if DENSE not in self._shares:
-            raise ValueError("mode='sparse' is for queries in words, not for a search by a vector")
+            raise ValueError(
+                "mode='sparse' needs a query's text, and a search by a vector has none: choose mode='dense'"
+            )
         return {DENSE: unit(np.asarray(vector, dtype=np.float32)).tolist(), SPARSE: {}}
 
 
 class ElasticsearchStrategy(_Strategy, RetrievalStrategy):
-    """How ``langchain_elasticsearch.ElasticsearchStore`` searches by what `ElasticsearchEmbeddings` gives.
+    """How ``langchain_elasticsearch.ElasticsearchStore`` searches with `ElasticsearchEmbeddings`.
 
-    A hybrid search scores each candidate that either leg finds by the weighted mean of both its scores, which are those
-    of ``flagvec_elasticsearch.ElasticsearchStore``. It is a single request, and so computes dense scores of the nearest
-    documents only: a candidate of the lexical leg that is not among the ``rescored`` nearest of its shard counts as one
-    of dense score 0, and so does one of a negative score.
+    A hybrid search scores each candidate of either leg by the weighted mean of its dense and its lexical score, as
+    ``flagvec_elasticsearch.ElasticsearchStore`` does. As it is a single request, it knows the dense scores of the
+    ``rescored`` nearest documents of a shard only. Other candidates, and those with a negative dense score, count as if
+    it were 0.
 
     Args:
         model: The model of the store's `ElasticsearchEmbeddings`.
         mode: ``"hybrid"``, ``"dense"`` or ``"sparse"``.
-        fusion: What dense and lexical scores count in a hybrid search; the same if None. Fusion by reciprocal ranks
-            takes an Enterprise licence, or two requests, which ``flagvec_elasticsearch.ElasticsearchStore`` makes.
-        candidates: How many documents each leg finds, 5,000 at most; more where the store asks for more.
-        rescored: Of how many nearest documents a hybrid search knows the dense score, 10,000 at most. More take longer.
+        fusion: The weights of both scores in a hybrid search, as a `Weighted` or a dict like
+            ``{"dense": 1, "sparse": 0.3}``; None weighs them alike. Fusion by reciprocal ranks takes an Enterprise
+            licence, or two requests, which ``flagvec_elasticsearch.ElasticsearchStore`` sends.
+        candidates: How many documents each leg finds, at most 5,000; more if the store asks for more.
+        rescored: For how many of the nearest documents a hybrid search computes the dense score, at most 10,000. The
+            time grows with it.
         dense_index: The type of the ``index_options`` of the ``dense_vector``.
 
     Raises:
-        TypeError: The model or a number is none.
+        TypeError: ``model`` is not a loaded model, or a number is of another type.
         ValueError: A model without lexical weights, or an option that is unknown, out of range or in conflict with
             another.
 
     Example:
-        >>> from elasticsearch.helpers.vectorstore import VectorStore
-        >>> from flagvec import BGEM3FlagModel, Weighted
-        >>> strategy = ElasticsearchStrategy(BGEM3FlagModel("bge-m3"), fusion=Weighted(dense=1, sparse=0.3, colbert=0))
+        >>> from flagvec import BGEM3FlagModel
+        >>> strategy = ElasticsearchStrategy(BGEM3FlagModel("bge-m3"), fusion={"dense": 1, "sparse": 0.3})
         >>> mapping, settings = strategy.es_mappings_settings(
         ...     text_field="text", vector_field="vector", num_dimensions=2
         ... )
@@ -227,20 +222,18 @@ def _as_object(vectors: TextVectors) -> dict[str, Any]:
     return {DENSE: unit(vectors.dense).tolist(), SPARSE: weights}
 
 
-def _checked_shares(model: AbsEmbedder, mode: Mode, fusion: Weighted | None) -> dict[str, float]:
-    """Return what the score of each representation counts that the search uses."""
-    if fusion is not None and not isinstance(fusion, Weighted):
+def _checked_shares(model: AbsEmbedder, mode: Mode, fusion: Weighted | Mapping[str, float] | None) -> dict[str, float]:
+    """Return the share of each representation that the search uses in a hit's score."""
+    if fusion is not None and not isinstance(fusion, (Weighted, Mapping)):
         raise ValueError(
-            f"fusion={fusion!r}: choose a Weighted(dense=..., sparse=..., colbert=0); fusion by reciprocal ranks takes "
-            "two requests, which flagvec_elasticsearch.ElasticsearchStore makes"
+            f"fusion={fusion!r}: choose weights like {{'dense': 1, 'sparse': 0.3}}; fusion by reciprocal ranks takes "
+            "two requests, which flagvec_elasticsearch.ElasticsearchStore sends"
         )
     schema = Schema.of(model, colbert=False)
-    if fusion is None:
-        options = SearchOptions.checked(schema, mode=mode)
-        fusion = Weighted(dense=1, sparse=1, colbert=0)
-    else:
-        options = SearchOptions.checked(schema, mode=mode, fusion=fusion)
-    return fusion.shares() if len(options.legs) > 1 else {options.legs[0]: 1.0}
+    fused: SearchKeywords = {} if fusion is None else {"fusion": fusion}
+    options = SearchOptions.checked(schema, mode=mode, **fused)
+    weights = options.weights or Weighted(dense=1, sparse=1, colbert=0)
+    return weights.shares() if len(options.legs) > 1 else {options.legs[0]: 1.0}
 
 
 def _checked_number(name: str, value: Any, at_most: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
+from flagvec.frameworks.models import loaded_model
 from langchain_flagvec.views import ModelView
 
 if TYPE_CHECKING:
@@ -15,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class FlagEmbeddings(ModelView, Embeddings):
-    """A model's dense vectors: documents and queries each with the model's own instruction.
+    """A model's dense vectors, with the model's own instructions for documents and for queries.
 
-    The ``a`` methods do the same in a worker thread. With `M3SparseEmbeddings` or `MilvusSparseEmbeddings` of the same
-    model at its side, a text goes through the model once for both.
+    If `M3SparseEmbeddings` or `MilvusSparseEmbeddings` use the same model, each text is encoded once for both. The
+    ``a`` methods do the same in a worker thread.
 
     Args:
-        model: A loaded `FlagModel` or `BGEM3FlagModel`; or what `FlagAutoModel` loads one from, a name or a directory.
+        model: A `FlagModel` or `BGEM3FlagModel`, or the name or directory of a model.
         model_kwargs: Further arguments of `FlagAutoModel.from_finetuned`, like ``{"use_fp16": False}``, for a model
-            that is loaded here.
-        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+            given by name or directory.
+        batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
         show_progress: Show a progress bar while documents are encoded.
 
     Raises:
-        TypeError: The model is neither a model nor a name, or ``model_kwargs`` has an unknown argument.
-        ValueError: ``model_kwargs`` beside a loaded model, a ``batch_size`` below 1, or what loading raises.
+        TypeError: ``model`` is neither a model nor a name, or ``model_kwargs`` has an unknown argument.
+        ValueError: ``model_kwargs`` beside a loaded model, a ``batch_size`` below 1, or the model cannot be loaded.
 
     Example:
         >>> from flagvec import FlagModel
@@ -50,39 +51,18 @@ class FlagEmbeddings(ModelView, Embeddings):
         batch_size: int | None = None,
         show_progress: bool = False,
     ) -> None:
-        super().__init__(_loaded(model, model_kwargs), batch_size=batch_size, show_progress=show_progress)
+        super().__init__(loaded_model(model, model_kwargs), batch_size=batch_size, show_progress=show_progress)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector for each document, ``dimension`` Python floats, of length 1 unless the model says otherwise.
-
-        Args:
-            texts: Documents; an empty list gives an empty one.
+        """Return one vector for each document: ``dimension`` floats, of length 1 if the model normalises.
 
         Raises:
-            TypeError: A bare str, or an item that is no str; names its position.
+            TypeError: A single str, or an item that is not a str; names its position.
         """
         vectors: list[list[float]] = self._documents(texts)["dense_vecs"].tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a query, as `embed_documents` returns those of documents.
-
-        Raises:
-            TypeError: The query is no str.
-        """
+        """Return the vector of a query, with the form and the errors of `embed_documents`."""
         vector: list[float] = self._query(text)["dense_vecs"][0].tolist()
         return vector
-
-
-def _loaded(model: AbsEmbedder | str | os.PathLike[str], model_kwargs: Mapping[str, Any] | None) -> AbsEmbedder:
-    if isinstance(model, (str, os.PathLike)):
-        # It stands on torch, which takes seconds to import.
-        from flagvec.auto_model import FlagAutoModel
-
-        return FlagAutoModel.from_finetuned(os.fspath(model), **(model_kwargs or {}))
-    if model_kwargs:
-        raise ValueError(
-            f"model_kwargs={dict(model_kwargs)!r:.80} is for a model that is loaded by its name; this one is loaded: "
-            "give them to the model"
-        )
-    return model

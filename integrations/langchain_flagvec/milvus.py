@@ -8,8 +8,8 @@ from flagvec.store.encoding import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
 from flagvec_milvus.convert import NO_TOKEN
 from langchain_flagvec.views import SparseView
 
-# Milvus takes no vector without a weight. These are of tokens that no tokenizer has, and not of the same one: neither
-# counts in any score, and a query without weights finds nothing.
+# Milvus refuses an empty sparse vector. Each of these has a token that no tokenizer has, and not the same one, so that
+# neither changes a score and a query without weights finds nothing.
 _NO_DOCUMENT_WEIGHTS = {NO_TOKEN: SMALLEST_WEIGHT}
 _NO_QUERY_WEIGHTS = {LARGEST_TOKEN_ID: SMALLEST_WEIGHT}
 
@@ -17,18 +17,18 @@ _NO_QUERY_WEIGHTS = {LARGEST_TOKEN_ID: SMALLEST_WEIGHT}
 class MilvusSparseEmbeddings(SparseView, BaseSparseEmbedding):
     """A model's lexical weights as Milvus's sparse vectors: weights by token id.
 
-    The ``a`` methods do the same in a worker thread. With `FlagEmbeddings` of the same model at its side, a text goes
-    through the model once for both. By default ``langchain_milvus.Milvus`` leaves out each text's smallest weights
-    (``drop_ratio_build``), which Milvus Lite refuses; the example says how it keeps them all.
+    If `FlagEmbeddings` use the same model, each text is encoded once for both. The ``a`` methods do the same in a
+    worker thread. ``langchain_milvus.Milvus`` leaves out each text's smallest weights by default
+    (``drop_ratio_build``), which Milvus Lite refuses. The example shows how to keep them all.
 
     Args:
         model: A loaded `BGEM3FlagModel`.
-        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+        batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
         show_progress: Show a progress bar while documents are encoded.
 
     Raises:
-        TypeError: The model is none.
-        ValueError: The model gives no lexical weights, or a ``batch_size`` below 1.
+        TypeError: ``model`` is not a loaded model.
+        ValueError: The model gives no lexical weights, or ``batch_size`` is below 1.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -55,22 +55,16 @@ class MilvusSparseEmbeddings(SparseView, BaseSparseEmbedding):
     """
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """Return the weights of each document by token id; where no token has any, one that counts nowhere.
+        """Return the weights of each document by token id.
 
-        Args:
-            texts: Documents; an empty list gives an empty one.
+        A document without weights gets one that changes no score, because Milvus refuses an empty vector.
 
         Raises:
-            TypeError: A bare str, or an item that is no str; names its position.
-            ValueError: A weight that is not finite; names the text by its position.
+            TypeError: A single str, or an item that is not a str; names its position.
+            ValueError: A weight is not finite; names the text by its position.
         """
         return [dict(weights or _NO_DOCUMENT_WEIGHTS) for weights in self._document_weights(texts)]
 
     def embed_query(self, query: str) -> dict[int, float]:
-        """Return the weights of a query, as `embed_documents` returns those of documents.
-
-        Raises:
-            TypeError: The query is no str.
-            ValueError: A weight that is not finite.
-        """
+        """Return the weights of a query, with the form and the errors of `embed_documents`."""
         return dict(self._query_weights(query) or _NO_QUERY_WEIGHTS)

@@ -1,4 +1,4 @@
-"""`ColbertReranker`: orders documents of any retriever by ColBERT."""
+"""`ColbertReranker`: orders the documents of any retriever by ColBERT."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, field_validator
 
+from flagvec.frameworks.models import loaded_model
 from flagvec.frameworks.rerank import best_by_colbert
 from flagvec.search.options import whole_number
 
 
 class ColbertReranker(BaseDocumentCompressor):
-    """Orders documents, whatever found them, by the ColBERT score of a BGE-M3 style model, and keeps the best.
+    """Orders documents by the ColBERT score of a BGE-M3 style model, and keeps the best.
 
-    The score is the mean over the query's tokens of the best match among the document's, between -1 and 1. The
-    documents of a call go through the model together, and nothing is stored: where a flagvec store holds ColBERT
-    vectors, its own ``rerank="colbert"`` gives the same order without encoding documents again.
+    It is a document compressor, for example for ``ContextualCompressionRetriever``. The score is the mean over the
+    query's tokens of the best match among the document's tokens, between -1 and 1. The documents of a call are encoded
+    in one pass. If a flagvec store holds ColBERT vectors, its own ``rerank="colbert"`` gives the same order without
+    encoding documents again.
 
-    It goes where LangChain takes a document compressor, like ``ContextualCompressionRetriever``. Its
-    ``acompress_documents`` works in a thread; the model is never called from two at once. A reranker is pickled as the
-    arguments that its model was made with, without weights and token; a deep copy shares the model.
+    ``acompress_documents`` runs in a worker thread; the model takes one call at a time. A pickled reranker holds the
+    model's arguments, without weights and token; a deep copy shares the model.
 
     Args:
-        model: A model that gives ColBERT vectors.
+        model: A `BGEM3FlagModel`, or the name or directory of a model that gives ColBERT vectors.
         top_n: How many documents to keep; None keeps all.
 
     Raises:
-        ValueError: A model without ColBERT vectors, a ``top_n`` below 1, or an unknown argument; pydantic's
-            ``ValidationError`` is one.
+        TypeError: ``model`` is neither a model nor a name.
+        ValueError: The model cannot be loaded or gives no ColBERT vectors, ``top_n`` is below 1, or an argument is
+            unknown. pydantic's ``ValidationError`` is a ``ValueError``.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -46,37 +48,41 @@ class ColbertReranker(BaseDocumentCompressor):
     model: Any
     top_n: int | None = 3
 
+    def __repr_args__(self) -> list[tuple[str, Any]]:
+        return [("model", getattr(self.model, "model_name_or_path", self.model)), ("top_n", self.top_n)]
+
     @field_validator("model")
     @classmethod
-    def _check_model(cls, model: Any) -> Any:
-        if "colbert" not in getattr(model, "representations", ()):
+    def _with_colbert(cls, model: Any) -> Any:
+        model = loaded_model(model)
+        if "colbert" not in model.representations:
             raise ValueError(
-                f"model={model!r:.80} gives no ColBERT vectors: give a loaded BGEM3FlagModel, of a checkpoint with "
-                "colbert_linear.pt"
+                f"the model {model.model_name_or_path!r} gives no ColBERT vectors: choose a BGE-M3 style one, whose "
+                "directory has colbert_linear.pt"
             )
         return model
 
     @field_validator("top_n")
     @classmethod
-    def _check_top_n(cls, top_n: int | None) -> int | None:
+    def _at_least_one(cls, top_n: int | None) -> int | None:
         return None if top_n is None else whole_number("top_n", top_n, at_least=1)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """Return copies of the best documents, best first, of equal scores the one that came first.
+        """Return copies of the best documents, best first, equal scores in the order of the documents.
 
         Args:
-            documents: Any documents; none gives none. They stay as they are.
+            documents: Any documents.
             query: Any text; it gets the model's query instruction.
-            callbacks: Not used.
+            callbacks: Ignored; nothing here makes events.
 
         Returns:
             The documents, with the score in their metadata as ``relevance_score``.
 
         Raises:
-            TypeError: The query is no ``str``.
-            ValueError: A vector that is not finite or not of length 1; names the document by its position.
+            TypeError: The query is not a ``str``.
+            ValueError: A vector is not finite or not of length 1; names the document by its position.
         """
         if not isinstance(query, str):
             raise TypeError(f"query takes a str, not {type(query).__name__}")

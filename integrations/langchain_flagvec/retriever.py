@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, model_validator
+from langchain_core.runnables.config import run_in_executor
+from pydantic import ConfigDict, SkipValidation, model_validator
 from typing_extensions import Self, Unpack
 
-from flagvec import Hit
-from flagvec.search.options import Fusion, Mode, Rerank, SearchOptions, whole_number
+from flagvec.filters.portable import FilterLike
+from flagvec.search.options import (
+    Fusion,
+    Mode,
+    Rerank,
+    SearchKeywords,
+    SearchOptions,
+    refuse_unknown,
+    whole_number,
+)
 from flagvec.store.base import HybridStore
 from langchain_flagvec.documents import to_langchain
-from langchain_flagvec.search_keywords import RetrieverKeywords, SearchKeywords
+
+
+class RetrieverKeywords(SearchKeywords, total=False):
+    """What a call of a retriever takes: ``k``, the most documents to return, and the options of a search."""
+
+    k: int
 
 
 class FlagRetriever(BaseRetriever):
-    """Finds the documents of a store that fit a query best: a text goes through the model once, whatever is searched.
+    """Finds the documents of a store that fit a query best; a query is encoded once, whatever is searched.
 
-    Every argument but ``store`` and ``add_scores`` can be given to ``invoke`` as well, for that call, and all can be
-    made configurable in LangChain's way. A copy of a retriever, deep or not, shares its store; as that holds a
-    connection or an open directory, a retriever cannot be pickled.
+    A call may replace each option: ``retriever.invoke(query, k=3, mode="dense")``; ``explain`` there means what
+    ``add_scores`` means here. The fields can be made configurable as LangChain does it. A copy, deep or not, shares
+    the store. A retriever cannot be pickled, because it holds an open database.
 
     Args:
-        store: A `QdrantEdgeStore`, `QdrantStore`, `MilvusStore` or `ElasticsearchStore`, to be created and closed by
-            who made it.
-        k: How many documents to return.
-        mode: ``"dense"``, ``"sparse"`` or ``"hybrid"``; None is hybrid where the store holds lexical weights.
-        fusion: How a hybrid search orders what its legs found: ``"rrf"``, reciprocal rank fusion, or by the weights of
-            a `Weighted`, which may be given as a dict, ``{"dense": 1, "sparse": 0.3, "colbert": 1}``.
-        rerank: ``"colbert"`` orders the candidates by ColBERT.
+        store: A `QdrantEdgeStore`, `QdrantStore`, `MilvusStore` or `ElasticsearchStore`. The retriever neither creates
+            nor closes it.
+        k: The most documents to return.
+        mode: ``"dense"``, ``"sparse"`` or ``"hybrid"``; None is hybrid if the store holds lexical weights.
+        fusion: How a hybrid search orders what its legs found: ``"rrf"`` by reciprocal ranks, or a `Weighted` or a dict
+            like ``{"dense": 1, "sparse": 0.3}`` by weighted scores.
+        rerank: ``"colbert"`` orders the candidates by ColBERT alone.
         candidates: How many documents each leg finds before fusion or rerank; 100, or `k` if that is more.
-        filter: Which documents take part, in the form of `flagvec.filters.portable`; None for all.
-        timeout: Seconds that a request to the database may take; None for the client's own limit.
+        filter: Which documents take part, in the form of `flagvec.filters.portable` or the database's own.
+        min_score: Leave out documents with a lower score; refused for ``"rrf"``, whose scores come from ranks.
+        timeout: Seconds that one request to the database may take; None for the client's own limit.
         add_scores: Add the score to each document's metadata as ``score``, and that of each representation that the
-            search used, by its name, as ``scores``. Otherwise the metadata is what was stored.
+            search used as ``scores``.
 
     Raises:
         TypeError: An option is of a type that it does not take.
-        ValueError: An unknown option, one that is out of range, in conflict with another, or needs what the store does
-            not hold. pydantic's ``ValidationError`` is one.
+        ValueError: An option is unknown, out of range, in conflict with another, or needs what the store does not hold.
+            pydantic's ``ValidationError`` is a ``ValueError``.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -60,49 +74,49 @@ class FlagRetriever(BaseRetriever):
     store: HybridStore
     k: int = 4
     mode: Mode | None = None
-    fusion: Fusion = "rrf"
+    # pydantic would make a Weighted of a dict, in which a missing weight is 1 and not 0.
+    fusion: SkipValidation[Fusion] = "rrf"
     rerank: Rerank | None = None
     candidates: int | None = None
-    # Of any type for pydantic, which would copy a dict, and read one as a parsed filter where it can.
-    filter: Any = None
+    # pydantic would copy a dict, and make a parsed filter of one that looks like it.
+    filter: SkipValidation[FilterLike | None] = None
+    min_score: float | None = None
     timeout: float | None = None
     add_scores: bool = False
 
+    def __repr_args__(self) -> list[tuple[str, Any]]:
+        changed = (name for name in self._searched() if getattr(self, name) != type(self).model_fields[name].default)
+        return [(name, _Shown(f"{getattr(self, name)!r:.200}")) for name in ("store", "k", *changed)]
+
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        SearchOptions.checked(self.store.schema, limit=whole_number("k", self.k, at_least=1), **self._options())
+        limit = whole_number("k", self.k, at_least=1)
+        SearchOptions.checked(self.store.schema, limit, is_native=self.store.is_native_filter, **self._searched())
         return self
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Unpack[RetrieverKeywords]
     ) -> list[LangChainDocument]:
-        limit, searched = self._asked(options)
-        return self._documents(self.store.search(query, limit, explain=self.add_scores, **searched))
+        refuse_unknown(options, RetrieverKeywords.__annotations__, "FlagRetriever.invoke", limit="k")
+        asked = {"explain": self.add_scores, **self._searched(), **options}
+        limit = whole_number("k", asked.pop("k", self.k), at_least=1)
+        hits = self.store.search(query, limit, **asked)
+        return [to_langchain(hit, with_scores=asked["explain"]) for hit in hits]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Unpack[RetrieverKeywords]
     ) -> list[LangChainDocument]:
-        limit, searched = self._asked(options)
-        hits = await self.store.asearch(query, limit, explain=self.add_scores, **searched)
-        return self._documents(hits)
+        # LangChain's own takes no options.
+        return await run_in_executor(
+            None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **options
+        )
 
-    def _asked(self, options: RetrieverKeywords) -> tuple[int, SearchKeywords]:
-        limit = whole_number("k", options.pop("k", self.k), at_least=1)
-        return limit, {**self._options(), **options}  # type: ignore[typeddict-unknown-key]  # k was taken out
+    def _searched(self) -> dict[str, Any]:
+        names = ("mode", "fusion", "rerank", "candidates", "filter", "min_score", "timeout")
+        return {name: getattr(self, name) for name in names}
 
-    def _options(self) -> SearchKeywords:
-        return {
-            "mode": self.mode,
-            "fusion": self.fusion,
-            "rerank": self.rerank,
-            "candidates": self.candidates,
-            "filter": self.filter,
-            "timeout": self.timeout,
-        }
 
-    def _documents(self, hits: Sequence[Hit]) -> list[LangChainDocument]:
-        documents = [to_langchain(hit) for hit in hits]
-        if self.add_scores:
-            for document, hit in zip(documents, hits, strict=True):
-                document.metadata |= {"score": hit.score, "scores": dict(hit.scores)}
-        return documents
+class _Shown(str):
+    """A text that pydantic shows without quotes."""
+
+    __repr__ = str.__str__

@@ -10,19 +10,19 @@ from langchain_flagvec.views import SparseView
 
 
 class M3SparseEmbeddings(SparseView, SparseEmbeddings):
-    """A model's lexical weights as Qdrant's sparse vectors: token ids and weights, in the order of the tokens.
+    """A model's lexical weights as Qdrant's sparse vectors: token ids and their weights, in the order of the tokens.
 
-    The ``a`` methods do the same in a worker thread. With `FlagEmbeddings` of the same model at its side, a text goes
-    through the model once for both.
+    If `FlagEmbeddings` use the same model, each text is encoded once for both. The ``a`` methods do the same in a
+    worker thread.
 
     Args:
         model: A loaded `BGEM3FlagModel`.
-        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+        batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
         show_progress: Show a progress bar while documents are encoded.
 
     Raises:
-        TypeError: The model is none.
-        ValueError: The model gives no lexical weights, or a ``batch_size`` below 1.
+        TypeError: ``model`` is not a loaded model.
+        ValueError: The model gives no lexical weights, or ``batch_size`` is below 1.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -41,24 +41,16 @@ class M3SparseEmbeddings(SparseView, SparseEmbeddings):
     """
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Return a sparse vector for each document, empty where no token has a weight.
-
-        Args:
-            texts: Documents; an empty list gives an empty one.
+        """Return one sparse vector for each document, empty if no token has a weight.
 
         Raises:
-            TypeError: A bare str, or an item that is no str; names its position.
-            ValueError: A weight that is not finite; names the text by its position.
+            TypeError: A single str, or an item that is not a str; names its position.
+            ValueError: A weight is not finite; names the text by its position.
         """
         return [_vector(weights) for weights in self._document_weights(texts)]
 
     def embed_query(self, text: str) -> SparseVector:
-        """Return the sparse vector of a query, as `embed_documents` returns those of documents.
-
-        Raises:
-            TypeError: The query is no str.
-            ValueError: A weight that is not finite.
-        """
+        """Return the sparse vector of a query, with the form and the errors of `embed_documents`."""
         return _vector(self._query_weights(text))
 
 

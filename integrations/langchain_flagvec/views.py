@@ -1,4 +1,4 @@
-"""A model as LangChain's embedding classes see it: what they all share."""
+"""A model as LangChain's embedding classes see it: what they share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class ModelView:
-    """A loaded model, and how texts go through it.
+    """A loaded model and the options with which it encodes texts.
 
-    All views of one model share what it made of the texts it saw last, so that a text is encoded once for all of them,
-    and take turns with it. A view is pickled as its model, which loads its checkpoint again, and its options; a deep
-    copy shares the model.
+    All views of one model share the output for the texts that it saw last, so that a text is encoded once for all of
+    them. The model takes one call at a time. A pickled view holds the model's arguments, not its weights; a deep copy
+    shares the model.
 
     Args:
         model: A loaded model that gives `parts`.
-        batch_size: The most texts that go through the model at once; the model's own ``batch_size`` if None.
+        batch_size: The most texts that the model encodes at once; None for the model's own ``batch_size``.
         show_progress: Show a progress bar while documents are encoded.
 
     Raises:
-        TypeError: The model is none.
-        ValueError: The model does not give what the view is for, or a ``batch_size`` below 1.
+        TypeError: ``model`` is not a loaded model.
+        ValueError: The model does not give `parts`, or ``batch_size`` is below 1.
     """
 
     parts: ClassVar[tuple[Part, ...]]
@@ -43,29 +43,21 @@ class ModelView:
             self._one_pass.serve(part)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({getattr(self.model, 'model_name_or_path', self.model)!r})"
+        return f"{type(self).__name__}({getattr(self.model, 'model_name_or_path', self.model)!r:.200})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {"batch_size": self.batch_size, "show_progress": self.show_progress}
-        return _made_again, (type(self), self.model, options)
+        return _remade, (type(self), self.model, options)
 
     def _documents(self, texts: list[str]) -> M3Output:
-        """Return what the model makes of documents.
-
-        Raises:
-            TypeError: One bare str, or an item that is none; names its position.
-        """
+        """Return the model's output for documents; a TypeError names the position of an item that is not a str."""
         if isinstance(texts, str):
             raise TypeError(f"texts takes a list of str, not the one str {texts!r:.80}: put it in a list")
-        options = {**self._batching(), **({"show_progress": True} if self.show_progress else {})}
-        return self._one_pass.documents(checked_texts(texts, "texts"), **options)
+        progress = {"show_progress": True} if self.show_progress else {}
+        return self._one_pass.documents(checked_texts(texts, "texts"), **self._batching(), **progress)
 
     def _query(self, text: str) -> M3Output:
-        """Return what the model makes of a query, a batch of one.
-
-        Raises:
-            TypeError: The query is no str.
-        """
+        """Return the model's output for a query, as a batch of one."""
         if not isinstance(text, str):
             raise TypeError(f"a query is a str, not {type(text).__name__}")
         return self._one_pass.queries([text], **self._batching())
@@ -75,40 +67,40 @@ class ModelView:
 
 
 class SparseView(ModelView):
-    """A view of a model's lexical weights, checked as every store checks them; the rest is as in `ModelView`."""
+    """A view of a model's lexical weights, validated as every store validates them."""
 
     parts = ("sparse",)
 
     def _document_weights(self, texts: list[str]) -> list[Mapping[int, float]]:
-        """Return the weights above zero of each document, by token id.
-
-        Raises:
-            ValueError: A weight that is not finite; names the text by its position.
-        """
+        """Return the weights above zero of each document; a ValueError names a text with one that is not finite."""
         weights = self._documents(texts)["lexical_weights"]
-        return _checked(weights, [f"texts[{position}]" for position in range(len(weights))])
+        return _valid(weights, text_names(len(weights)))
 
     def _query_weights(self, text: str) -> Mapping[int, float]:
-        """Return the weights above zero of a query, by token id; the rest is as in `_document_weights`."""
-        return _checked(self._query(text)["lexical_weights"], ["the query"])[0]
+        """Return the weights above zero of a query."""
+        return _valid(self._query(text)["lexical_weights"], ["the query"])[0]
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no loaded model.
+    """Raise a TypeError for what is not a loaded model.
 
-    Raises:
-        TypeError: It is none.
+    A name is refused too: the model would be loaded once for dense vectors and once more for lexical weights.
     """
     if not hasattr(model, "encode_corpus"):
         raise TypeError(
-            f"model={model!r:.80} is no loaded model: give a BGEM3FlagModel, the same as to the dense embeddings, "
-            "whose attribute model it is"
+            f"model={model!r:.80} is not a loaded model: pass the BGEM3FlagModel that the dense embeddings use, which "
+            "is their attribute model"
         )
 
 
-def _checked(weights: list[Mapping[int, float]], names: Sequence[str]) -> list[Mapping[int, float]]:
-    return [vectors.sparse or {} for vectors in validated(M3Output(lexical_weights=weights), names)]
+def text_names(count: int) -> list[str]:
+    """Return what messages call the texts of a list."""
+    return [f"texts[{position}]" for position in range(count)]
 
 
-def _made_again(view_class: type[ModelView], model: AbsEmbedder, options: Mapping[str, Any]) -> ModelView:
+def _valid(weights: list[Mapping[int, float]], names: Sequence[str]) -> list[Mapping[int, float]]:
+    return [vectors.sparse or {} for vectors in validated(M3Output(lexical_weights=weights), names).all_valid()]
+
+
+def _remade(view_class: type[ModelView], model: AbsEmbedder, options: Mapping[str, Any]) -> ModelView:
     return view_class(model, **options)

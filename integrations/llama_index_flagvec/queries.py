@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flagvec.store.ready_vectors import dense_query
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from flagvec.filters.portable import Filter
@@ -13,7 +14,6 @@ from flagvec.frameworks.mmr import Diversity, checked_share
 from flagvec.m3_output import M3Output
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import Fusion, Mode, Rerank, whole_number
-from flagvec.store.ready_vectors import dense_query
 from llama_index_flagvec.nodes import DOCUMENT_ID
 from llama_index_flagvec.selection import chosen, with_ids
 

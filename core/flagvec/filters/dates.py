@@ -1,4 +1,4 @@
-"""Strings of metadata as moments in time, read the same for every store."""
+"""Dates and times: how strings of metadata are read as moments, the same for every store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-# What `isoformat` and JavaScript's `toISOString` write, and what every database that reads dates itself agrees on.
+# The forms that `isoformat` and JavaScript's `toISOString` write, and that all databases read alike.
 _ISO_8601 = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,6}))?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?",
     re.ASCII,
@@ -15,10 +15,10 @@ _ISO_8601 = re.compile(
 
 
 def as_moment(value: date | datetime) -> datetime:
-    """Return a date, as its midnight, or a time as an aware datetime in UTC; what names no zone is in UTC.
+    """Return a date (as its midnight) or a time as an aware datetime in UTC; without a zone it is taken as UTC.
 
     Raises:
-        ValueError: In UTC it would lie outside the years 1 to 9999.
+        ValueError: In UTC it is outside the years 1 to 9999.
     """
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
@@ -27,14 +27,15 @@ def as_moment(value: date | datetime) -> datetime:
     try:
         return value.astimezone(timezone.utc)
     except OverflowError:
-        raise ValueError(f"{value.isoformat()} lies outside the years 1 to 9999 in UTC") from None
+        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from None
 
 
 def read_moment(text: str) -> datetime | None:
-    """Return the moment that a string names, in UTC; None if it is no date or time.
+    """Return the moment that a string names, in UTC; None if it is not a date or time.
 
-    The forms of ISO 8601 that are read are ``2024-05-17`` (midnight) and ``2024-05-17T10:30:00`` with ``T`` or a space,
-    one to six digits of a second's fraction or none, and ``Z``, an offset like ``+02:00`` or nothing, which is UTC.
+    These forms of ISO 8601 are read: ``2024-05-17``, which is midnight, and ``2024-05-17T10:30:00`` with ``T`` or a
+    space, with or without one to six digits of a fraction, and with ``Z``, an offset like ``+02:00``, or nothing for
+    UTC.
 
     Example:
         >>> read_moment("2024-05-17T10:30:00+02:00").isoformat()

@@ -1,4 +1,4 @@
-"""A document's metadata sorted by type, for databases that index each type in a field of its own."""
+"""A document's metadata by type, for databases that index each type in a field of its own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from flagvec.filters.portable import is_segment
 
 @dataclass(frozen=True, slots=True)
 class TypedFields:
-    """What a filter can find in a document's metadata: for each field, by path, its values of one type.
+    """The values of a document's metadata that filters can find: lists of one type, by the path of the field.
 
     Args:
-        strings: The strings, dates among them.
-        numbers: The numbers as they were, int or float.
-        booleans: The truth values.
-        moments: What `flagvec.filters.dates.read_moment` reads of the strings, in whole microseconds since 1970.
-        present: The fields for which ``exists`` holds; one may have no values, as an object has none.
+        strings: The strings, including dates.
+        numbers: The numbers, int or float.
+        booleans: The booleans.
+        moments: The strings that `flagvec.filters.dates.read_moment` reads, in microseconds since 1970.
+        present: The fields for which ``exists`` holds. An object has no values but is in this list.
     """
 
     strings: dict[str, list[str]] = field(default_factory=dict)
@@ -32,8 +32,8 @@ class TypedFields:
 def typed_fields(metadata: Mapping[str, Any]) -> TypedFields:
     """Return the values that filters can find, in the order of the metadata.
 
-    The values of a list are those of its elements; lists within lists and objects in lists have none. Keys that no
-    filter can name, and what is below them, are left out.
+    A list has the values of its elements; lists and objects in it are ignored. A key that filters cannot name is left
+    out with everything below it.
 
     Example:
         >>> typed_fields({"lang": "en", "size": {"pages": [12, 1.5]}}).numbers

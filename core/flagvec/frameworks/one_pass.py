@@ -1,4 +1,4 @@
-"""`OnePass`: one forward pass a text, for callers that ask for dense vectors and lexical weights apart."""
+"""`OnePass`: one forward pass a text, for callers that ask for dense vectors and lexical weights separately."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from flagvec.store.encoding import encode_texts, model_lock
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-# Some 20,000 texts of BGE-M3: more than frameworks embed before they ask for the other half.
+# This holds some 20,000 texts of BGE-M3, which is more than frameworks embed before they ask for the other half.
 MAX_BYTES = 256 * 2**20
-# Of an entry of a dict and its two numbers.
+# An entry of a dict with its int and its float takes this much.
 _BYTES_PER_WEIGHT = 120
 
 Part = Literal["dense", "sparse"]
@@ -35,14 +35,14 @@ class _Entry:
 
 
 class OnePass:
-    """What a model made of the texts it saw last, shared by all that embed with it.
+    """A model's output for the texts that it saw last, shared by all objects that embed with it.
 
     Frameworks ask one object for the dense vectors of some texts and then another for the lexical weights of the same
-    texts. The first call encodes both, the second one reads. Nothing is kept while only one of the two is in use.
+    texts. The first call encodes both, the second one reads. While only one of the two is in use, nothing is kept.
 
     Args:
         model: Any flagvec model.
-        max_bytes: How much is kept; what was used longest ago goes first.
+        max_bytes: How much is kept; the least recently used output is dropped first.
     """
 
     def __init__(self, model: AbsEmbedder, max_bytes: int = MAX_BYTES) -> None:
@@ -51,7 +51,7 @@ class OnePass:
         self._entries: LRUCache[tuple[Role, str], _Entry] = LRUCache(max_bytes, getsizeof=lambda entry: entry.bytes)
 
     def serve(self, part: Part) -> None:
-        """Note that somebody will ask for this representation.
+        """Register that somebody will ask for this representation.
 
         Raises:
             ValueError: The model cannot give it.
@@ -66,8 +66,8 @@ class OnePass:
 
         Args:
             texts: The documents.
-            options: Further arguments of `encode_corpus`, like ``batch_size`` and ``show_progress``; they have no part
-                in what comes out.
+            options: Further arguments of `encode_corpus` that do not change its output, like ``batch_size`` and
+                ``show_progress``.
         """
         return self._encoded("document", self.model.encode_corpus, texts, options)
 
@@ -95,17 +95,17 @@ class OnePass:
 
 
 def _entry(text: str, dense: NDArray[np.float32], weights: dict[int, float]) -> _Entry:
-    # A row of its own, which does not keep the whole batch.
+    # A view would keep the whole batch in memory.
     return _Entry(dense.copy(), weights, dense.nbytes + _BYTES_PER_WEIGHT * len(weights) + len(text))
 
 
-# A shared object lives as long as somebody embeds with it, and the model, whose address is the key, as long as that.
+# The key is the model's address. It stays valid because the `OnePass` holds the model, and the entry goes with it.
 _shared: WeakValueDictionary[int, OnePass] = WeakValueDictionary()
 _sharing = Lock()
 
 
 def one_pass(model: AbsEmbedder) -> OnePass:
-    """Return the `OnePass` that all who embed with this model share."""
+    """Return the `OnePass` that all objects which embed with this model share."""
     with _sharing:
         shared = _shared.get(id(model)) or OnePass(model)
         _shared[id(model)] = shared

@@ -1,4 +1,4 @@
-"""Fusion and rerank for databases that do not do it themselves: at most two rounds to the database, exact scores."""
+"""Fusion and rerank with exact scores, for databases that cannot do it themselves; at most two requests to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ranked:
     Args:
         id: The document's id.
         score: What the hits are ordered by.
-        scores: Its own score in each of ``SearchOptions.scored``, in the model's scale.
+        scores: The document's own score in each of ``SearchOptions.scored``, in the model's scale.
     """
 
     id: str
@@ -32,10 +32,10 @@ class Ranked:
 
 
 def by_reciprocal_ranks(legs: Mapping[str, Scores], limit: int) -> dict[str, float]:
-    """Return the best `limit` documents of what legs found, with their fused scores, best first, equal ones by id.
+    """Return the best documents by reciprocal rank fusion, best first, with their fused scores; equal scores by id.
 
     Args:
-        legs: What each leg found: the scores of documents, of which each leg ranks its own by score, then by id.
+        legs: The scores of the documents that each leg found. A leg is ranked by score, then by id.
         limit: The most documents to return.
     """
     rankings = [ids_best_first(found) for found in legs.values()]
@@ -45,21 +45,21 @@ def by_reciprocal_ranks(legs: Mapping[str, Scores], limit: int) -> dict[str, flo
 def by_scores(
     query: TextVectors, legs: Mapping[str, Scores], options: SearchOptions, scores_of: ScoresOf
 ) -> list[Ranked]:
-    """Return the best documents of what legs found, ordered by ``options.weights`` or else, for a rerank, by ColBERT.
+    """Return the best of the documents that legs found, ordered by ``options.weights``, or by ColBERT for a rerank.
 
-    The first round to the database is the caller's: each of ``options.legs``, all in one request where it can. The
-    second is one call of `scores_of`, for the scores that no leg has brought, of every document that one has.
+    The caller has asked the database for the legs. `scores_of` is called once at most, for the scores that are needed
+    and that no leg brought.
 
     Args:
-        query: What is searched for; a representation in which it is empty finds nothing and scores 0.
-        legs: What each of ``options.legs`` found: the scores of up to ``options.candidates`` documents, in the model's
-            scale. A leg that found nothing may be left out.
+        query: What is searched for. A representation in which it is empty finds nothing and scores 0.
+        legs: The scores, in the model's scale, of the documents that each of ``options.legs`` found. A leg that found
+            nothing may be left out.
         options: The search.
-        scores_of: Given ids by representation, returns the exact scores of these documents. One that is not in the
-            answer has no such vector, or no token in common with the query: it scores 0, and is left out of a rerank.
+        scores_of: Takes ids by representation and returns the exact scores of these documents. A document that it
+            leaves out has no such vector, or no token in common with the query. It scores 0, and a rerank drops it.
 
     Returns:
-        Up to ``options.limit`` documents, best first, equal ones by id.
+        Up to ``options.limit`` documents, best first, equal scores by id.
     """
     union = {name for leg in options.legs for name in legs.get(leg, {})}
     known = _completed(query, legs, union, options, scores_of)
@@ -76,7 +76,7 @@ def by_scores(
 def _completed(
     query: TextVectors, legs: Mapping[str, Scores], ids: Collection[str], options: SearchOptions, scores_of: ScoresOf
 ) -> dict[str, Scores]:
-    """Return the scores of `ids` in each of ``options.scored``, those that no leg has from `scores_of`."""
+    """Return the scores of `ids` in each of ``options.scored``; `scores_of` gives those that no leg brought."""
     missing = {name: sorted(set(ids) - legs.get(name, {}).keys()) for name in options.scored if name in query.present}
     missing = {name: absent for name, absent in missing.items() if absent}
     further = scores_of(missing) if missing else {}

@@ -21,8 +21,8 @@ Rerank = Literal["colbert"]
 
 DEFAULT_CANDIDATES = 100
 _LEGS = {"dense": ("dense",), "sparse": ("sparse",), "hybrid": ("dense", "sparse")}
-# What other libraries call `limit`.
-_LIMIT_ELSEWHERE = ("k", "top_k", "topk", "top_n", "n", "n_results", "size")
+# What libraries call the number of hits.
+_LIMIT_NAMES = ("limit", "k", "top_k", "topk", "top_n", "n", "n_results", "size")
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -183,8 +183,14 @@ class SearchOptions:
             )
 
 
-def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], owner: str) -> None:
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], owner: str, limit: str = "limit") -> None:
     """Refuse a keyword that `owner`, a public method or class, does not take.
+
+    Args:
+        given: The keywords.
+        known: The names that `owner` takes.
+        owner: What messages call the method or class.
+        limit: What `owner` calls the number of hits.
 
     Raises:
         TypeError: A keyword is unknown; names the one that was probably meant.
@@ -193,8 +199,8 @@ def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], owner: str) -
     for name in given:
         if name in known:
             continue
-        if name in _LIMIT_ELSEWHERE:
-            raise TypeError(f"{owner} takes no argument {name!r}: the number of hits is the argument `limit`")
+        if name in _LIMIT_NAMES:
+            raise TypeError(f"{owner} takes no argument {name!r}: the number of hits is the argument `{limit}`")
         nearest = get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"did you mean {nearest[0]!r}?" if nearest else f"it takes {', '.join(known)}"
         raise TypeError(f"{owner} takes no argument {name!r}: {meant}")

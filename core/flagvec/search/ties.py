@@ -1,4 +1,4 @@
-"""`best_with_ties`: the best of what a database finds that orders equal scores as it likes."""
+"""`best_with_ties`: the best results of a database that orders equal scores as it likes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-# What is in some place of one leg alone ties with what is in that place of the other, and hardly ever with a third: so
-# the last result may tie with the next, and the one after that shows whether it is done.
+# Two documents that only one leg found, at the same rank, have the same fused score. A third hardly ever has it too. So
+# the last result may tie with the next one, and the one after that shows where the tie ends.
 _BEYOND_LAST = 2
 
 
 def best_with_ties(
     first: Callable[[int], Sequence[Found]], limit: int, most: int, score: Callable[[Found], float]
 ) -> Sequence[Found]:
-    """Return the best `limit` results and those that tie with the last of them, so that whoever sorts cuts no tie.
-
-    Fused ranks tie often: what one leg has in a place scores as what another has there.
+    """Return the best `limit` results and those that tie with the last of them, so that the caller breaks the tie.
 
     Args:
-        first: Asks the database for up to so many results, best first. It is asked a second time where the first few
-            beyond `limit` all tie.
+        first: Asks the database for up to so many results, best first. It is called again if all results beyond `limit`
+            tie.
         limit: How many results are wanted.
-        most: The most that there can be.
+        most: The most results that there can be.
         score: Returns a result's score.
 
     Example:

@@ -294,6 +294,10 @@ class HybridStore:
         """
         return chain.from_iterable(self._batches(filter, batch_size, timeout))
 
+    def is_native_filter(self, value: Any) -> bool:
+        """Return whether a value is a filter in the form of the store's own database."""
+        return self._backend.is_native_filter(value)
+
     async def acreate(self) -> None:
         """Do as `create` does."""
         await asyncio.to_thread(self.create)

@@ -180,7 +180,7 @@ def test_of_many_documents_the_best_are_found_with_scores_of_our_own_store(
 def test_a_document_that_is_not_among_the_nearest_counts_as_one_of_dense_score_0(new_store, words):
     model, query = model_of_unrelated_legs(), "word1 word7 word9"
     asked = encode_query(model, query, model.representations)
-    vectors = encode_documents(model, words, words, model.representations)
+    vectors = encode_documents(model, words, words, model.representations).all_valid()
     dense = {text: float(asked.dense @ vector.dense) for text, vector in zip(words, vectors, strict=True)}
     sparse = {
         text: sum(weight * vector.sparse.get(token, 0.0) for token, weight in asked.sparse.items())

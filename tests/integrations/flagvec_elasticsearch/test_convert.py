@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import Document
-from flagvec.ingest.retry import Record
+from flagvec.store.backend import Record
 from flagvec.store.encoding import TextVectors
 from flagvec_elasticsearch import convert
-from flagvec_elasticsearch.layout import Layout
+from flagvec_elasticsearch.schema import Layout
 
 generator = np.random.default_rng(0)
 
@@ -27,7 +27,8 @@ def record(metadata=None, *, text="some text", sparse=None, colbert=None, name="
 
 
 def written(one, layout=None, packed=False):
-    action, source, end = convert.bulk_body(convert.bulk_records([one], layout or Layout(), packed)).split(b"\n")
+    [row] = convert.rows([one], layout or Layout(), packed)
+    action, source, end = row.split(b"\n")
     assert end == b""
     return json.loads(action), json.loads(source)
 
@@ -40,7 +41,7 @@ def test_a_record_is_written_under_its_id_with_all_that_is_read_of_it():
     assert source["typed"] == {"present": ["lang"], "strings": ["lang=en"]}
 
 
-def test_lexical_weights_are_keyed_by_token_and_left_out_where_empty():
+def test_lexical_weights_are_keyed_by_token_and_left_out_if_empty():
     assert written(record(sparse={7: 0.5, 4_294_967_295: 1e-8}))[1]["sparse"] == {"7": 0.5, "4294967295": 1e-8}
     assert "sparse" not in written(record(sparse={}))[1]
 
@@ -53,27 +54,19 @@ def test_dense_vectors_are_written_at_length_one_in_float32():
     assert vector == pytest.approx(one.vectors.dense, abs=1e-6)
 
 
-def test_dense_vectors_are_packed_for_servers_that_take_them_so():
+def test_dense_vectors_are_packed_for_servers_that_take_base64():
     one = record()
     packed = written(one, packed=True)[1]["dense"]
     assert np.frombuffer(base64.b64decode(packed), ">f4") == pytest.approx(one.vectors.dense, abs=1e-6)
 
 
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_colbert_vectors_come_back_in_half_precision(rows, dimension):
-    vectors = unit_rows(rows, dimension)
-    packed = convert.pack_rows(vectors)
-    assert len(packed) == convert.packed_size(rows, dimension)
-    assert np.array_equal(convert.unpack_rows(packed, dimension), vectors.astype(np.float16).astype(np.float32))
-
-
-def test_colbert_vectors_are_counted_and_left_out_where_there_are_none():
+def test_colbert_vectors_are_counted_and_left_out_if_there_are_none():
     source = written(record(colbert=unit_rows(3, 8)))[1]
     assert (source["colbert_rows"], len(base64.b64decode(source["colbert"]))) == (3, 3 * 8 * 2)
     assert not {"colbert", "colbert_rows"} & written(record(colbert=unit_rows(0, 8)))[1].keys()
 
 
-def test_colbert_vectors_are_numbers_where_elasticsearch_compares_them():
+def test_colbert_vectors_are_numbers_if_elasticsearch_compares_them():
     rows = unit_rows(3, 8)
     source = written(record(colbert=rows), Layout(colbert_field="rank_vectors"))[1]
     assert np.array(source["colbert"], np.float32) == pytest.approx(rows)
@@ -93,9 +86,13 @@ def test_any_metadata_is_written_unchanged(metadata):
     assert json.dumps(written(record(metadata))[1]["metadata"]) == json.dumps(metadata)
 
 
-def test_records_of_a_bulk_request_follow_each_other_in_order():
-    records = convert.bulk_records([record(name="a\nb"), record(name="c")], Layout(), packed=False)
-    lines = convert.bulk_body(records).decode().splitlines()
+def test_no_records_are_no_rows():
+    assert convert.rows([], Layout(), packed=False) == []
+
+
+def test_a_row_is_two_lines_in_the_order_of_the_records():
+    rows = convert.rows([record(name="a\nb"), record(name="c")], Layout(), packed=False)
+    lines = b"".join(rows).decode().splitlines()
     assert [json.loads(line)["index"]["_id"] for line in lines[::2]] == ["a\nb", "c"]
     assert [json.loads(line)["id"] for line in lines[1::2]] == ["a\nb", "c"]
 

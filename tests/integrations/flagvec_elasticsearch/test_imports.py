@@ -10,7 +10,7 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("missing", ["elasticsearch", "orjson"])
+@pytest.mark.parametrize("missing", ["elasticsearch", "elasticsearch.dsl", "orjson"])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(missing):
     hidden = f"import sys; sys.modules[{missing!r}] = None\n"
     asked = run(hidden + "from flagvec_elasticsearch import ElasticsearchStore")

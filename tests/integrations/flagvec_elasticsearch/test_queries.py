@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from flagvec_elasticsearch import convert, queries
+from flagvec_elasticsearch import queries
 
 VECTOR = np.array([0.6, 0.8], dtype=np.float32)
 WORDS = {"term": {"typed.strings": "lang=en"}}
@@ -65,7 +65,7 @@ def test_the_native_fusion_ranks_from_one_with_a_k_of_60():
     rrf = queries.fused(legs, 10, 50)["retriever"]["rrf"]
     assert (rrf["rank_constant"], rrf["rank_window_size"]) == (60, 50)
     assert [list(retriever) for retriever in rrf["retrievers"]] == [["knn"], ["standard"]]
-    assert json.dumps(convert.searches_body([{"retriever": rrf}]).decode()).count("lang=en") == 2
+    assert str(rrf).count("lang=en") == 2
 
 
 def test_elasticsearch_compares_rank_vectors_of_chosen_documents_that_have_them():
@@ -77,19 +77,8 @@ def test_elasticsearch_compares_rank_vectors_of_chosen_documents_that_have_them(
 
 
 @pytest.mark.parametrize(
-    ("representation", "scores", "expected"),
-    [("dense", [1.0, 0.0, 0.75], [1.0, -1.0, 0.5]), ("sparse", [3.5], [3.5]), ("colbert", [6.0, 0.0], [1.0, -1.0])],
+    ("representation", "score", "expected"),
+    [("dense", 1.0, 1.0), ("dense", 0.0, -1.0), ("dense", 0.75, 0.5), ("sparse", 3.5, 3.5), ("colbert", 6.0, 1.0)],
 )
-def test_scores_are_turned_back_into_the_models(representation, scores, expected):
-    assert queries.model_scores(representation, scores, query_rows=3) == expected
-
-
-def test_each_search_of_a_request_is_a_header_and_a_body():
-    lines = convert.searches_body([{"knn": {"query_vector": VECTOR}}, {"size": 1}]).split(b"\n")
-    assert [json.loads(line) for line in lines[:-1]] == [
-        {"allow_partial_search_results": False},
-        {"knn": {"query_vector": pytest.approx([0.6, 0.8])}},
-        {"allow_partial_search_results": False},
-        {"size": 1},
-    ]
-    assert lines[-1] == b""
+def test_scores_are_turned_back_into_the_models(representation, score, expected):
+    assert queries.model_score(representation, score, query_rows=3) == expected

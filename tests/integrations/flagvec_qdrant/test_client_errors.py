@@ -3,6 +3,7 @@
 import grpc
 import httpx
 import pytest
+from flagvec_qdrant.client_errors import refusal_of
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -10,7 +11,6 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from flagvec import Document
 from flagvec.ingest.retry import Backoff
 from flagvec_qdrant import QdrantStore
-from flagvec_qdrant.client_errors import refusal_of
 
 
 def answered(status):

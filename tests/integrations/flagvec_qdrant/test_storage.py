@@ -1,6 +1,7 @@
 """Storage profiles and the indexes of filtered fields."""
 
 import pytest
+from flagvec_qdrant.storage import PROFILES, check_indexes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
@@ -9,7 +10,6 @@ from flagvec import Document, StoreError
 from flagvec.filters.portable import matches, parse_filter
 from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_schema
-from flagvec_qdrant.storage import PROFILES, check_indexes
 
 SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
 INDEXES = {

@@ -6,6 +6,7 @@ from datetime import datetime
 import httpx
 import numpy as np
 import pytest
+from flagvec_qdrant.storage import PROFILES
 from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
@@ -18,7 +19,6 @@ from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantStore, client_convert, client_schema, convert
 from flagvec_qdrant.filters import native_filter
-from flagvec_qdrant.storage import PROFILES
 
 EVERY_CONDITION = {
     "lang": "en", "n": {"gte": 1, "lt": 2.5}, "big": 2**60, "flag": {"ne": True}, "any": {"in": ["a", 1, False]},

@@ -143,7 +143,7 @@ def test_a_search_by_a_vector_is_dense_whatever_its_length(strategy, seeded):
     body = body_of(strategy, None, [3.0, 4.0])
     assert body["query"]["knn"]["query_vector"] == pytest.approx([0.6, 0.8])
     assert body == body_of(ElasticsearchStrategy(seeded(2), mode="dense"), None, np.array([3.0, 4.0]))
-    with pytest.raises(ValueError, match="mode='sparse' is for queries in words"):
+    with pytest.raises(ValueError, match="mode='sparse' needs a query's text"):
         body_of(ElasticsearchStrategy(seeded(2), mode="sparse"), None, [3.0, 4.0])
 
 
@@ -153,11 +153,17 @@ def test_a_weight_of_0_leaves_a_representation_out(seeded):
         assert body_of(ElasticsearchStrategy(model, fusion=fusion)) == body_of(ElasticsearchStrategy(model, mode=mode))
 
 
+def test_weights_may_be_a_dict_whose_missing_weights_are_0(seeded):
+    model = seeded(2)
+    weighted = ElasticsearchStrategy(model, fusion=Weighted(1, 0.3, 0))
+    assert body_of(ElasticsearchStrategy(model, fusion={"dense": 1, "sparse": 0.3})) == body_of(weighted)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"mode": "lexical"}, ValueError, "mode='lexical': choose"),
-        ({"fusion": "rrf"}, ValueError, r"fusion='rrf': choose a Weighted\(.*\); fusion by reciprocal ranks takes two"),
+        ({"fusion": "rrf"}, ValueError, "fusion='rrf': choose weights like .*; fusion by reciprocal ranks takes two"),
         ({"fusion": Weighted()}, ValueError, "needs colbert, .*: give it a weight of 0"),
         ({"fusion": Weighted(1, 1, 0), "mode": "dense"}, ValueError, "nothing to fuse"),
         ({"candidates": 0}, ValueError, "candidates=0: at least 1"),
@@ -174,7 +180,7 @@ def test_bad_options_are_named(seeded, options, error, message):
 
 
 def test_what_is_no_model_with_lexical_weights_is_refused(tiny_bert):
-    with pytest.raises(TypeError, match="model='bge-m3' is no loaded model"):
+    with pytest.raises(TypeError, match="model='bge-m3' is not a loaded model"):
         ElasticsearchStrategy("bge-m3")
     with pytest.raises(ValueError, match="needs sparse, but this store holds dense only"):
         ElasticsearchStrategy(tiny_bert)

@@ -103,8 +103,8 @@ def test_a_query_that_is_no_text_is_refused(noting):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"model": None}, TypeError, "model=None is no loaded model"),
-        ({"model_kwargs": {"use_fp16": False}}, ValueError, "model_kwargs=.* this one is loaded"),
+        ({"model": None}, TypeError, "model=None is a NoneType: pass a FlagModel or BGEM3FlagModel, or the name"),
+        ({"model_kwargs": {"use_fp16": False}}, ValueError, "model_kwargs=.*: the model is loaded already"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
     ],
     ids=str,

@@ -17,6 +17,7 @@ def run(code):
         ("FlagVectorStore", "langchain_core", "'flagvec[langchain]'"),
         ("FlagRetriever", "langchain_core", "'flagvec[langchain]'"),
         ("ColbertReranker", "langchain_core", "'flagvec[langchain]'"),
+        ("FlagTranslator", "langchain_core", "'flagvec[langchain]'"),
         ("M3SparseEmbeddings", "langchain_qdrant", "langchain-qdrant"),
         ("MilvusSparseEmbeddings", "langchain_milvus", "langchain-milvus"),
         ("ElasticsearchStrategy", "elasticsearch", "langchain-elasticsearch"),
@@ -31,7 +32,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(name, package
 
 def test_each_works_without_the_packages_of_the_others():
     without = "langchain_qdrant", "langchain_milvus", "elasticsearch", "qdrant_client", "pymilvus", "qdrant_edge"
-    names = "FlagEmbeddings", "FlagVectorStore", "FlagRetriever", "ColbertReranker"
+    names = "FlagEmbeddings", "FlagVectorStore", "FlagRetriever", "FlagTranslator", "ColbertReranker"
     hide = f"import sys; sys.modules.update(dict.fromkeys({without!r}))"
     assert run(f"{hide}\nfrom langchain_flagvec import {', '.join(names)}").stderr == ""
 

@@ -126,10 +126,30 @@ async def test_behind_a_retriever_it_orders_as_the_stores_own_rerank_does(tmp_pa
             )
 
 
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["str", "path"])
+def test_a_model_is_loaded_from_its_path(tiny_m3_directory, tiny_m3, documents, kind):
+    reranker = ColbertReranker(model=kind(tiny_m3_directory), top_n=2)
+    found = reranker.compress_documents(documents, "a question")
+    assert found == ColbertReranker(model=reranker.model, top_n=2).compress_documents(documents, "a question")
+    expected = ColbertReranker(model=tiny_m3, top_n=2).compress_documents(documents, "a question")
+    assert [document.id for document in found] == [document.id for document in expected]
+
+
+def test_its_repr_names_the_model(tiny_m3):
+    assert repr(ColbertReranker(model=tiny_m3, top_n=2)) == (
+        f"ColbertReranker(model={tiny_m3.model_name_or_path!r}, top_n=2)"
+    )
+
+
+def test_something_other_than_a_model_is_refused():
+    with pytest.raises(TypeError, match="pass a FlagModel or BGEM3FlagModel, or the name or path of a model"):
+        ColbertReranker(model=None)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "bge-m3"}, "gives no ColBERT vectors: give a loaded BGEM3FlagModel"),
+        ({"model": "bge-m33"}, "'bge-m33' is not in the catalogue .*bge-m3"),
         ({"top_n": 0}, "top_n=0"),
         ({"k": 3}, "Extra inputs are not permitted"),
     ],

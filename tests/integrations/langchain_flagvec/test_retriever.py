@@ -21,6 +21,8 @@ SEARCHES = {
     "dense": {"mode": "dense"},
     "rrf of few candidates": {"candidates": 10},
     "weighted": {"fusion": Weighted(1, 0.3, 0)},
+    "weighted by a dict": {"fusion": {"dense": 1, "sparse": 0.3}},
+    "of a score": {"mode": "dense", "min_score": 0.1},
     "rerank": {"rerank": "colbert", "candidates": 15},
 }
 
@@ -62,9 +64,36 @@ def test_a_filter_chooses(edge):
 
 
 def test_weights_may_be_given_as_a_dict(edge):
-    retriever = FlagRetriever(store=edge, fusion={"dense": 1, "sparse": 0.3, "colbert": 0})
-    assert retriever.fusion == Weighted(1, 0.3, 0)
-    assert retriever.invoke("soup") == FlagRetriever(store=edge, fusion=Weighted(1, 0.3, 0)).invoke("soup")
+    retriever = FlagRetriever(store=edge, fusion={"dense": 1, "sparse": 0.3}, add_scores=True)
+    weighted = FlagRetriever(store=edge, fusion=Weighted(1, 0.3, 0), add_scores=True)
+    assert retriever.invoke("soup") == weighted.invoke("soup")
+    assert retriever.invoke("soup")[0].metadata["scores"].keys() == {"dense", "sparse"}
+
+
+def test_documents_of_a_low_score_are_left_out(edge):
+    best, *others = edge.search("warm soup", mode="dense")
+    least = (best.score + others[0].score) / 2
+    assert ids(FlagRetriever(store=edge, mode="dense", min_score=least).invoke("warm soup")) == [best.id]
+    assert ids(FlagRetriever(store=edge, mode="dense").invoke("warm soup", min_score=least)) == [best.id]
+
+
+def test_a_filter_of_the_databases_own_is_taken(edge):
+    from qdrant_edge import FieldCondition, Filter, MatchValue
+
+    native = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(2))])
+    assert ids(FlagRetriever(store=edge, filter=native).invoke("soup")) == ["b"]
+    assert ids(FlagRetriever(store=edge).invoke("soup", filter=native)) == ["b"]
+
+
+def test_filters_may_be_written_with_dollars(edge):
+    assert ids(FlagRetriever(store=edge, filter={"n": {"$gte": 3}}).invoke("soup")) == ["c"]
+
+
+def test_its_repr_fits_a_screen(edge):
+    assert repr(FlagRetriever(store=edge)) == f"FlagRetriever(store={edge!r}, k=4)"
+    shown = repr(FlagRetriever(store=edge, mode="dense", filter={"n": {"in": list(range(10_000))}}))
+    assert "mode='dense', filter={'n': {'in': [0, 1" in shown
+    assert len(shown) < 800
 
 
 def test_metadata_is_what_was_stored_unless_scores_are_asked_for(edge):
@@ -73,6 +102,7 @@ def test_metadata_is_what_was_stored_unless_scores_are_asked_for(edge):
     [hit] = edge.search("warm soup", 1, rerank="colbert", explain=True)
     [scored] = FlagRetriever(store=edge, k=1, rerank="colbert", add_scores=True).invoke("warm soup")
     assert scored.metadata == {"n": 1, "score": hit.score, "scores": hit.scores}
+    assert FlagRetriever(store=edge, k=1, rerank="colbert").invoke("warm soup", explain=True) == [scored]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +115,7 @@ def test_metadata_is_what_was_stored_unless_scores_are_asked_for(edge):
         ({"mode": "dense", "fusion": Weighted()}, "leave one out"),
         ({"filter": {"n": {"about": 3}}}, "is no operator"),
         ({"fusion": {"dense": -1}}, "not negative"),
+        ({"min_score": 0.5}, "min_score=0.5: the scores of fusion='rrf' come from ranks"),
         ({"store": "index"}, "instance of HybridStore"),
     ],
 )
@@ -101,8 +132,10 @@ def test_what_a_store_does_not_hold_is_refused_when_it_is_made(tmp_path, seeded)
 
 def test_bad_options_of_a_call_are_named(edge):
     retriever = FlagRetriever(store=edge)
-    with pytest.raises(TypeError, match="top_k"):
+    with pytest.raises(TypeError, match=r"FlagRetriever.invoke takes no argument 'top_k': .* the argument `k`"):
         retriever.invoke("soup", top_k=3)
+    with pytest.raises(TypeError, match="did you mean 'rerank'"):
+        retriever.invoke("soup", reranker="colbert")
     with pytest.raises(ValueError, match="k=0"):
         retriever.invoke("soup", k=0)
     with pytest.raises(TypeError, match="query takes a str"):
@@ -186,7 +219,7 @@ async def test_many_calls_at_once_leave_the_event_loop_free_and_use_the_model_on
 ):
     store = new_store(tiny_m3)
     store.create()
-    store.add(["warm soup", "cold rice", "fresh bread"]).raise_for_failures()
+    store.add(["warm soup", "cold rice", "fresh bread"])
     retriever, vector_store = FlagRetriever(store=store, k=1), FlagVectorStore(store)
     assert ids(retriever.invoke("warm soup")) == ids(retriever.invoke("warm soup", mode="dense"))
     watch = Watch(tiny_m3.encode, seconds=0.02)

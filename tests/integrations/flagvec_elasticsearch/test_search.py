@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from elasticsearch import BadRequestError
+from elasticsearch.dsl import Q
 
-from flagvec import Document, StoreError, Weighted
-from flagvec.filters.portable import NativeFilter
+from flagvec import Document, NativeFilter, StoreError, Weighted
 from flagvec_elasticsearch import search
 
 WORDS = [f"word{number}" for number in range(40)]
@@ -129,7 +129,8 @@ def test_colbert_vectors_that_are_fetched_in_parts_give_the_same_hits(filled, re
 def test_the_native_fusion_gives_the_hits_of_ours(filled, new_store, seeded):
     store = filled()
     native = new_store(seeded(64), native_fusion=True)
-    if not native.capabilities.native_fusion:
+    native.count()
+    if not native._backend.fuses_natively:
         pytest.skip("this server's licence has no rrf retriever")
     hits = native.search("word1 word7 word9", candidates=300, limit=300)
     ours = store.search("word1 word7 word9", candidates=300, limit=300)
@@ -139,19 +140,33 @@ def test_the_native_fusion_gives_the_hits_of_ours(filled, new_store, seeded):
 def test_where_the_licence_has_no_native_fusion_the_hits_are_the_same(filled, new_store, seeded):
     store = filled()
     native = new_store(seeded(64), native_fusion=True)
-    if native.capabilities.native_fusion:
+    native.count()
+    if native._backend.fuses_natively:
         pytest.skip("this server's licence has the rrf retriever")
     assert native.search("word1 word7 word9") == store.search("word1 word7 word9")
 
 
-def test_a_search_that_fails_among_others_is_told_in_elasticsearchs_words(filled):
-    with pytest.raises(StoreError, match=r"refused a search: 400: .*Cannot search on field \[text\]"):
+def test_a_search_that_fails_among_others_is_named_in_elasticsearchs_words(filled):
+    with pytest.raises(StoreError, match=r"could not be searched: 400: .*Cannot search on field \[text\]"):
         filled().search("word1", filter=NativeFilter({"term": {"text": "word1"}}))
 
 
-def test_a_query_that_is_none_is_elasticsearchs_own_error(filled):
-    with pytest.raises(BadRequestError, match="no_such_query"):
-        filled().search("word1", filter=NativeFilter({"no_such_query": {}}))
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [
+        (lambda store, filter: store.search("word1", filter=filter), "searched"),
+        (lambda store, filter: store.count(filter), "counted"),
+        (lambda store, filter: store.delete(filter=filter), "deleted from"),
+        (lambda store, filter: list(store.scroll(filter)), "read"),
+    ],
+    ids=["search", "count", "delete", "scroll"],
+)
+def test_an_unknown_query_is_a_store_error_with_the_clients_as_its_cause(filled, use, what):
+    store = filled()
+    with pytest.raises(StoreError, match=f"could not be {what}: 400: .*no_such_query") as caught:
+        use(store, NativeFilter({"no_such_query": {}}))
+    assert isinstance(caught.value.__cause__, BadRequestError)
+    assert store.count() == 300
 
 
 def test_a_native_filter_chooses_as_elasticsearch_reads_it(filled):
@@ -159,6 +174,15 @@ def test_a_native_filter_chooses_as_elasticsearch_reads_it(filled):
     chosen = NativeFilter({"ids": {"values": ["d001", "d002"]}})
     assert {hit.id for hit in store.search("word1", filter=chosen)} == {"d001", "d002"}
     assert store.count(chosen) == 2
+
+
+def test_a_query_of_elasticsearch_dsl_is_a_filter_in_each_verb(filled):
+    store = filled()
+    chosen = Q("ids", values=["d001", "d002"]) | Q("term", **{"typed.present": "no-such-name"})
+    assert {hit.id for hit in store.search("word1", filter=chosen)} == {"d001", "d002"}
+    assert {document.id for document in store.scroll(chosen)} == {"d001", "d002"}
+    store.delete(filter=chosen)
+    assert (store.count(chosen), store.count()) == (0, 298)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,8 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance as langchain_mmr
 
 from flagvec import Weighted
-from flagvec.filters.portable import NativeFilter
-from flagvec.search.options import SearchOptions
-from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore
 from langchain_flagvec import FlagVectorStore
-from langchain_flagvec.relevance import relevance_of
 
 SEARCHES = {
     "dense": {"mode": "dense"},
@@ -19,9 +15,10 @@ SEARCHES = {
     "rrf": {},
     "rrf of few candidates": {"candidates": 10},
     "weighted": {"fusion": Weighted()},
+    "weighted by a dict": {"fusion": {"dense": 1, "sparse": 0.3}},
     "rerank": {"rerank": "colbert", "candidates": 15},
+    "of a score": {"mode": "dense", "min_score": 0.1},
 }
-ALL = Schema("all", 16, sparse=True, colbert_dimension=16)
 
 
 @pytest.fixture
@@ -64,8 +61,9 @@ def test_what_the_constructor_says_holds_unless_a_call_says_otherwise(recipes):
     assert len(sparse.similarity_search("warm", mode="dense", k=2)) == 2
 
 
-async def test_a_filter_chooses_on_every_way_to_search(recipes):
-    chosen = {"filter": {"n": {"gte": 2}}}
+@pytest.mark.parametrize("name", ["gte", "$gte"])
+async def test_a_filter_chooses_on_every_way_to_search(recipes, name):
+    chosen = {"filter": {"n": {name: 2}}}
     vector = recipes.embeddings.embed_query("warm soup")
     for found in [
         recipes.similarity_search("warm soup", **chosen),
@@ -87,8 +85,10 @@ def test_a_native_filter_is_passed_on(tmp_path, seeded):
         store.create()
         vector_store = FlagVectorStore(store)
         vector_store.add_texts(["warm soup", "cold soup"], [{"n": 1}, {"n": 2}])
-        native = NativeFilter(Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(2))]))
-        assert [in_metadata(found) for found in vector_store.similarity_search("soup", filter=native)] == [2]
+        native = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(2))])
+        for search in (vector_store.similarity_search, vector_store.max_marginal_relevance_search):
+            assert [in_metadata(found) for found in search("soup", filter=native)] == [2]
+        assert [in_metadata(found) for found in FlagVectorStore(store, filter=native).similarity_search("soup")] == [2]
 
 
 async def test_a_search_by_vector_is_a_dense_one_whatever_the_vectors_length(vector_store, queries):
@@ -123,14 +123,20 @@ def test_bad_options_are_named(recipes):
     ):
         with pytest.raises(ValueError, match="k=0"):
             search("soup", k=0)
-        with pytest.raises(TypeError, match="modus"):
+        with pytest.raises(TypeError, match=rf"FlagVectorStore.{search.__name__} takes no argument 'modus': .* 'mode'"):
             search("soup", modus="dense")
+        with pytest.raises(TypeError, match="the number of hits is the argument `k`"):
+            search("soup", limit=3)
         with pytest.raises(ValueError, match="mode='dens'"):
             search("soup", mode="dens")
         with pytest.raises(TypeError, match="query takes a str, not NoneType"):
             search(None)
     with pytest.raises(ValueError, match="mode='dens'"):
         FlagVectorStore(recipes.store, mode="dens")
+    with pytest.raises(TypeError, match="FlagVectorStore takes no argument 'modus'"):
+        FlagVectorStore(recipes.store, modus="dense")
+    with pytest.raises(ValueError, match="choose another mode"):
+        recipes.similarity_search_by_vector([1.0] * 16, mode="hybrid")
     with pytest.raises(ValueError, match="fetch_k=0"):
         recipes.max_marginal_relevance_search("soup", fetch_k=0)
     for share, error in ((1.5, ValueError), (float("nan"), ValueError), ("high", TypeError)):
@@ -138,44 +144,51 @@ def test_bad_options_are_named(recipes):
             recipes.max_marginal_relevance_search("soup", lambda_mult=share)
 
 
+async def test_the_constructors_filter_holds_on_every_way_to_search(recipes):
+    filtered = FlagVectorStore(recipes.store, filter={"n": 3}, mode="sparse")
+    vector = recipes.embeddings.embed_query("cold rice")
+    for found in (
+        filtered.similarity_search("cold rice"),
+        filtered.similarity_search_by_vector(vector),
+        filtered.max_marginal_relevance_search("cold rice"),
+        await filtered.amax_marginal_relevance_search_by_vector(vector),
+    ):
+        assert list(map(in_metadata, found)) == [3]
+    assert sorted(map(in_metadata, filtered.similarity_search("cold rice", filter=None))) == [2, 3]
+
+
+def test_explain_adds_scores_to_the_metadata(recipes):
+    [hit] = recipes.store.search("warm soup", 1, explain=True)
+    vector = recipes.embeddings.embed_query("warm soup")
+    for found in (
+        recipes.similarity_search("warm soup", 1, explain=True),
+        recipes.max_marginal_relevance_search("warm soup", 1, explain=True),
+        [document for document, _ in recipes.similarity_search_with_relevance_scores("warm soup", 1, explain=True)],
+    ):
+        [document] = found
+        assert document.metadata["score"] == pytest.approx(hit.score)
+        assert document.metadata["scores"] == pytest.approx(dict(hit.scores))
+    [document] = recipes.similarity_search_by_vector(vector, 1, explain=True)
+    assert document.metadata["scores"].keys() == {"dense"}
+    [(document, _)] = recipes.similarity_search_with_relevance_scores("warm soup", 1)
+    assert document.metadata.keys() == {"n"}
+
+
 @pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
-async def test_relevance_is_between_0_and_1_and_keeps_the_order(vector_store, queries, options):
+async def test_relevance_is_between_0_and_1_and_the_hits_keep_their_order(vector_store, queries, options):
     for query in queries[:3]:
-        scored = vector_store.similarity_search_with_score(query, 8, **options)
+        found = vector_store.similarity_search(query, 8, **options)
         relevant = vector_store.similarity_search_with_relevance_scores(query, 8, **options)
-        assert [document for document, _ in relevant] == [document for document, _ in scored]
-        relevances = [relevance for _, relevance in relevant]
-        assert relevances == sorted(relevances, reverse=True)
-        assert all(0 <= relevance <= 1 for relevance in relevances)
         awaited = await vector_store.asimilarity_search_with_relevance_scores(query, 8, **options)
-        assert [document for document, _ in awaited] == [document for document, _ in scored]
-        assert [relevance for _, relevance in awaited] == pytest.approx(relevances, abs=1e-6)
+        assert [document for document, _ in relevant] == [document for document, _ in awaited] == found
+        assert all(0 <= relevance <= 1 for _, relevance in relevant)
+        assert [relevance for _, relevance in awaited] == pytest.approx([one for _, one in relevant], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("options", "score", "relevance"),
-    [
-        ({"mode": "dense"}, 1.0000001, 1.0),
-        ({"mode": "dense"}, 0.0, 0.5),
-        ({"mode": "dense"}, -1.0, 0.0),
-        ({"mode": "dense", "rerank": "colbert"}, 0.5, 0.75),
-        ({"fusion": Weighted()}, 0.5, 0.75),
-        ({"fusion": Weighted()}, 1.5, 1.0),
-        ({"mode": "sparse"}, 0.0, 0.0),
-        ({"mode": "sparse"}, 1.0, 0.5),
-        ({}, 2 / 61, 1.0),
-        ({}, 1 / 61, 0.5),
-    ],
-)
-def test_relevance_is_said_for_each_kind_of_score(options, score, relevance):
-    assert relevance_of(SearchOptions.checked(ALL, **options))(score) == pytest.approx(relevance, abs=1e-9)
-
-
-def test_a_text_itself_is_fully_relevant(vector_store, texts):
-    for options in ({"mode": "dense"}, {"rerank": "colbert"}, {}):
-        [(document, relevance)] = vector_store.similarity_search_with_relevance_scores(texts[1], 1, **options)
-        assert (document.page_content, relevance) == (texts[1], pytest.approx(1, abs=1e-3))
-    assert vector_store._select_relevance_score_fn()(2 / 61) == 1
+@pytest.mark.parametrize("options", [{"mode": "dense"}, {"rerank": "colbert"}, {}], ids=str)
+def test_a_text_itself_is_fully_relevant(vector_store, texts, options):
+    [(document, relevance)] = vector_store.similarity_search_with_relevance_scores(texts[1], 1, **options)
+    assert (document.page_content, relevance) == (texts[1], pytest.approx(1, abs=1e-3))
 
 
 def test_a_threshold_leaves_out_what_is_less_relevant(recipes):
@@ -185,6 +198,25 @@ def test_a_threshold_leaves_out_what_is_less_relevant(recipes):
         search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.2, "mode": "sparse"}
     )
     assert [document.id for document in retriever.invoke("warm soup")] == ["a"]
+
+
+async def test_after_rrf_a_threshold_compares_the_dense_score(vector_store, queries):
+    for query in queries[:3]:
+        ranked = vector_store.store.search(query, 8, explain=True)
+        relevances = [(1 + hit.scores["dense"]) / 2 for hit in ranked]
+        threshold = float(np.median(relevances))
+        expected = [hit.id for hit, one in zip(ranked, relevances, strict=True) if one >= threshold]
+        retriever = vector_store.as_retriever(
+            search_type="similarity_score_threshold", search_kwargs={"k": 8, "score_threshold": threshold - 1e-6}
+        )
+        assert [document.id for document in retriever.invoke(query)] == expected
+        assert [document.id for document in await retriever.ainvoke(query)] == expected
+        assert 0 < len(expected) < len(ranked)
+
+
+def test_after_rrf_a_query_that_nothing_fits_finds_nothing_above_a_threshold(recipes):
+    [(_, best)] = recipes.similarity_search_with_relevance_scores("unknown words", 1)
+    assert recipes.similarity_search_with_relevance_scores("unknown words", score_threshold=best + 0.2) == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])

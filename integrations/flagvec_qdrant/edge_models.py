@@ -1,4 +1,4 @@
-"""flagvec's records, searches and filters in qdrant-edge's classes: pure functions."""
+"""Vector configuration, points, filters and searches as qdrant-edge's classes: pure functions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
-from flagvec.ingest.retry import Record
+from flagvec.store.backend import Record
 from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
-from flagvec_qdrant import convert
+from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
 from flagvec_qdrant.filters import Terms
-from flagvec_qdrant.storage import FieldType, Placement, StorageProfile
+from flagvec_qdrant.schema import FieldType, Placement, StorageProfile
+from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum
 
 INDEX_TYPES: Mapping[FieldType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
@@ -26,21 +27,19 @@ INDEX_TYPES: Mapping[FieldType, edge.PayloadSchemaType] = {
     "datetime": edge.PayloadSchemaType.Datetime,
 }
 
-# Vectors that only rerank are compared one by one, so an index over them would be built for nothing.
+# ColBERT only scores candidates, one by one, and would not use an index.
 _NO_INDEX = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
-# Of chosen points every score is wanted, which an index does not promise.
+# An index is approximate, and chosen points need their exact scores.
 _EXACT = edge.SearchParams(exact=True)
-# Where vectors are kept in a short form too, the best by it are compared in full; elsewhere this changes nothing.
-_RESCORED = edge.SearchParams(
-    quantization=edge.QuantizationSearchParams(rescore=True, oversampling=convert.OVERSAMPLING)
-)
+# Without quantised vectors this changes nothing.
+_RESCORED = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
 _PLACES: Mapping[Placement, edge.Memory] = {
     "cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned,
 }  # fmt: skip
 
 
 class _EdgeTerms:
-    """Conditions as qdrant-edge says them; `Terms` says what each means."""
+    """Conditions as qdrant-edge's classes."""
 
     def combined(
         self, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()
@@ -50,9 +49,9 @@ class _EdgeTerms:
     def one_of(self, key: str, values: list[Any]) -> edge.FieldCondition:
         return edge.FieldCondition(key, match=edge.MatchAny(values))
 
-    def truth(self, key: str, value: bool) -> edge.FieldCondition:
-        # The engine takes Python's True for the number 1, and numpy's for what it is.
-        return edge.FieldCondition(key, match=edge.MatchValue(np.bool_(value)))  # type: ignore[arg-type]  # as said
+    def boolean(self, key: str, value: bool) -> edge.FieldCondition:
+        # The engine reads Python's True as the number 1, but numpy's as a boolean.
+        return edge.FieldCondition(key, match=edge.MatchValue(np.bool_(value)))  # type: ignore[arg-type]  # see above
 
     def numbers(self, key: str, bounds: Mapping[str, float]) -> edge.FieldCondition:
         return edge.FieldCondition(key, range=edge.RangeFloat(**bounds))
@@ -74,28 +73,28 @@ TERMS: Terms = _EdgeTerms()
 def shard_config(schema: Schema, profile: StorageProfile) -> edge.EdgeConfig:
     """Return the configuration of a new shard."""
     vectors = {
-        convert.DENSE: edge.EdgeVectorParams(
+        DENSE: edge.EdgeVectorParams(
             schema.dimension,
             edge.Distance.Cosine,
             datatype=edge.VectorStorageDatatype.Float16 if profile.half_precision else None,
             quantization_config=_quantization(profile),
-            memory=_place(profile.dense),
+            memory=_placement(profile.dense),
         )
     }
     if schema.colbert_dimension is not None:
-        vectors[convert.COLBERT] = edge.EdgeVectorParams(
+        vectors[COLBERT] = edge.EdgeVectorParams(
             schema.colbert_dimension,
             edge.Distance.Dot,
             multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
             datatype=edge.VectorStorageDatatype.Float16,
             hnsw_config=_NO_INDEX,
-            memory=_place(profile.colbert),
+            memory=_placement(profile.colbert),
         )
-    sparse = {convert.SPARSE: edge.EdgeSparseVectorParams(memory=_place(profile.sparse))} if schema.sparse else None
+    sparse = {SPARSE: edge.EdgeSparseVectorParams(memory=_placement(profile.sparse))} if schema.sparse else None
     return edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse)
 
 
-def _place(placement: Placement | None) -> edge.Memory | None:
+def _placement(placement: Placement | None) -> edge.Memory | None:
     return None if placement is None else _PLACES[placement]
 
 
@@ -109,63 +108,61 @@ def _quantization(profile: StorageProfile) -> Any:
             return None
 
 
-def native_vectors(vectors: TextVectors) -> dict[str, Any]:
-    """Return the vectors by name as the engine takes them, without empty ones, which it refuses."""
+def vectors(text: TextVectors) -> dict[str, Any]:
+    """Return vectors by name, without empty ones, which the engine refuses."""
     native: dict[str, Any] = {}
-    if vectors.dense is not None:
-        native[convert.DENSE] = _numbers(vectors.dense)
-    if vectors.sparse:
-        native[convert.SPARSE] = edge.SparseVector(list(vectors.sparse), list(vectors.sparse.values()))
-    if vectors.colbert is not None and len(vectors.colbert):
-        native[convert.COLBERT] = [_numbers(row) for row in vectors.colbert]
+    if text.dense is not None:
+        native[DENSE] = _numbers(text.dense)
+    if text.sparse:
+        native[SPARSE] = edge.SparseVector(list(text.sparse), list(text.sparse.values()))
+    if text.colbert is not None and len(text.colbert):
+        native[COLBERT] = [_numbers(row) for row in text.colbert]
     return native
 
 
 def _numbers(vector: NDArray[np.float32]) -> array[float]:
-    """Return a vector in the form that the engine reads fastest: in half the time of an array of numpy's."""
+    # The engine reads Python's arrays in half the time that it takes for numpy's.
     return array("f", vector.tobytes())
 
 
 def point(record: Record) -> edge.Point:
     """Return a record as a point."""
     document = record.document
-    return edge.Point(convert.point_id(document.id), native_vectors(record.vectors), convert.to_payload(document))
+    return edge.Point(point_id(document.id), vectors(record.vectors), to_payload(document))
 
 
-def request(stage: convert.Stage, vectors: Mapping[str, Any], where: edge.Filter | None) -> edge.QueryRequest:
-    """Return an outermost stage as a request; `where` holds for the points that its innermost stages find."""
-    chosen = edge.Filter(must=[edge.HasIdCondition(set(stage.only))]) if stage.only else None
-    return edge.QueryRequest(
-        limit=stage.limit,
-        query=_order(stage, vectors),
-        prefetches=[_prefetch(source, vectors, where) for source in stage.sources],
-        filter=chosen or (None if stage.sources else where),
-        params=_EXACT if chosen else _params(stage),
-        with_payload=stage.payload,
-    )
+def request(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> edge.QueryRequest:
+    """Return an outermost stage as a request.
+
+    Args:
+        stage: What to ask for.
+        query: The query's vectors, as `vectors` returns them.
+        where: Holds for the points of the stages without sources.
+    """
+    fields = _fields(stage, query, where)
+    if stage.only:
+        fields["filter"] = edge.Filter(must=[edge.HasIdCondition(set(stage.only))])
+        fields["params"] = _EXACT
+    return edge.QueryRequest(**fields, with_payload=stage.payload)
 
 
-def _prefetch(stage: convert.Stage, vectors: Mapping[str, Any], where: edge.Filter | None) -> edge.Prefetch:
-    return edge.Prefetch(
-        limit=stage.limit,
-        query=_order(stage, vectors),
-        prefetches=[_prefetch(source, vectors, where) for source in stage.sources],
-        filter=None if stage.sources else where,
-        params=_params(stage),
-    )
+def _fields(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> dict[str, Any]:
+    return {
+        "query": _order(stage, query),
+        "prefetches": [edge.Prefetch(**_fields(source, query, where)) for source in stage.sources],
+        "filter": None if stage.sources else where,
+        "params": _RESCORED if stage.order == Nearest(DENSE) else None,
+        "limit": stage.limit,
+    }
 
 
-def _params(stage: convert.Stage) -> edge.SearchParams | None:
-    return _RESCORED if stage.order == convert.Nearest(convert.DENSE) else None
-
-
-def _order(stage: convert.Stage, vectors: Mapping[str, Any]) -> Any:
+def _order(stage: Stage, query: Mapping[str, Any]) -> Any:
     match stage.order:
-        case convert.Nearest(name):
-            return edge.Query.Nearest(vectors[name], using=name)
-        case convert.ReciprocalRanks(k):
+        case Nearest(name):
+            return edge.Query.Nearest(query[name], using=name)
+        case ReciprocalRanks(k):
             return edge.Fusion.Rrf(k=k)
-        case convert.WeightedSum(factors):
+        case WeightedSum(factors):
             names = [f"$score[{position}]" for position in range(len(factors))]
             terms = [
                 edge.Expression.Mult([edge.Expression.Constant(factor), edge.Expression.Variable(name)])

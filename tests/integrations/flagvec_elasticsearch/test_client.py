@@ -7,7 +7,7 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import AuthorizationException
 
 from flagvec import StoreError
-from flagvec_elasticsearch import server
+from flagvec_elasticsearch import client
 
 
 @pytest.mark.parametrize(
@@ -15,31 +15,19 @@ from flagvec_elasticsearch import server
     [("8.19.0", (8, 19)), ("8.19.21", (8, 19)), ("9.1.0-SNAPSHOT", (9, 1)), ("9.5.3", (9, 5)), ("9.12.1", (9, 12))],
 )
 def test_a_supported_server_is_taken(number, version):
-    assert server.checked_version(number) == version
+    assert client.checked_version(number) == version
 
 
 @pytest.mark.parametrize("number", ["7.17.9", "8.18.4", "9.0.0", "9.0.8", "10.0.0", "unknown"])
 def test_another_server_is_refused_with_its_version_and_what_is_needed(number):
-    with pytest.raises(StoreError, match=f"a server of Elasticsearch 8.19, or 9.1 and up, found {number}"):
-        server.checked_version(number)
-
-
-@pytest.mark.parametrize("version", [(8, 18, 3), (7, 17, 0), (9, 0, 4), (10, 0, 0)])
-def test_another_client_is_refused_with_its_version_and_what_is_needed(monkeypatch, version):
-    monkeypatch.setattr(server, "CLIENT_VERSION", version)
-    found = r"\.".join(map(str, version))
-    with pytest.raises(StoreError, match=rf"8\.19, or 9\.1 and up, found {found}: pip install 'elasticsearch>=8"):
-        server.check_client()
-
-
-@pytest.mark.parametrize("version", [(8, 19, 0), (9, 1, 0), (9, 5, 1)])
-def test_a_supported_client_is_taken(monkeypatch, version):
-    monkeypatch.setattr(server, "CLIENT_VERSION", version)
-    server.check_client()
+    with pytest.raises(
+        StoreError, match=f"the server is Elasticsearch {number}, but flagvec needs 8.19, or 9.1 and up"
+    ):
+        client.checked_version(number)
 
 
 def test_vectors_are_packed_for_servers_from_9_3_on():
-    assert [server.takes_packed_vectors(version) for version in ((8, 19), (9, 2), (9, 3), (9, 10))] == [
+    assert [client.takes_packed_vectors(version) for version in ((8, 19), (9, 2), (9, 3), (9, 10))] == [
         False, False, True, True,
     ]  # fmt: skip
 
@@ -56,13 +44,13 @@ def test_vectors_are_packed_for_servers_from_9_3_on():
 )
 def test_a_licence_in_force_says_what_a_server_can_do(kind, status, has_it):
     licence = SimpleNamespace(get=lambda: {"license": {"type": kind, "status": status}})
-    assert server.has_enterprise_licence(SimpleNamespace(license=licence)) is has_it
+    assert client.Index(SimpleNamespace(license=licence), "a").has_enterprise_licence() is has_it
 
 
-def test_a_server_that_does_not_tell_its_licence_is_asked_for_nothing_that_takes_one():
+def test_a_server_that_does_not_say_its_licence_counts_as_basic():
     def forbidden():
         meta = ApiResponseMeta(403, "1.1", HttpHeaders(), 0.1, NodeConfig("http", "127.0.0.1", 9200))
         raise AuthorizationException("security_exception", meta, {})
 
-    client = SimpleNamespace(license=SimpleNamespace(get=forbidden))
-    assert not server.has_enterprise_licence(client)
+    server = SimpleNamespace(license=SimpleNamespace(get=forbidden))
+    assert not client.Index(server, "a").has_enterprise_licence()

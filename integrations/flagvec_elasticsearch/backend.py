@@ -1,0 +1,130 @@
+"""`ElasticsearchBackend`: an index of Elasticsearch as a store sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flagvec.errors import StoreError
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.report import FailedWrite
+from flagvec.search.options import SearchOptions
+from flagvec.store.backend import Backend, Record, Refusal
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
+from flagvec_elasticsearch import convert, errors, filters
+from flagvec_elasticsearch.client import Index, takes_packed_vectors
+from flagvec_elasticsearch.queries import MOST_HITS
+from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
+from flagvec_elasticsearch.search import Search
+
+# Elasticsearch takes no more vectors in one value of a rank_vectors field, nor in a query of one.
+_MOST_RANK_VECTORS = 8_192
+
+
+class ElasticsearchBackend(Backend[bytes]):
+    """An index, as `Backend` describes it. A row is the two lines of a bulk request that write a document.
+
+    Args:
+        index: The index.
+        chosen: The field types that the caller chose, by the name in `Layout`.
+        settings: Index settings for `create`.
+        native_fusion: Whether Elasticsearch fuses by reciprocal ranks if its licence allows it.
+
+    Attributes:
+        fuses_natively: Whether Elasticsearch does so; known once the backend is open.
+    """
+
+    def __init__(
+        self, index: Index, chosen: Mapping[str, Any], settings: Mapping[str, Any], native_fusion: bool
+    ) -> None:
+        self.fuses_natively = False
+        self._index = index
+        self._chosen = chosen
+        self._settings = settings
+        self._native_fusion = native_fusion
+        self._layout = Layout(**chosen)
+        self._packs_vectors = False
+
+    @property
+    def name(self) -> str:
+        return str(self._index)
+
+    def describe(self) -> Schema | None:
+        self._packs_vectors = takes_packed_vectors(self._index.server_version())
+        found = self._index.found()
+        if found is None:
+            return None
+        _, mapping = found
+        schema = schema_of(mapping, self.name)
+        self._layout = layout_of(mapping, schema, self._chosen, self.name)
+        return schema
+
+    def create(self, schema: Schema) -> None:
+        self._index.create(mappings(schema, Layout(**self._chosen)), self._settings)
+
+    def open(self, schema: Schema) -> None:
+        for argument, wanted in self._chosen.items():
+            if (found := getattr(self._layout, argument)) != wanted:
+                raise StoreError(
+                    f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
+                    "index as it is, or make another"
+                )
+        self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
+
+    def drop(self) -> None:
+        self._index.drop()
+
+    def max_colbert_rows(self, schema: Schema) -> int | None:
+        return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
+
+    def prepare(self, records: Sequence[Record]) -> list[bytes]:
+        return convert.rows(records, self._layout, self._packs_vectors)
+
+    def row_bytes(self, row: bytes) -> int:
+        return len(row)
+
+    def write(self, rows: Sequence[bytes], timeout: float | None) -> list[FailedWrite]:
+        return self._index.bulk(rows, timeout)
+
+    def classify(self, error: Exception) -> Refusal | None:
+        return errors.classify(error)
+
+    def is_native_filter(self, value: Any) -> bool:
+        return filters.is_native(value)
+
+    def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
+        if options.candidates > MOST_HITS:
+            raise ValueError(
+                f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
+                f"{MOST_HITS} documents; use scroll to go through all"
+            )
+        return Search(self._index, self._layout, query, options).hits(self.fuses_natively)
+
+    def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
+        return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
+
+    def delete(self, ids: Sequence[str], timeout: float | None) -> None:
+        if failed := self._index.bulk(convert.deletions(ids), timeout):
+            raise StoreError(f"{self.name} could not be deleted from: {failed[0].id!r}: {failed[0].reason}")
+
+    def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        self._index.delete_where(filters.to_query(filter), timeout)
+
+    def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
+        return self._index.count(_query(filter), timeout)
+
+    def scroll(
+        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
+    ) -> Iterator[list[Document]]:
+        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), timeout):
+            yield [convert.to_document(found) for found in page]
+
+    def flush(self, timeout: float | None) -> None:
+        # A bulk request that waits for the next refresh waits up to a second.
+        self._index.refresh(timeout)
+
+
+def _query(filter: Filter | NativeFilter | None) -> filters.Query | None:
+    return None if filter is None else filters.to_query(filter)

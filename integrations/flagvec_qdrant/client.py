@@ -1,0 +1,173 @@
+"""`ClientBackend`: a collection of a Qdrant server, of Qdrant Cloud or of local mode, through a ``QdrantClient``."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+from typing_extensions import override
+
+from flagvec.errors import StoreError
+from flagvec.filters.portable import Filter, NativeFilter
+from flagvec.ingest.report import FailedWrite
+from flagvec.search.options import SearchOptions
+from flagvec.store.backend import Backend, Record, Refusal
+from flagvec.store.documents import Document, Hit
+from flagvec.store.encoding import TextVectors
+from flagvec.store.schema import Schema
+from flagvec_qdrant import client_models as native
+from flagvec_qdrant.convert import json_bytes, point_id, to_documents
+from flagvec_qdrant.errors import refusal_of
+from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
+from flagvec_qdrant.search import Stage, find_hits
+
+# Older collections have the model's name under this key instead of a description.
+_FORMER_KEY = "flagvec_model"
+_METADATA_SINCE = (1, 16)
+
+
+class ClientBackend(Backend[Record]):
+    """One collection. The client is the caller's, and stays open."""
+
+    def __init__(self, client: QdrantClient, collection: str, layout: Layout) -> None:
+        self._client = client
+        self._collection = collection
+        self._layout = layout
+        self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
+        # Local mode is Python code that is not thread-safe.
+        self._calling: AbstractContextManager[Any] = threading.Lock() if self._is_local else nullcontext()
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"the collection {self._collection!r}"
+
+    @override
+    def describe(self) -> Schema | None:
+        if not self._client.collection_exists(self._collection):
+            return None
+        config = self._client.get_collection(self._collection).config
+        metadata = config.metadata or {}
+        if _FORMER_KEY in metadata:
+            return native.schema_of_params(config.params, metadata[_FORMER_KEY])
+        return described_schema(metadata, self.name, "collection_name")
+
+    @override
+    def create(self, schema: Schema) -> None:
+        version = self._client.info().version
+        major, minor = map(int, version.split(".")[:2])
+        if (major, minor) < _METADATA_SINCE:
+            raise StoreError(
+                f"{self.name} could not be created: the server is Qdrant {version}, which keeps no metadata of "
+                "collections; update it to 1.16 or later"
+            )
+        has_memory = native.knows_memory(major, minor)
+        self._client.create_collection(
+            self._collection,
+            vectors_config=native.vector_params(schema, self._layout.profile, has_memory),
+            sparse_vectors_config=native.sparse_params(self._layout.profile, has_memory) if schema.sparse else None,
+            metadata=description(schema),
+        )
+
+    @override
+    def open(self, schema: Schema) -> None:
+        if self._is_local or not self._layout.indexes:
+            return
+        found = self._client.get_collection(self._collection).payload_schema
+        types = {key: info.data_type.value for key, info in found.items()}
+        for key, kind in missing_indexes(self._layout.indexes, types, self.name).items():
+            self._client.create_payload_index(self._collection, key, models.PayloadSchemaType(kind), wait=True)
+
+    @override
+    def drop(self) -> None:
+        self._client.delete_collection(self._collection)
+
+    @override
+    def classify(self, error: Exception) -> Refusal | None:
+        return refusal_of(error)
+
+    @override
+    def is_native_filter(self, value: Any) -> bool:
+        return isinstance(value, models.Filter)
+
+    @override
+    def max_colbert_rows(self, schema: Schema) -> int | None:
+        return max_colbert_rows(schema)
+
+    @override
+    def prepare(self, records: Sequence[Record]) -> list[Record]:
+        # `write` makes the points of one request at a time: as Python's floats, the ColBERT vectors of a whole batch
+        # would take close to a gigabyte.
+        return list(records)
+
+    @override
+    def row_bytes(self, row: Record) -> int:
+        return json_bytes(row)
+
+    @override
+    def write(self, rows: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
+        points = [native.point(record) for record in rows]
+        with self._calling:
+            self._client.upsert(self._collection, points, wait=True, **_limit(timeout))
+        return []
+
+    @override
+    def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
+        vectors, where = native.vectors(query), native_filter(options.filter, native.TERMS)
+
+        def ask(stages: Sequence[Stage]) -> list[list[models.ScoredPoint]]:
+            requests = [native.request(stage, vectors, where, not self._is_local) for stage in stages]
+            with self._calling:
+                answers = self._client.query_batch_points(self._collection, requests, **_limit(options.timeout))
+            return [answer.points for answer in answers]
+
+        return find_hits(query, options, ask)
+
+    @override
+    def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
+        with self._calling:
+            points = self._client.retrieve(self._collection, [*map(point_id, ids)], **_limit(timeout))
+        return to_documents(points)
+
+    @override
+    def delete(self, ids: Sequence[str], timeout: float | None) -> None:
+        self._delete(models.PointIdsList(points=[*map(point_id, ids)]), timeout)
+
+    @override
+    def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        self._delete(models.FilterSelector(filter=native_filter(filter, native.TERMS)), timeout)
+
+    def _delete(self, selector: models.PointsSelector, timeout: float | None) -> None:
+        with self._calling:
+            self._client.delete(self._collection, selector, wait=True, **_limit(timeout))
+
+    @override
+    def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
+        where = native_filter(filter, native.TERMS)
+        with self._calling:
+            return self._client.count(self._collection, where, exact=True, **_limit(timeout)).count
+
+    @override
+    def scroll(
+        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
+    ) -> Iterator[list[Document]]:
+        where, offset = native_filter(filter, native.TERMS), None
+        while True:
+            with self._calling:
+                points, offset = self._client.scroll(
+                    self._collection, where, limit=batch_size, offset=offset, **_limit(timeout)
+                )
+            if points:
+                yield to_documents(points)
+            if offset is None:
+                return
+
+
+def _limit(timeout: float | None) -> dict[str, Any]:
+    """Return the client's argument for a timeout, which it takes in whole seconds."""
+    return {} if timeout is None else {"timeout": math.ceil(timeout)}

@@ -1,0 +1,77 @@
+"""The shards that are open in this process. Store objects on one directory share one of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from pathlib import Path
+
+import qdrant_edge
+
+from flagvec.errors import StoreError
+
+# Held by whoever opens, closes or drops a shard. It is reentrant, because garbage collection may close one store while
+# another is opened.
+LOCK = threading.RLock()
+
+
+class SharedShard:
+    """An open shard. It closes once the last object that refers to it lets go of it, or is garbage-collected.
+
+    Attributes:
+        shard: The open shard.
+        dropped: Whether it was closed for all, to be deleted.
+    """
+
+    def __init__(self, shard: qdrant_edge.EdgeShard) -> None:
+        self.shard = shard
+        self.dropped = False
+        self.close = weakref.finalize(self, shard.close)
+
+
+# Keys have the process's id, because a forked child must not use its parent's engine.
+_open: weakref.WeakValueDictionary[tuple[int, Path], SharedShard] = weakref.WeakValueDictionary()
+
+
+def acquire(path: Path, name: str) -> SharedShard:
+    """Return the shard in a directory. It is opened if this process does not have it open.
+
+    Args:
+        path: The shard's directory.
+        name: What messages call the store.
+
+    Raises:
+        StoreError: Another process has it open, or it is damaged.
+    """
+    with LOCK:
+        key = (os.getpid(), path.resolve())
+        shared = _open.get(key)
+        if shared is None:
+            shared = _open[key] = SharedShard(_load(path, name))
+        return shared
+
+
+def close_for_all(path: Path, name: str) -> None:
+    """Close a shard for all who share it, to be deleted.
+
+    Raises:
+        StoreError: As in `acquire`.
+    """
+    with LOCK:
+        shared = acquire(path, name)
+        shared.dropped = True
+        shared.close()
+        del _open[os.getpid(), path.resolve()]
+
+
+def _load(path: Path, name: str) -> qdrant_edge.EdgeShard:
+    try:
+        return qdrant_edge.EdgeShard.load(str(path))
+    except Exception as error:  # the engine raises no narrower class
+        if "WouldBlock" in str(error):
+            raise StoreError(
+                f"{name} is open in another process: close it there first, or use a Qdrant server and QdrantStore for "
+                "several processes"
+            ) from error
+        raise StoreError(f"{name} cannot be opened: {error}") from error

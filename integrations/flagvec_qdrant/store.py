@@ -1,0 +1,72 @@
+"""`QdrantStore`: documents in a collection of Qdrant, through any ``QdrantClient``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from flagvec.store.base import HybridStore
+from flagvec.store.encoding import ColbertOverflow
+from flagvec_qdrant.client import ClientBackend
+from flagvec_qdrant.schema import NO_FIELDS, FieldType, Layout, Storage
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from flagvec.embedder import AbsEmbedder
+
+
+class QdrantStore(HybridStore):
+    """Documents in a collection of a Qdrant server, of Qdrant Cloud, or of the client's local mode.
+
+    The collection's metadata records that flagvec made it, and with which model. Other collections are refused.
+
+    Local mode (``":memory:"`` or ``path=``) is written in Python, for tests and a few thousand documents.
+    `QdrantEdgeStore` runs Qdrant's own engine in the process instead. Closing the store leaves the client open.
+
+    Args:
+        model: Encodes documents and queries.
+        client: Any ``QdrantClient``. With ``prefer_grpc=True`` a server is written to about twice as fast. Over gRPC
+            the client's own ``timeout``, 5 seconds by default, ends a write even if the verb's is longer.
+        collection_name: The collection; `create` makes it. The server must be Qdrant 1.16 or later.
+        colbert: Keep ColBERT vectors, if the model gives them, in float16.
+        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
+            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
+            their mean.
+        storage: How much memory a new collection takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"``
+            keeps them in float16 with an int8 copy in memory, and ColBERT vectors on disk. ``"small"`` keeps all
+            vectors on disk, and a copy of the dense ones in memory, one bit a number. A copy finds candidates, and the
+            full vectors rank them. Local mode keeps everything in memory in float32.
+        filter_fields: The type of each metadata field that gets an index: ``"keyword"``, ``"float"`` (for any
+            numbers), ``"integer"`` (if all are whole), ``"bool"`` or ``"datetime"``. An index makes filters by the
+            field fast. A server in strict mode, like Qdrant Cloud, refuses to filter by other fields.
+
+    Example:
+        >>> from flagvec import BGEM3FlagModel
+        >>> from qdrant_client import QdrantClient
+        >>> model = BGEM3FlagModel("bge-m3")
+        >>> store = QdrantStore(model, QdrantClient(":memory:"), "recipes")
+        >>> store.create()
+        >>> report = store.add(["Rice is cooked in water.", "Bread is baked in an oven."])
+        >>> [hit.text for hit in store.search("Rice is cooked in water.", limit=1)]
+        ['Rice is cooked in water.']
+    """
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        client: QdrantClient,
+        collection_name: str,
+        *,
+        colbert: bool = True,
+        colbert_overflow: ColbertOverflow = "error",
+        storage: Storage = "accurate",
+        filter_fields: Mapping[str, FieldType] = NO_FIELDS,
+    ) -> None:
+        backend = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
+        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        self.client = client
+        self.collection_name = collection_name
+
+    def __repr__(self) -> str:
+        return f"QdrantStore({self.schema.model!r}, {self.collection_name!r})"
