@@ -46,7 +46,7 @@ def classify(error: Exception) -> Refusal | None:
         or isinstance(error, (ParamError, DataNotMatchException))
     )
     passes = error.retriable or error.code in _PASSING
-    return Refusal(_plain(error.message), retryable=passes and not is_input, divisible=is_input)
+    return Refusal(_plain(error.message or str(error)), retryable=passes and not is_input, divisible=is_input)
 
 
 @contextmanager
