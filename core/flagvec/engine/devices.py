@@ -1,4 +1,4 @@
-"""Which device runs the model, and in which number format."""
+"""The device that runs a model, and the number format of its weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ DeviceLike = str | int
 
 
 def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: DeviceLike | None) -> torch.device:
-    """Return the one device that the arguments `devices` and `device` name, or the best one for None.
+    """Return the device that the arguments `devices` and `device` name, or the best one here if both are None.
 
     Raises:
-        ValueError: Both are given and differ, more than one device, an unknown name, or a device that is not here.
-        TypeError: Neither a str, an int nor a list of these.
+        ValueError: The arguments differ, name several devices or an unknown one, or the device is not available.
+        TypeError: An argument is neither a str, an int nor a list of one of these.
     """
     chosen = {
         _parse(_one(value, argument))
@@ -23,7 +23,7 @@ def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: Dev
         if value is not None
     }
     if len(chosen) > 1:
-        raise ValueError(f"devices={devices!r} and device={device!r} differ; give one of them")
+        raise ValueError(f"devices={devices!r} and device={device!r} differ: they mean the same; pass one of them")
     return _present(chosen.pop()) if chosen else _best_device()
 
 
@@ -45,10 +45,10 @@ def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.
 def _one(value: DeviceLike | Sequence[DeviceLike], argument: str) -> DeviceLike:
     names: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
-        raise TypeError(f"{argument} takes a str such as 'cuda:0', an int or a list of one; got {value!r}")
+        raise TypeError(f"{argument}={value!r}: expected a str such as 'cuda:0', an int, or a list of one of these")
     if len(names) != 1:
         raise ValueError(
-            f"{argument}={value!r} names {len(names)} devices; flagvec runs a model on exactly one for now"
+            f"{argument}={value!r} names {len(names)} devices: a model runs on exactly one; pass one of them"
         )
     name: DeviceLike = names[0]
     return name
@@ -58,19 +58,21 @@ def _parse(name: DeviceLike) -> torch.device:
     try:
         device = torch.device("cuda", name) if isinstance(name, int) else torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"devices={name!r} is no device that torch knows: {error}") from error
+        raise ValueError(
+            f"devices={name!r}: torch does not know this device ({error}); use 'cpu', 'cuda:0' or 'mps'"
+        ) from error
     return torch.device("cuda", 0) if device == torch.device("cuda") else device
 
 
 def _present(device: torch.device) -> torch.device:
     if device.type == "meta":
-        raise ValueError("device 'meta' has no memory, so nothing can be encoded on it; use devices='cpu'")
+        raise ValueError("devices='meta': this device has no memory, so it cannot encode; use devices='cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices; use devices='cpu'"
+            f"devices='{device}': torch sees {torch.cuda.device_count()} CUDA devices; use one of them or devices='cpu'"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device '{device}' is not here: torch sees no MPS device; use devices='cpu'")
+        raise ValueError(f"devices='{device}': torch sees no MPS device; use devices='cpu'")
     return device
 
 
