@@ -22,6 +22,7 @@ from tqdm import tqdm
 from flagvec.arguments import checked_batch_size, checked_format, checked_texts
 from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
+from flagvec.engine.number_format import model_width
 from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
 from flagvec.engine.reductions import first_rows, mean_rows
 from flagvec.engine.tokens import TextTokenizer, TokenIds
@@ -304,7 +305,7 @@ class AbsEmbedder(UpstreamCalls, ABC):
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
         directory = find_checkpoint(self.model_name_or_path, hub)
-        dtype = choose_dtype(device, self.use_fp16, self.use_bf16)
+        dtype = choose_dtype(device, self.use_fp16, self.use_bf16, model_width(directory))
         return load_checkpoint(directory, dtype, options.trust_remote_code, hub)
 
     def _model_max_length(self, argument: str, value: int) -> int:

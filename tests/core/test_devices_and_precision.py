@@ -1,5 +1,7 @@
 """Which device runs a model, and in which number format."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,13 +15,14 @@ CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend that torch sees a number of CUDA devices, and MPS or not."""
+    """Pretend that torch sees a number of CUDA devices, and MPS or not, and which format is faster on the CPU."""
 
-    def pretend(cuda=0, mps=False, cpu_bfloat16=False):
+    def pretend(cuda=0, mps=False, cpu_bfloat16=False, faster=torch.float32):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: cpu_bfloat16)
+        monkeypatch.setattr(devices, "measured", lambda width: SimpleNamespace(choice=faster))
 
     pretend()
     return pretend
@@ -105,22 +108,26 @@ def test_a_device_without_memory_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("device", "cpu_bfloat16", "use_fp16", "use_bf16", "expected"),
+    ("device", "cpu_bfloat16", "faster", "use_fp16", "use_bf16", "expected"),
     [
-        (CUDA, False, True, False, torch.float16),
-        (CUDA, False, False, False, torch.float32),
-        (CUDA, False, True, True, torch.bfloat16),
-        (CPU, True, True, False, torch.bfloat16),
-        (CPU, False, True, False, torch.float32),
-        (CPU, True, False, False, torch.float32),
-        (CPU, False, False, True, torch.bfloat16),
-        (MPS, False, True, False, torch.float32),
-        (MPS, False, False, True, torch.bfloat16),
+        (CUDA, False, None, True, False, torch.float16),
+        (CUDA, False, None, False, False, torch.float32),
+        (CUDA, False, None, True, True, torch.bfloat16),
+        (CPU, True, torch.bfloat16, True, False, torch.bfloat16),
+        (CPU, True, torch.float32, True, False, torch.float32),
+        (CPU, False, torch.bfloat16, True, False, torch.float32),
+        (CPU, True, torch.bfloat16, False, False, torch.float32),
+        (CPU, True, torch.float32, False, True, torch.bfloat16),
+        (CPU, False, None, False, True, torch.bfloat16),
+        (MPS, False, None, True, False, torch.float32),
+        (MPS, False, None, False, True, torch.bfloat16),
     ],
 )
-def test_half_precision_is_what_the_device_does_well(machine, device, cpu_bfloat16, use_fp16, use_bf16, expected):
-    machine(cpu_bfloat16=cpu_bfloat16)
-    assert choose_dtype(device, use_fp16, use_bf16) == expected
+def test_half_precision_is_what_the_device_does_well(
+    machine, device, cpu_bfloat16, faster, use_fp16, use_bf16, expected
+):
+    machine(cpu_bfloat16=cpu_bfloat16, faster=faster)
+    assert choose_dtype(device, use_fp16, use_bf16, width=384) == expected
 
 
 def test_bfloat16_gives_float32_near_those_of_float32(tiny_m3_directory, tiny_m3, golden):

@@ -9,6 +9,7 @@
 4. ``reductions.py`` reduces rows of hidden states to one result a text, on the device.
 5. ``overlap.py`` copies results to the host, and tokenises the next window, while the device computes.
 
-``devices.py`` chooses the device and the number format. ``paths.py`` describes the chosen path for the log.
+``devices.py`` chooses the device and the number format, on a CPU by the measurement in ``number_format.py``.
+``paths.py`` describes the chosen path for the log.
 ``unicode.py`` repairs texts that are not valid Unicode.
 """

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from flagvec.engine.number_format import measured
+
+_logger = logging.getLogger(__name__)
 
 DeviceLike = str | int
 
@@ -27,18 +32,24 @@ def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: Dev
     return _present(chosen.pop()) if chosen else _best_device()
 
 
-def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.dtype:
+def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool, width: int) -> torch.dtype:
     """Return the number format for a model's weights on `device`.
 
-    ``use_bf16`` is taken at its word. ``use_fp16`` means the fastest half precision that the device does well:
-    float16 on CUDA, bfloat16 on a CPU with AMX or AVX512-BF16 instructions, and float32 elsewhere.
+    Args:
+        device: The device that runs the model.
+        use_fp16: Allow the half precision of the device: float16 on CUDA; on a CPU with bfloat16 instructions the
+            faster of bfloat16 and float32, by `number_format.measured`; float32 elsewhere.
+        use_bf16: Take bfloat16 on every device. Nothing is measured.
+        width: Of the model's hidden states.
     """
     if use_bf16:
         return torch.bfloat16
     if use_fp16 and device.type == "cuda":
         return torch.float16
     if use_fp16 and device.type == "cpu" and _cpu_has_bfloat16():
-        return torch.bfloat16
+        measurement = measured(width)
+        _logger.debug("number format: %s", measurement)
+        return measurement.choice
     return torch.float32
 
 
@@ -85,6 +96,6 @@ def _best_device() -> torch.device:
 
 
 def _cpu_has_bfloat16() -> bool:
-    # torch asks the CPU's feature flags for us; its names are private and may be missing on other platforms.
+    # torch reads the CPU's flags. These names are private, and torch does not have them on every platform.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)
