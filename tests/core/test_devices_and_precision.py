@@ -21,7 +21,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: cpu_bfloat16)
+        monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: cpu_bfloat16)
         monkeypatch.setattr(devices, "measured", lambda width: SimpleNamespace(choice=faster))
 
     pretend()

@@ -58,7 +58,7 @@ def no_measurement(monkeypatch):
     def fail(width):
         raise AssertionError("something was measured")
 
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
     monkeypatch.setattr(number_format, "_best_seconds", fail)
     number_format._measured.cache_clear()
 
@@ -73,7 +73,7 @@ def test_nothing_is_measured_where_one_format_is_asked_for(no_measurement, tiny_
 
 
 def test_nothing_is_measured_on_a_cpu_without_bfloat16(no_measurement, monkeypatch):
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
     assert choose_dtype(CPU, use_fp16=True, use_bf16=False, width=384) is torch.float32
 
 
@@ -88,7 +88,7 @@ def test_a_model_is_loaded_in_the_format_that_was_faster(
 ):
     directory = build_checkpoint(tmp_path / "model", "bert", width=48)
     times = {torch.float32: Seconds(1e-3, 1e-4), torch.bfloat16: Seconds(bfloat16 * 1e-3, bfloat16 * 1e-4)}
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
     monkeypatch.setattr(number_format, "_best_seconds", lambda width: times)
     number_format._measured.cache_clear()
     with caplog.at_level(logging.DEBUG, logger="flagvec.engine.devices"):

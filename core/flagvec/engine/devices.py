@@ -46,7 +46,7 @@ def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool, width: in
         return torch.bfloat16
     if use_fp16 and device.type == "cuda":
         return torch.float16
-    if use_fp16 and device.type == "cpu" and _cpu_has_bfloat16():
+    if use_fp16 and device.type == "cpu" and cpu_has_bfloat16():
         measurement = measured(width)
         _logger.debug("number format: %s", measurement)
         return measurement.choice
@@ -95,7 +95,8 @@ def _best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Return whether this CPU has AMX or AVX512-BF16 instructions."""
     # torch reads the CPU's flags. These names are private, and torch does not have them on every platform.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)
