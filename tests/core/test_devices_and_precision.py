@@ -1,4 +1,4 @@
-"""Which device runs a model, and in which number format."""
+"""The device that runs a model, and its number format."""
 
 from types import SimpleNamespace
 
@@ -72,14 +72,14 @@ def test_a_list_of_other_than_one_device_is_refused(tiny_bert_directory, given, 
 
 
 @pytest.mark.parametrize("given", ["cuda", "cuda:0", 0, [0], "cuda:5"])
-def test_a_cuda_device_that_is_not_here_is_refused(machine, tiny_bert_directory, given):
+def test_a_missing_cuda_device_is_refused(machine, tiny_bert_directory, given):
     with pytest.raises(
         ValueError, match=r"devices='cuda:.': torch sees 0 CUDA devices; use one of them or devices='cpu'"
     ):
         FlagModel(tiny_bert_directory, devices=given)
 
 
-def test_an_mps_device_that_is_not_here_is_refused(machine):
+def test_a_missing_mps_device_is_refused(machine):
     with pytest.raises(ValueError, match="devices='mps': torch sees no MPS device"):
         choose_device("mps", None)
 
@@ -91,13 +91,13 @@ def test_an_unknown_device_is_refused(given):
 
 
 @pytest.mark.parametrize("given", [True, [None], [["cpu"]], [1.5]])
-def test_another_type_is_refused_as_a_device(given):
+def test_a_list_of_another_type_is_refused_as_a_device(given):
     with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
         choose_device(given, None)
 
 
 @pytest.mark.parametrize("given", [1.5, CPU])
-def test_what_is_no_list_is_refused_as_a_device(given):
+def test_a_value_that_is_neither_str_nor_int_nor_list_is_refused_as_a_device(given):
     with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
         choose_device(given, None)
 
@@ -123,14 +123,12 @@ def test_a_device_without_memory_is_refused():
         (MPS, False, None, False, True, torch.bfloat16),
     ],
 )
-def test_half_precision_is_what_the_device_does_well(
-    machine, device, cpu_bfloat16, faster, use_fp16, use_bf16, expected
-):
+def test_each_device_has_its_half_precision(machine, device, cpu_bfloat16, faster, use_fp16, use_bf16, expected):
     machine(cpu_bfloat16=cpu_bfloat16, faster=faster)
     assert choose_dtype(device, use_fp16, use_bf16, width=384) == expected
 
 
-def test_bfloat16_gives_float32_near_those_of_float32(tiny_m3_directory, tiny_m3, golden):
+def test_bfloat16_results_are_float32_and_close_to_float32s(tiny_m3_directory, tiny_m3, golden):
     model = BGEM3FlagModel(tiny_m3_directory, use_bf16=True, return_sparse=True, return_colbert_vecs=True)
     assert next(model.model.model.parameters()).dtype == torch.bfloat16
     found, expected = model.encode(golden.texts), tiny_m3.encode(golden.texts)
@@ -150,7 +148,7 @@ def test_bfloat16_vectors_are_unit_rows(tiny_bert_directory, golden, pooling):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_float32_is_kept_where_half_precision_is_not_wanted(tiny_bert):
+def test_use_fp16_false_keeps_float32(tiny_bert):
     assert {parameter.dtype for parameter in tiny_bert.model.parameters()} == {torch.float32}
 
 
