@@ -118,8 +118,8 @@ def test_each_width_is_measured_once_and_wide_models_as_the_widest(monkeypatch):
 def test_a_measurement_says_its_rates_and_the_choice():
     measurement = Measurement(1_000, float32=Seconds(2e-3, 1e-3), bfloat16=Seconds(1e-3, 0.5e-3))
     assert str(measurement) == (
-        "bfloat16, because one thread multiplies 1000 x 1000 weights in float32 and bfloat16 with 128 rows at 128 and "
-        "256 GFLOP/s, with 12 rows at 24 and 48 GFLOP/s"
+        "bfloat16, because one thread multiplies 1000 x 512 weights in float32 and bfloat16 with 128 rows at 66 and "
+        "131 GFLOP/s, with 12 rows at 12 and 25 GFLOP/s"
     )
 
 
