@@ -23,11 +23,11 @@ Encode = Callable[[list[str], int, int | None], object]
 
 
 def flagvec(checkpoint: str, pooling: str, precision: str) -> Encode:
-    """Return our own encoder, all three outputs."""
+    """Return our own encoder, all three outputs; ``as chosen`` is its default format."""
     from flagvec import BGEM3FlagModel
 
     model = BGEM3FlagModel(
-        checkpoint, pooling, use_fp16=False, use_bf16=precision == "bfloat16",
+        checkpoint, pooling, use_fp16=precision == "as chosen", use_bf16=precision == "bfloat16",
         return_sparse=True, return_colbert_vecs=True,
     )  # fmt: skip
     return lambda texts, length, size: model.encode(texts, size, length)

@@ -24,6 +24,7 @@ from flagvec.arguments import (
 )
 from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
+from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
 from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
@@ -270,7 +271,7 @@ class AbsEmbedder(ABC):
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
         directory = find_checkpoint(self.model_name_or_path, hub)
-        dtype = choose_dtype(device, self.use_fp16, self.use_bf16)
+        dtype = choose_dtype(device, self.use_fp16, self.use_bf16, model_width(directory))
         return load_checkpoint(directory, dtype, options.trust_remote_code, hub)
 
     def _own_max_length(self, argument: str, value: int) -> int:

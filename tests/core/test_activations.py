@@ -1,4 +1,4 @@
-"""The memory of a forward pass on a CPU is used again."""
+"""A forward pass on a CPU reuses its memory."""
 
 import platform
 import subprocess
@@ -34,11 +34,11 @@ def pages_held_and_left(kept):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's threshold")
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_memory_of_the_largest_activation_that_fits_is_kept_when_asked_to(kept):
+def test_glibc_keeps_the_memory_of_the_largest_activation_that_fits(kept):
     held, left = pages_held_and_left(kept)
     assert left > 0.9 * held if kept else left < 0.3 * held
 
 
-def test_more_bytes_a_number_leave_fewer_rows():
+def test_wider_numbers_allow_fewer_rows():
     assert rows_in_kept_memory(4_096, torch.float32) == rows_in_kept_memory(8_192, torch.bfloat16)
     assert rows_in_kept_memory(4_096, torch.bfloat16) * 4_096 * 2 < 32 << 20

@@ -1,4 +1,4 @@
-"""On a GPU: packed batches give what padded ones give, and all outputs are those of float32 on the CPU."""
+"""On a GPU all outputs equal those of float32 on the CPU, packed and padded."""
 
 import itertools
 from importlib.util import find_spec
@@ -14,9 +14,9 @@ from flagvec.engine.packed import can_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-# Of the components of unit vectors: 24, 11 or 8 significant bits through two layers of large random weights.
+# For components of unit vectors, after two layers of large random weights in 24, 11 or 8 significant bits.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
-# One less the cosine of two vectors, and the share of a text's highest weight, respectively.
+# FARTHEST bounds 1 - cosine of two vectors, WEIGHT_SHARE a difference as a share of the text's largest weight.
 FARTHEST = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 5e-2}
 WEIGHT_SHARE = {torch.float32: 1e-4, torch.float16: 8e-2, torch.bfloat16: 5e-1}
 HALVES = [torch.float16, torch.bfloat16]
@@ -41,7 +41,7 @@ def states_of(checkpoint, dtype, device, texts, batch_size=256):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("batch_size", [256, 3, 1])
-def test_hidden_states_are_those_of_float32_on_the_cpu(checkpoint, dtype, batch_size):
+def test_hidden_states_equal_those_of_float32_on_the_cpu(checkpoint, dtype, batch_size):
     random = np.random.default_rng(0)
     texts = [random.choice(range(5, 1000), length) for length in LENGTHS]
     expected = states_of(checkpoint, torch.float32, "cpu", texts)
@@ -51,7 +51,7 @@ def test_hidden_states_are_those_of_float32_on_the_cpu(checkpoint, dtype, batch_
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_half_precision_runs_packed_where_the_kernel_is(checkpoint, dtype):
+def test_half_precision_runs_packed_if_there_is_a_kernel(checkpoint, dtype):
     backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
     cuda = torch.device("cuda:0")
     assert HiddenStateEncoder(backbone, cuda, 1)._is_packed == can_pack(cuda, dtype, head_width=32)
@@ -61,7 +61,7 @@ def test_half_precision_runs_packed_where_the_kernel_is(checkpoint, dtype):
 
 @pytest.fixture(scope="module", params=["heads of 12", "heads of 32"])
 def m3_directory(request, tmp_path_factory, tiny_m3_directory, build_checkpoint):
-    """A checkpoint whose heads the kernel does not take, and one whose heads it takes."""
+    """A checkpoint with heads that the kernel refuses, and one with heads that it takes."""
     if request.param == "heads of 12":
         return tiny_m3_directory
     return build_checkpoint(tmp_path_factory.mktemp("cuda") / "m3", "xlm-roberta", heads=True, width=128, seed=5)
@@ -69,7 +69,7 @@ def m3_directory(request, tmp_path_factory, tiny_m3_directory, build_checkpoint)
 
 @pytest.mark.parametrize("to_numpy", [True, False])
 @pytest.mark.parametrize("half", [{"use_fp16": True}, {"use_fp16": False, "use_bf16": True}, {"use_fp16": False}])
-def test_all_three_outputs_are_those_of_the_cpu(m3_directory, golden, half, to_numpy):
+def test_all_three_outputs_equal_those_of_the_cpu(m3_directory, golden, half, to_numpy):
     def encode(device, **options):
         model = BGEM3FlagModel(
             m3_directory, devices=device, return_sparse=True, return_colbert_vecs=True,
@@ -105,7 +105,7 @@ def assert_same_directions(found, expected, farthest):
         assert (1 - torch.nn.functional.cosine_similarity(left, right)).max() < farthest
 
 
-def test_what_does_not_fit_is_halved_until_it_does_and_nothing_is_lost(tmp_path, build_checkpoint, golden):
+def test_a_batch_that_does_not_fit_is_halved_until_it_fits(tmp_path, build_checkpoint, golden):
     directory = build_checkpoint(tmp_path / "wide", "xlm-roberta", heads=True, width=768)
     model = BGEM3FlagModel(directory, devices="cuda:0", return_sparse=True, return_colbert_vecs=True)
     texts = golden.texts * 60
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_halved_until_it_does_and_nothing_is_lost(tmp_path,
     assert [len(rows) for rows in found["colbert_vecs"]] == [len(rows) for rows in expected["colbert_vecs"]]
 
 
-def test_a_stream_gives_what_one_call_gives(m3_directory, golden):
+def test_a_stream_gives_the_same_as_one_call(m3_directory, golden):
     model = BGEM3FlagModel(m3_directory, devices="cuda:0", return_sparse=True)
     batches = list(model.encode_stream(golden.texts, batch_size=7))
     streamed = np.concatenate([batch["dense_vecs"] for batch in batches])

@@ -1,4 +1,6 @@
-"""Which device runs a model, and in which number format."""
+"""The device that runs a model, and its number format."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +15,14 @@ CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend that torch sees a number of CUDA devices, and MPS or not."""
+    """Pretend that torch sees a number of CUDA devices, and MPS or not, and which format is faster on the CPU."""
 
-    def pretend(cuda=0, mps=False, cpu_bfloat16=False):
+    def pretend(cuda=0, mps=False, cpu_bfloat16=False, faster=torch.float32):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: cpu_bfloat16)
+        monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: cpu_bfloat16)
+        monkeypatch.setattr(devices, "measured", lambda width: SimpleNamespace(choice=faster))
 
     pretend()
     return pretend
@@ -56,42 +59,46 @@ def test_the_same_device_may_be_named_twice():
 
 def test_two_different_devices_are_refused(machine):
     machine(cuda=1)
-    with pytest.raises(ValueError, match="devices='cpu' and device='cuda:0' differ; give one of them"):
+    with pytest.raises(
+        ValueError, match="devices='cpu' and device='cuda:0' differ: they mean the same; pass one of them"
+    ):
         choose_device("cpu", "cuda:0")
 
 
 @pytest.mark.parametrize(("given", "number"), [(["cuda:0", "cuda:1"], 2), ([0, 1, 2], 3), (["cpu", "cpu"], 2), ([], 0)])
 def test_a_list_of_other_than_one_device_is_refused(tiny_bert_directory, given, number):
-    with pytest.raises(ValueError, match=f"names {number} devices; flagvec runs a model on exactly one for now"):
+    with pytest.raises(ValueError, match=f"names {number} devices: a model runs on exactly one; pass one of them"):
         FlagModel(tiny_bert_directory, devices=given)
 
 
 @pytest.mark.parametrize("given", ["cuda", "cuda:0", 0, [0], "cuda:5"])
-def test_a_cuda_device_that_is_not_here_is_refused(machine, tiny_bert_directory, given):
-    with pytest.raises(ValueError, match=r"device 'cuda:.' is not here: torch sees 0 CUDA devices; use devices='cpu'"):
+def test_a_missing_cuda_device_is_refused(machine, tiny_bert_directory, given):
+    with pytest.raises(
+        ValueError, match=r"devices='cuda:.': torch sees 0 CUDA devices; use one of them or devices='cpu'"
+    ):
         FlagModel(tiny_bert_directory, devices=given)
 
 
-def test_an_mps_device_that_is_not_here_is_refused(machine):
-    with pytest.raises(ValueError, match="device 'mps' is not here"):
+def test_a_missing_mps_device_is_refused(machine):
+    with pytest.raises(ValueError, match="devices='mps': torch sees no MPS device"):
         choose_device("mps", None)
 
 
 @pytest.mark.parametrize("given", ["gpu", "", "cpu,cuda", -1])
 def test_an_unknown_device_is_refused(given):
-    with pytest.raises(ValueError, match="is no device that torch knows"):
+    with pytest.raises(ValueError, match="torch does not know this device"):
         choose_device(given, None)
 
 
 @pytest.mark.parametrize("given", [True, [None], [["cpu"]], [1.5]])
-def test_another_type_is_refused_as_a_device(given):
-    with pytest.raises(TypeError, match="devices takes a str such as 'cuda:0', an int or a list of one"):
+def test_a_list_of_another_type_is_refused_as_a_device(given):
+    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
         choose_device(given, None)
 
 
 @pytest.mark.parametrize("given", [1.5, CPU])
-def test_what_is_no_list_is_refused_as_a_device(given):
-    with pytest.raises(TypeError, match="devices takes a str such as 'cuda:0', an int or a list of one"):
+def test_a_value_that_is_neither_str_nor_int_nor_list_is_refused_as_a_device(given):
+    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
         choose_device(given, None)
 
 
@@ -101,25 +108,27 @@ def test_a_device_without_memory_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("device", "cpu_bfloat16", "use_fp16", "use_bf16", "expected"),
+    ("device", "cpu_bfloat16", "faster", "use_fp16", "use_bf16", "expected"),
     [
-        (CUDA, False, True, False, torch.float16),
-        (CUDA, False, False, False, torch.float32),
-        (CUDA, False, True, True, torch.bfloat16),
-        (CPU, True, True, False, torch.bfloat16),
-        (CPU, False, True, False, torch.float32),
-        (CPU, True, False, False, torch.float32),
-        (CPU, False, False, True, torch.bfloat16),
-        (MPS, False, True, False, torch.float32),
-        (MPS, False, False, True, torch.bfloat16),
+        (CUDA, False, None, True, False, torch.float16),
+        (CUDA, False, None, False, False, torch.float32),
+        (CUDA, False, None, True, True, torch.bfloat16),
+        (CPU, True, torch.bfloat16, True, False, torch.bfloat16),
+        (CPU, True, torch.float32, True, False, torch.float32),
+        (CPU, False, torch.bfloat16, True, False, torch.float32),
+        (CPU, True, torch.bfloat16, False, False, torch.float32),
+        (CPU, True, torch.float32, False, True, torch.bfloat16),
+        (CPU, False, None, False, True, torch.bfloat16),
+        (MPS, False, None, True, False, torch.float32),
+        (MPS, False, None, False, True, torch.bfloat16),
     ],
 )
-def test_half_precision_is_what_the_device_does_well(machine, device, cpu_bfloat16, use_fp16, use_bf16, expected):
-    machine(cpu_bfloat16=cpu_bfloat16)
-    assert choose_dtype(device, use_fp16, use_bf16) == expected
+def test_each_device_has_its_half_precision(machine, device, cpu_bfloat16, faster, use_fp16, use_bf16, expected):
+    machine(cpu_bfloat16=cpu_bfloat16, faster=faster)
+    assert choose_dtype(device, use_fp16, use_bf16, width=384) == expected
 
 
-def test_bfloat16_gives_float32_near_those_of_float32(tiny_m3_directory, tiny_m3, golden):
+def test_bfloat16_results_are_float32_and_close_to_float32s(tiny_m3_directory, tiny_m3, golden):
     model = BGEM3FlagModel(tiny_m3_directory, use_bf16=True, return_sparse=True, return_colbert_vecs=True)
     assert next(model.model.model.parameters()).dtype == torch.bfloat16
     found, expected = model.encode(golden.texts), tiny_m3.encode(golden.texts)
@@ -139,7 +148,7 @@ def test_bfloat16_vectors_are_unit_rows(tiny_bert_directory, golden, pooling):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_float32_is_kept_where_half_precision_is_not_wanted(tiny_bert):
+def test_use_fp16_false_keeps_float32(tiny_bert):
     assert {parameter.dtype for parameter in tiny_bert.model.parameters()} == {torch.float32}
 
 

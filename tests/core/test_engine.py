@@ -35,7 +35,7 @@ def test_padded_batches_are_as_large_as_their_bounds_allow(lengths, batch_size, 
 
 
 @given(lengths=lengths_of_texts, batch_size=st.integers(1, 20), budget=st.integers(1, 2000))
-def test_no_two_packed_batches_would_make_one(lengths, batch_size, budget):
+def test_no_two_neighbouring_packed_batches_fit_into_one(lengths, batch_size, budget):
     batches = list(batches_by_length(lengths, batch_size, budget, padded=False))
     for batch, following in itertools.pairwise(batches):
         joined = [*batch, *following]
@@ -63,13 +63,13 @@ def test_the_last_token_of_each_text_stays_when_it_is_cut(tiny_m3_directory):
     assert cut.tolist() == [*whole[:5], whole[-1]]
 
 
-def test_the_left_end_is_cut_where_the_tokenizer_says_so(tiny_m3_directory):
+def test_truncation_side_left_cuts_the_left_end(tiny_m3_directory):
     backend = Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json"))
     (whole,), (cut,) = (TextTokenizer(backend, "left")([TEXT], length).ids for length in (512, 6))
     assert cut.tolist() == [whole[0], *whole[-5:]]
 
 
-def test_truncation_and_padding_stored_in_the_tokenizer_do_not_count(tiny_m3_directory):
+def test_truncation_and_padding_stored_in_the_tokenizer_are_ignored(tiny_m3_directory):
     backend = Tokenizer.from_file(str(tiny_m3_directory / "tokenizer.json"))
     (expected,) = TextTokenizer(backend)([TEXT], 512).ids
     backend.enable_truncation(4)
@@ -121,7 +121,7 @@ def test_the_strongest_weight_of_each_token_is_kept_within_its_text():
         max_size=6,
     )
 )
-def test_the_strongest_weights_are_those_of_a_plain_loop(texts):
+def test_the_strongest_weights_equal_those_of_a_plain_loop(texts):
     tokens, weights = ([pair[column] for text in texts for pair in text] for column in (0, 1))
     found = strongest_weights(
         torch.tensor(weights, dtype=torch.float32),

@@ -1,4 +1,4 @@
-"""Few tokens through all layers in one call give what the layers give one by one."""
+"""One call for all layers gives the same as the layers one by one."""
 
 import shutil
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_the_number_of_threads_changes_nothing(backbone):
 
 
 @needs_amx
-def test_an_encoder_runs_few_rows_in_one_call_and_more_of_them_not(directory, monkeypatch):
+def test_an_encoder_runs_up_to_128_rows_in_one_call(directory, monkeypatch):
     calls = []
     run = FewRows.run
     monkeypatch.setattr(FewRows, "run", lambda *arguments: calls.append(arguments) or run(*arguments))
@@ -173,7 +173,7 @@ def test_norms_of_another_kind_are_left_to_torch(directory):
 
 
 @needs_amx
-def test_weights_stay_where_they_are_read_when_a_user_moves_the_model(directory):
+def test_the_kernel_keeps_its_weights_when_a_user_casts_the_model(directory):
     backbone = backbone_of(directory)
     encoder = FewRows(backbone)
     batch = batch_of([20])

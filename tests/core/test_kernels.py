@@ -1,4 +1,4 @@
-"""The compiled kernels give what the formulas say, as closely as bfloat16 allows."""
+"""The compiled kernels equal the formulas, within the precision of bfloat16."""
 
 import shutil
 import sys
@@ -31,7 +31,7 @@ def compiled():
 
 @pytest.fixture
 def torchs_own(monkeypatch):
-    """Leave our kernels out while a test says so."""
+    """Make a call without our kernels."""
 
     def without(call):
         with monkeypatch.context() as patch:
@@ -44,7 +44,7 @@ def torchs_own(monkeypatch):
 
 
 @needs_amx
-def test_where_there_is_a_compiler_and_amx_the_kernels_are_used():
+def test_a_machine_with_amx_and_a_compiler_uses_the_kernels():
     assert sys.platform == "linux"
     assert kernels.can_attend(states_of(4, heads=2, width=32)[0])
     assert kernels.can_normalise_sum(torch.zeros(1, 4, 32, dtype=torch.bfloat16), norm_of(32))
@@ -87,7 +87,7 @@ def test_attention_of_each_text_is_the_softmax_of_its_products(lengths, filling,
     query, key, value = states_of(tokens + filling, heads, width, heads_first, size)
     attended = kernels.attend(query, key, value, starts_of(lengths), None)
     expected = exact_attention(query[:tokens], key[:tokens], value[:tokens], lengths)
-    # A result and each weight are rounded to 8 bits.
+    # Weights and results have 8 significant bits.
     largest = value.abs().max().item()
     torch.testing.assert_close(attended[:tokens].double(), expected, atol=2**-7 * largest, rtol=0)
     assert not attended[tokens:].any()
@@ -108,7 +108,7 @@ def test_scores_far_from_zero_neither_overflow_nor_vanish(length):
     query, key, value = states_of(length, heads=1, width=32)
     key[:, :, 0] = -300
     query[:, :, 0] = 60
-    key[length // 2, :, 0] = 300  # outweighs all others, wherever blocks of keys begin
+    key[length // 2, :, 0] = 300  # the largest score, in whichever block of keys
     attended = kernels.attend(query, key, value, starts_of([length]), 1.0)
     assert torch.equal(attended, value[length // 2].expand_as(value))
 
@@ -121,7 +121,7 @@ def test_a_scaling_that_is_given_is_used():
 
 
 @needs_amx
-def test_what_lies_behind_a_text_changes_nothing_of_its_attention():
+def test_rows_after_a_text_do_not_change_its_attention():
     states = states_of(60, heads=3, width=32)
     others = [torch.cat([part[:21], torch.full_like(part[21:], torch.nan)]) for part in states]
     first, second = (kernels.attend(*parts, starts_of([21, 39]), None) for parts in (states, others))
@@ -158,7 +158,7 @@ def norm_of(width):
 @needs_avx512
 @given(rows=st.integers(1, 200), width=st.sampled_from([16, 32, 384, 1024, 4096]), offset=st.sampled_from([0.0, 30.0]))
 @settings(max_examples=40, deadline=None)
-def test_the_norm_of_a_sum_is_that_of_the_formula(rows, width, offset):
+def test_the_norm_of_a_sum_equals_the_formula(rows, width, offset):
     random = torch.Generator().manual_seed(rows)
     fresh, states = (offset + torch.randn(1, rows, width, generator=random) for _ in range(2))
     fresh, states, norm = fresh.to(torch.bfloat16), states.to(torch.bfloat16), norm_of(width)

@@ -1,4 +1,4 @@
-"""On a Mac's GPU: all outputs are those of the CPU."""
+"""On a Mac's GPU all outputs equal those of the CPU."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ pytestmark = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="n
 
 
 @pytest.mark.parametrize("to_numpy", [True, False])
-def test_all_three_outputs_are_those_of_the_cpu(tiny_m3_directory, golden, to_numpy):
-    texts = golden.texts * 20  # more than 256 tokens, from which on its sort of 64-bit integers goes wrong
+def test_all_three_outputs_equal_those_of_the_cpu(tiny_m3_directory, golden, to_numpy):
+    texts = golden.texts * 20  # MPS sorts more than 256 64-bit integers wrongly
 
     def encode(device):
         model = BGEM3FlagModel(

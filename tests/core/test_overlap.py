@@ -1,4 +1,4 @@
-"""What runs beside what keeps its order, and loses nothing."""
+"""Overlapped work keeps its order, and loses nothing."""
 
 import threading
 
@@ -34,14 +34,14 @@ def test_no_more_than_one_item_is_read_ahead():
     items.close()
 
 
-def test_an_error_in_making_an_item_comes_in_its_place():
+def test_an_error_is_raised_in_the_place_of_its_item():
     items = one_ahead(lambda number: 1 // number, [1, 1, 0])
     assert [next(items), next(items)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(items)
 
 
-def test_an_item_is_given_once_the_next_is_there():
+def test_an_item_is_yielded_after_the_next_was_requested():
     begun = []
     items = one_behind(begun.append(number) or number for number in range(4))
     assert next(items) == 0
@@ -56,7 +56,7 @@ def test_tensors_arrive_by_name():
 
 
 class Elsewhere:
-    """An encoder that says it runs on a device, so that all that happens beside one another there does so here."""
+    """An encoder that claims to run on a device, so that its work is overlapped here too."""
 
     is_on_host = False
 
@@ -64,7 +64,7 @@ class Elsewhere:
         self.run = encoder.run
 
 
-def test_a_model_on_a_device_gives_what_it_gives_on_the_host(tiny_m3, golden, monkeypatch):
+def test_a_model_on_a_device_gives_the_same_as_on_the_host(tiny_m3, golden, monkeypatch):
     texts = golden.texts * 2
     expected = tiny_m3.encode(texts, batch_size=3)
     monkeypatch.setattr(tiny_m3, "_encoder", Elsewhere(tiny_m3._encoder))

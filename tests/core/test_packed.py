@@ -1,4 +1,4 @@
-"""Packed batches give what padded ones give, for every architecture, in any order and mix of lengths."""
+"""Packed batches equal padded ones, for each architecture and in any mix of lengths."""
 
 import itertools
 
@@ -63,7 +63,7 @@ def assert_same_states(left, right):
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=20), batch_size=st.integers(1, 20))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_mix_of_lengths_gives_what_padding_gives(packed, padded, lengths, batch_size):
+def test_any_mix_of_lengths_gives_the_same_as_padding(packed, padded, lengths, batch_size):
     texts = texts_of(lengths)
     assert packed._is_packed or transformers.__version__.startswith("4."), "before 5, BERT runs padded"
     assert_same_states(states_by_text(packed, texts, batch_size), states_by_text(padded, texts))
@@ -79,7 +79,7 @@ def states_for_attention(tokens, heads_first=False):
     lengths=st.lists(st.integers(1, 420), min_size=1, max_size=6), filling=st.integers(0, 20), heads_first=st.booleans()
 )
 @settings(max_examples=50, deadline=None)
-def test_attention_of_a_text_is_as_if_it_were_alone(lengths, filling, heads_first):
+def test_attention_of_a_text_does_not_depend_on_other_texts(lengths, filling, heads_first):
     batch = PackedBatch.of(texts_of(lengths), CPU).filled_up(sum(lengths) + filling, padding_id=1)
     states = states_for_attention(len(batch.token_ids), heads_first)
     attended = attend_packed(*states, batch)
@@ -91,7 +91,7 @@ def test_attention_of_a_text_is_as_if_it_were_alone(lengths, filling, heads_firs
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 31, 250])
-def test_what_lies_behind_a_text_changes_nothing_of_it(length):
+def test_rows_after_a_text_do_not_change_it(length):
     batch = PackedBatch.of(texts_of([length, length, 20]), CPU)
     states = states_for_attention(2 * length + 20)
     others = [torch.cat([part[:length], 100 * part[length:]]) for part in states]
@@ -158,13 +158,13 @@ def test_other_errors_of_the_device_are_not_swallowed(packed, monkeypatch):
         states_by_text(packed, texts_of([4, 5]))
 
 
-def test_positions_start_anew_with_each_text():
+def test_positions_restart_with_each_text():
     assert PackedBatch.of(texts_of([3, 1, 2]), CPU).positions.tolist() == [0, 1, 2, 0, 0, 1]
     assert PackedBatch.of(texts_of([3, 1, 2]), CPU, uncounted_id=1).positions.tolist() == [2, 3, 4, 2, 2, 3]
 
 
 @given(texts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=5))
-def test_positions_of_robertas_family_leave_out_what_pads(texts):
+def test_positions_of_the_roberta_family_do_not_count_padding(texts):
     starts = np.cumsum([0, *map(len, texts)], dtype=np.int32)
     positions = token_positions(np.concatenate(texts).astype(np.int64), starts, PADDING_ID)
     for text, found in zip(texts, np.split(positions, starts[1:-1]), strict=True):
@@ -186,18 +186,18 @@ def test_filling_belongs_to_no_text():
 
 
 @given(st.integers(1, 100_000))
-def test_few_rows_are_added_and_few_numbers_come_out(tokens):
+def test_even_number_adds_few_rows(tokens):
     rows = even_number(tokens)
     assert tokens <= rows < max(tokens * 9 / 8, tokens + 8)
     assert even_number(rows) == rows
 
 
-def test_a_full_batch_has_few_numbers_of_rows():
+def test_few_different_numbers_of_rows_occur():
     assert {even_number(tokens) for tokens in range(3_900, 4_097)} == {3_968, 4_096}
     assert len({even_number(tokens) for tokens in range(1, 4_097)}) == 64
 
 
-def test_roberta_counts_positions_from_behind_its_padding(checkpoint):
+def test_roberta_has_a_token_that_is_not_counted(checkpoint):
     backbone = AutoModel.from_pretrained(checkpoint)
     assert uncounted_id(backbone) == (backbone.config.pad_token_id if "roberta" in str(checkpoint) else None)
 
@@ -208,7 +208,7 @@ def test_runs_are_neighbours_of_one_length():
 
 @pytest.fixture
 def gpu_of(monkeypatch):
-    """Have torch say that its CUDA device has some compute capability."""
+    """Pretend that the CUDA device has some compute capability."""
 
     def of(capability, has_flash_attention=True):
         monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: has_flash_attention)
@@ -228,15 +228,15 @@ def test_half_precision_is_packed_on_cuda_and_everything_on_cpu(gpu_of, capabili
 
 
 @pytest.mark.parametrize("capability", [(7, 0), (7, 5)])
-def test_gpus_before_ampere_are_padded_as_flash_attention_refuses_them(gpu_of, capability):
+def test_gpus_before_ampere_run_padded_because_flash_attention_refuses_them(gpu_of, capability):
     assert not can_pack(gpu_of(capability), torch.float16, 64)
 
 
-def test_a_torch_that_was_built_without_flash_attention_is_padded_on_cuda(gpu_of):
+def test_a_torch_without_flash_attention_runs_padded_on_cuda(gpu_of):
     assert not can_pack(gpu_of((9, 0), has_flash_attention=False), torch.float16, 64)
 
 
-def test_heads_that_the_kernel_does_not_take_are_padded_on_cuda(gpu_of):
+def test_heads_that_the_kernel_refuses_run_padded_on_cuda(gpu_of):
     assert not can_pack(gpu_of((9, 0)), torch.float16, 12)
     assert not can_pack(gpu_of((9, 0)), torch.float16, 320)
     assert can_pack(CPU, torch.float16, 12)

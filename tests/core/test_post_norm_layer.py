@@ -1,4 +1,4 @@
-"""Our layers give what transformers' own do, packed and padded."""
+"""Our layers give the same as transformers', packed and padded."""
 
 import numpy as np
 import pytest
@@ -30,14 +30,14 @@ def layer_and_ours(backbone, product):
     return layer, PostNormLayer(layer, backbone.config.num_attention_heads, product)
 
 
-def test_a_padded_batch_gives_what_the_layer_gives(backbone, product):
+def test_a_padded_batch_gives_the_same_as_transformers_layer(backbone, product):
     layer, ours = layer_and_ours(backbone, product)
     states = torch.randn(3, 9, backbone.config.hidden_size)
     attended = (torch.arange(9) < torch.tensor([9, 4, 1])[:, None])[:, None, None].expand(3, 1, 9, 9)
     torch.testing.assert_close(ours(states, attended), layer(states, attended), atol=1e-5, rtol=0)
 
 
-def test_a_packed_text_gives_what_it_gives_alone(backbone, product):
+def test_a_packed_text_gives_the_same_as_alone(backbone, product):
     layer, ours = layer_and_ours(backbone, product)
     first, second = (torch.randn(1, tokens, backbone.config.hidden_size) for tokens in (5, 8))
     batch = PackedBatch.of([np.zeros(5, dtype=np.int64), np.zeros(8, dtype=np.int64)], torch.device("cpu"))
@@ -45,7 +45,7 @@ def test_a_packed_text_gives_what_it_gives_alone(backbone, product):
     torch.testing.assert_close(packed, torch.cat([layer(first), layer(second)], dim=1), atol=1e-5, rtol=0)
 
 
-def test_the_states_that_are_given_stay_as_they_are(backbone, product):
+def test_the_input_is_not_changed(backbone, product):
     _, ours = layer_and_ours(backbone, product)
     states = torch.randn(1, 4, backbone.config.hidden_size)
     before = states.clone()

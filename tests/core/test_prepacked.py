@@ -1,4 +1,4 @@
-"""Prepacked linear layers give what torch's own do."""
+"""Prepacked linear layers give the same as torch's."""
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ def linear_of(inputs, outputs, bias=True, dtype=torch.float32):
 @needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 48), (7, 48), (2, 5, 48), (1, 300, 48)])
-def test_the_product_is_that_of_the_layer_in_its_place(shape, bias):
+def test_the_product_equals_that_of_the_replaced_layer(shape, bias):
     linear = linear_of(48, 96, bias)
     states = torch.randn(shape)
     torch.testing.assert_close(PrepackedLinear(linear)(states), linear(states), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.skipif(not can_prepack(CPU, torch.bfloat16), reason="no bfloat16 products on this CPU")
-def test_the_product_in_bfloat16_is_as_near_as_bfloat16_is():
+def test_the_product_in_bfloat16_is_within_its_precision():
     linear = linear_of(64, 32, dtype=torch.bfloat16)
     states = torch.randn(9, 64, dtype=torch.bfloat16)
     torch.testing.assert_close(PrepackedLinear(linear)(states), linear(states), atol=2e-2, rtol=2e-2)
@@ -59,7 +59,7 @@ def test_only_cpus_and_the_formats_that_models_run_in_are_prepacked():
 
 
 @needs_onednn
-def test_every_product_of_a_model_also_of_its_head_has_an_even_number_of_rows(tiny_m3):
+def test_every_product_of_a_model_and_its_head_has_an_even_number_of_rows(tiny_m3):
     rows = set()
 
     def note(module, inputs):

@@ -11,7 +11,7 @@ THREADS = 8
 
 @pytest.fixture(scope="module")
 def batches(golden):
-    """For each thread its own texts, of other lengths than its neighbours'."""
+    """Different texts for each thread, of different lengths."""
     return [golden.texts[start : start + 12] for start in range(0, 4 * THREADS, 4)]
 
 
@@ -27,7 +27,7 @@ def assert_equal(found, expected):
         np.testing.assert_allclose(vectors, others, rtol=0, atol=1e-6)
 
 
-def test_threads_give_what_one_after_another_gives(tiny_m3, batches):
+def test_threads_give_the_same_as_calls_in_sequence(tiny_m3, batches):
     expected = [tiny_m3.encode(texts, max_length=64) for texts in batches]
     for _ in range(3):
         for found, alone in zip(encode_all(tiny_m3, batches), expected, strict=True):
@@ -56,7 +56,7 @@ def test_threads_are_not_disturbed_by_calls_of_the_public_tokenizer(tiny_m3, bat
         tokenizing.result()
 
 
-def test_settings_of_the_public_tokenizer_do_not_reach_the_model(tiny_m3):
+def test_settings_of_the_public_tokenizer_do_not_affect_the_model(tiny_m3):
     expected = tiny_m3.encode("a text of several words")
     tiny_m3.tokenizer(["a text"], truncation=True, max_length=3, padding="max_length")
     assert_equal(tiny_m3.encode(["a text of several words"]), expected.as_batch())

@@ -1,13 +1,15 @@
-"""The fast path, which knows tensors and nothing of models' meaning. Where the tokens of a text are, step by step.
+"""The fast path from texts to results. It knows tensors, and nothing of what models mean.
 
-1. ``tokens.py``: a window of texts becomes token ids, ordered by length and cut into batches of so many tokens.
-2. ``packed.py``: the ids of a batch lie end to end in one row; attention finds each text by where it starts.
-3. ``hidden_states.py``: each batch goes through the backbone, whose layers are ``post_norm_layer.py``'s where it is of
-   the BERT family, and on a CPU multiply by ``prepacked.py`` in the memory that ``activations.py`` keeps, and attend
-   and normalise by ``kernels``, which are C. A batch of few tokens goes through all of them at once, by
-   ``few_rows.py``.
-4. ``reductions.py``: rows of hidden states become one result a text, on the device.
-5. ``overlap.py``: results travel to the host while the next batch runs, and the next window is tokenised.
+1. ``tokens.py`` turns a window of texts into token ids, sorts them by length and cuts them into batches of at most so
+   many tokens.
+2. ``packed.py`` puts the texts of a batch end to end in one row. Attention finds each text by its first token.
+3. ``hidden_states.py`` runs each batch through the backbone. For the BERT family ``post_norm_layer.py`` replaces the
+   layers. On a CPU ``prepacked.py`` multiplies, ``activations.py`` keeps memory for the next layer, and the C code in
+   ``kernels`` attends and normalises. A batch of few tokens goes through all layers in one call (``few_rows.py``).
+4. ``reductions.py`` reduces rows of hidden states to one result a text, on the device.
+5. ``overlap.py`` copies results to the host, and tokenises the next window, while the device computes.
 
-``devices.py`` says where all that happens and in which number format; ``unicode.py`` what is done to odd texts before.
+``devices.py`` chooses the device and the number format, on a CPU by the measurement in ``number_format.py``.
+``paths.py`` describes the chosen path for the log.
+``unicode.py`` repairs texts that are not valid Unicode.
 """

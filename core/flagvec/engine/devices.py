@@ -1,21 +1,26 @@
-"""Which device runs the model, and in which number format."""
+"""The device that runs a model, and the number format of its weights."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from flagvec.engine.number_format import measured
+
+_logger = logging.getLogger(__name__)
+
 DeviceLike = str | int
 
 
 def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: DeviceLike | None) -> torch.device:
-    """Return the one device that the arguments `devices` and `device` name, or the best one for None.
+    """Return the device that the arguments `devices` and `device` name, or the best one here if both are None.
 
     Raises:
-        ValueError: Both are given and differ, more than one device, an unknown name, or a device that is not here.
-        TypeError: Neither a str, an int nor a list of these.
+        ValueError: The arguments differ, name several devices or an unknown one, or the device is not available.
+        TypeError: An argument is neither a str, an int nor a list of one of these.
     """
     chosen = {
         _parse(_one(value, argument))
@@ -23,32 +28,38 @@ def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: Dev
         if value is not None
     }
     if len(chosen) > 1:
-        raise ValueError(f"devices={devices!r} and device={device!r} differ; give one of them")
+        raise ValueError(f"devices={devices!r} and device={device!r} differ: they mean the same; pass one of them")
     return _present(chosen.pop()) if chosen else _best_device()
 
 
-def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool) -> torch.dtype:
+def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool, width: int) -> torch.dtype:
     """Return the number format for a model's weights on `device`.
 
-    ``use_bf16`` is taken at its word. ``use_fp16`` means the fastest half precision that the device does well:
-    float16 on CUDA, bfloat16 on a CPU with AMX or AVX512-BF16 instructions, and float32 elsewhere.
+    Args:
+        device: The device that runs the model.
+        use_fp16: Allow the half precision of the device: float16 on CUDA; on a CPU with bfloat16 instructions the
+            faster of bfloat16 and float32, by `number_format.measured`; float32 elsewhere.
+        use_bf16: Take bfloat16 on every device. Nothing is measured.
+        width: Of the model's hidden states.
     """
     if use_bf16:
         return torch.bfloat16
     if use_fp16 and device.type == "cuda":
         return torch.float16
-    if use_fp16 and device.type == "cpu" and _cpu_has_bfloat16():
-        return torch.bfloat16
+    if use_fp16 and device.type == "cpu" and cpu_has_bfloat16():
+        measurement = measured(width)
+        _logger.debug("number format: %s", measurement)
+        return measurement.choice
     return torch.float32
 
 
 def _one(value: DeviceLike | Sequence[DeviceLike], argument: str) -> DeviceLike:
     names: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
-        raise TypeError(f"{argument} takes a str such as 'cuda:0', an int or a list of one; got {value!r}")
+        raise TypeError(f"{argument}={value!r}: expected a str such as 'cuda:0', an int, or a list of one of these")
     if len(names) != 1:
         raise ValueError(
-            f"{argument}={value!r} names {len(names)} devices; flagvec runs a model on exactly one for now"
+            f"{argument}={value!r} names {len(names)} devices: a model runs on exactly one; pass one of them"
         )
     name: DeviceLike = names[0]
     return name
@@ -58,19 +69,21 @@ def _parse(name: DeviceLike) -> torch.device:
     try:
         device = torch.device("cuda", name) if isinstance(name, int) else torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"devices={name!r} is no device that torch knows: {error}") from error
+        raise ValueError(
+            f"devices={name!r}: torch does not know this device ({error}); use 'cpu', 'cuda:0' or 'mps'"
+        ) from error
     return torch.device("cuda", 0) if device == torch.device("cuda") else device
 
 
 def _present(device: torch.device) -> torch.device:
     if device.type == "meta":
-        raise ValueError("device 'meta' has no memory, so nothing can be encoded on it; use devices='cpu'")
+        raise ValueError("devices='meta': this device has no memory, so it cannot encode; use devices='cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices; use devices='cpu'"
+            f"devices='{device}': torch sees {torch.cuda.device_count()} CUDA devices; use one of them or devices='cpu'"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device '{device}' is not here: torch sees no MPS device; use devices='cpu'")
+        raise ValueError(f"devices='{device}': torch sees no MPS device; use devices='cpu'")
     return device
 
 
@@ -82,7 +95,8 @@ def _best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def _cpu_has_bfloat16() -> bool:
-    # torch asks the CPU's feature flags for us; its names are private and may be missing on other platforms.
+def cpu_has_bfloat16() -> bool:
+    """Return whether this CPU has AMX or AVX512-BF16 instructions."""
+    # torch reads the CPU's flags. These names are private, and torch does not have them on every platform.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)

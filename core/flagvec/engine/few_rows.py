@@ -1,4 +1,4 @@
-"""A packed batch of few tokens, such as a short query, through all layers in one call."""
+"""Runs a packed batch of few tokens, such as a short query, through all layers in one call."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from flagvec.engine.packed import PackedBatch
 from flagvec.engine.post_norm_layer import PostNormLayer
 from flagvec.engine.prepacked import PrepackedLinear
 
-# With more, oneDNN's products are as fast, and there is little else to save.
+# With 256 rows oneDNN's products were as fast: benchmarks/RESULTS.md, "in one call".
 MOST_ROWS = 128
 
 
 class FewRows:
-    """Runs a backbone over `MOST_ROWS` tokens at most.
+    """Runs a backbone over at most `MOST_ROWS` tokens.
 
     Args:
-        backbone: One of which `can_run_few_rows` is true. Its weights are read where they lie now.
+        backbone: A backbone for which `can_run_few_rows` is true. The kernel reads its weights at their present
+            addresses, also after the backbone gets other weights.
     """
 
     def __init__(self, backbone: Any) -> None:
-        assert can_run_few_rows(backbone), "addresses would be read that hold something else"
+        assert can_run_few_rows(backbone), "the kernel would read addresses that hold something else"
         config, layers = backbone.config, list(backbone.encoder.layer)
         norms = [_norm_weights(layer) for layer in layers]
         addresses = [
@@ -32,7 +33,7 @@ class FewRows:
             for layer, own_norms in zip(layers, norms, strict=True)
         ]
         self._embeddings = backbone.embeddings
-        self._kept = layers, norms  # so that what the addresses name is
+        self._kept = layers, norms  # the table holds bare addresses, which keep no tensor alive
         self._table = kernels.LayerTable(
             addresses=torch.tensor(addresses),
             width=config.hidden_size,
@@ -42,13 +43,13 @@ class FewRows:
         )
 
     def run(self, batch: PackedBatch) -> Tensor:
-        """Do as `run_layers` does."""
+        """Return the last hidden states, (1, tokens, width) bfloat16."""
         states = self._embeddings(input_ids=batch.token_ids[None], position_ids=batch.positions[None])
         return kernels.run_layers(self._table, states, batch.starts)
 
 
 def can_run_few_rows(backbone: Any) -> bool:
-    """Return whether the kernel for it is here and reads the order in which the backbone's weights are."""
+    """Return whether the kernel can run here, and can read the backbone's weights in their present order."""
     config = backbone.config
     return kernels.can_run_layers(config.hidden_size, config.intermediate_size, config.num_attention_heads) and all(
         isinstance(layer, PostNormLayer)
@@ -60,7 +61,7 @@ def can_run_few_rows(backbone: Any) -> bool:
 
 
 def _linear_addresses(layer: PostNormLayer) -> list[int]:
-    """Return where weights and bias of each product lie, zeros where they are not what the kernel reads."""
+    """Return the addresses of each product's weights and bias, or zeros if the kernel cannot read them."""
     products = (layer.query_key_value, layer.attention_out, layer.widen, layer.narrow)
     return [
         address

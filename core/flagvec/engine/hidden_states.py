@@ -1,8 +1,9 @@
-"""Token ids to hidden states, packed: the texts of a batch end to end, without padding."""
+"""Runs token ids through a backbone. Texts are packed end to end, without padding, if the architecture allows it."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,28 +18,31 @@ from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.few_rows import MOST_ROWS, FewRows, can_run_few_rows
 from flagvec.engine.overlap import to_device
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
+from flagvec.engine.paths import Path
 from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
+_logger = logging.getLogger(__name__)
+
 Reduced = TypeVar("Reduced")
 
-# Architectures whose attention looks at nothing but the text itself, with positions given from outside: these run
-# packed. Others (relative positions, sliding windows, remote code) run padded.
+# These architectures can run packed, because their attention needs only the text's own keys and takes positions as an
+# argument. Others (relative positions, sliding windows, remote code) run padded.
 _PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "gte"})
 
-# Tokens in one forward pass: on accelerators what fills the device; on a CPU more than these bring nothing.
+# Tokens in one forward pass. They fill an accelerator; on a CPU more tokens are not faster.
 _TOKEN_BUDGET = {"cpu": 4_096, "mps": 16_384}
 _TOKEN_BUDGET_ELSEWHERE = 65_536
 
 
 @dataclass(frozen=True)
 class HiddenBatch:
-    """The last hidden states of some texts.
+    """The last hidden states of a batch of texts.
 
     Args:
-        states: (tokens, width), the texts' tokens end to end.
-        packed: The texts, on the same device.
+        states: (tokens, width), the texts end to end.
+        packed: The batch itself, on the same device.
     """
 
     states: Tensor
@@ -49,9 +53,9 @@ class HiddenStateEncoder:
     """Runs a backbone on one device.
 
     Args:
-        backbone: A transformers encoder in evaluation mode; it is moved to the device.
-        device: Where it runs.
-        padding_id: The id that fills up shorter texts where a batch has to be padded.
+        backbone: A transformers encoder in evaluation mode. It is moved to the device, and its layers are replaced.
+        device: The device to run on.
+        padding_id: The token id that fills up a batch.
     """
 
     def __init__(self, backbone: Any, device: torch.device, padding_id: int) -> None:
@@ -62,6 +66,8 @@ class HiddenStateEncoder:
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype, _head_width(backbone.config))
         self._uncounted_id = uncounted_id(backbone)
         self._is_prepacked = can_prepack(device, backbone.dtype)
+        self._has_own_layers = False
+        self._few_rows: FewRows | None = None
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             product = PrepackedLinear if self._is_prepacked else plain_product
@@ -71,10 +77,11 @@ class HiddenStateEncoder:
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
+        _logger.debug("%s", self._path())
 
     @property
     def is_on_host(self) -> bool:
-        """Whether the forward pass runs on the CPU, so that nothing can be done beside it."""
+        """Whether the forward pass runs on the CPU, so that other work would compete with it for the cores."""
         return self._device.type == "cpu"
 
     def run(
@@ -82,18 +89,19 @@ class HiddenStateEncoder:
     ) -> Iterator[tuple[NDArray[np.intp], Reduced]]:
         """Run all texts of each window, longest first, in batches of at most `batch_size` texts.
 
-        A batch that does not fit into the device's memory is halved and run again, and so are the batches after it.
+        If a batch does not fit into the device's memory, it is halved and run again. The batches after it are halved
+        too.
 
         Args:
-            windows: The token ids of some texts at a time.
+            windows: The texts in windows, as token ids.
             batch_size: The most texts in one forward pass.
-            reduce: What is made of a batch, on its device, before the next one runs.
+            reduce: Called with each batch on its device, before the next batch runs.
 
         Yields:
-            Which texts a batch held, counted over all windows, and what `reduce` made of it.
+            The positions of a batch's texts, counted over all windows, and what `reduce` returned for it.
 
         Raises:
-            torch.OutOfMemoryError: One text alone does not fit.
+            torch.OutOfMemoryError: A single text does not fit.
         """
         before, budget = 0, self._token_budget
         for texts in windows:
@@ -105,7 +113,7 @@ class HiddenStateEncoder:
                     reduced = reduce(self._forward([texts[position] for position in positions]))
                 except torch.OutOfMemoryError:
                     if len(positions) == 1:
-                        # What else fills the memory may be gone by the next call.
+                        # By the next call another process may have freed its memory.
                         self._token_budget = budget
                         raise
                     self._shrink(pending, positions)
@@ -121,6 +129,19 @@ class HiddenStateEncoder:
         for positions in waiting:
             middle = (len(positions) + 1) // 2
             pending.extend(half for half in (positions[:middle], positions[middle:]) if len(half))
+
+    def _path(self) -> Path:
+        config = self._backbone.config
+        return Path(
+            architecture=config.model_type,
+            device=self._device,
+            dtype=self._backbone.dtype,
+            width=config.hidden_size,
+            heads=getattr(config, "num_attention_heads", 1),  # remote code may use another name
+            is_packed=self._is_packed,
+            has_own_layers=self._has_own_layers,
+            runs_few_rows=self._few_rows is not None,
+        )
 
     @torch.inference_mode()
     def _forward(self, texts: Sequence[TokenIds]) -> HiddenBatch:
@@ -141,7 +162,7 @@ class HiddenStateEncoder:
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:
         shape = len(batch.lengths), max(batch.lengths)
-        # Known on the host, so that no device is asked where they are and waited for.
+        # Computed on the host, because a question to the device would wait for it.
         rows = to_device(_rows_in_padded(batch.lengths), self._device)
         token_ids = torch.full(shape, self._padding_id, device=self._device)
         attended = torch.zeros(shape, dtype=torch.int64, device=self._device)
@@ -155,12 +176,12 @@ def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
     if device.type != "cpu":
         return budget
     fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
-    # A multiple is filled up with no more rows.
+    # `even_number` adds no rows to a multiple of this step.
     return max(min(budget, fitting) // ROWS_STEP, 1) * ROWS_STEP
 
 
 def _takes_packed(backbone: Any) -> bool:
-    # Before transformers 5, BERT's forward hands nothing down to attention.
+    # Before transformers 5, BERT's forward passes no further arguments on to attention.
     options = inspect.signature(backbone.forward).parameters.values()
     return backbone.config.model_type in _PACKABLE and any(option.kind is option.VAR_KEYWORD for option in options)
 
@@ -171,7 +192,7 @@ def _head_width(config: Any) -> int:
 
 
 def _rows_in_padded(lengths: Sequence[int]) -> NDArray[np.int64]:
-    """Return where each token of packed texts is in a padded batch of them, its texts end to end."""
+    """Return the row of each packed token in the padded batch, (tokens,), if that batch is flattened to rows."""
     starts = np.cumsum([0, *lengths[:-1]])
     rows_before = np.arange(len(lengths)) * max(lengths)
     rows: NDArray[np.int64] = np.arange(sum(lengths)) + np.repeat(rows_before - starts, lengths)
@@ -179,6 +200,6 @@ def _rows_in_padded(lengths: Sequence[int]) -> NDArray[np.int64]:
 
 
 def uncounted_id(backbone: Any) -> int | None:
-    """Return the token id that RoBERTa's family does not count, see `token_positions`; None for other models."""
+    """Return the token id that the RoBERTa family does not count (see `token_positions`); None for other models."""
     table = getattr(backbone.embeddings, "position_embeddings", None)
     return table.padding_idx if isinstance(table, nn.Embedding) else None

@@ -1,4 +1,4 @@
-"""What runs beside what on an accelerator: tokenising, the forward pass, and copies to the host."""
+"""Overlaps tokenising and copies to the host with the forward pass on an accelerator."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ Made = TypeVar("Made")
 
 
 class HostCopy:
-    """Tensors on their way to the host.
-
-    CUDA copies them into page-locked memory once it has computed them, while the host goes on; elsewhere they are there
-    at once.
+    """Tensors that are copied to the host, without blocking on CUDA.
 
     Args:
-        tensors: By name, of one device or on the host already.
-        staying: The names of those that stay on the device.
+        tensors: The tensors by name. They are on one device, or already on the host.
+        staying: The names of the tensors to leave on the device.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], staying: Collection[str] = ()) -> None:
@@ -30,16 +27,16 @@ class HostCopy:
         leaving = {name: tensor for name, tensor in tensors.items() if name not in staying}
         devices = [tensor.device for tensor in leaving.values() if tensor.is_cuda]
         self._copied = _cuda_event() if devices else None
-        # Only CUDA may be read from without waiting for it: elsewhere such a copy is not ordered with what reads it.
+        # Only CUDA orders a non-blocking copy with the host's reads, through the event below.
         self._on_host = {
             name: tensor.to("cpu", non_blocking=self._copied is not None) for name, tensor in leaving.items()
         }
         if self._copied is not None:
-            # Theirs, which need not be the current device.
+            # The stream of the tensors' device, which need not be the current device.
             self._copied.record(torch.cuda.current_stream(devices[0]))
 
     def wait(self) -> dict[str, Tensor]:
-        """Return the tensors, once all of them are there."""
+        """Wait for the copies, and return all tensors by name."""
         if self._copied is not None:
             self._copied.synchronize()
         return self._on_device | self._on_host
@@ -51,13 +48,13 @@ def _cuda_event() -> torch.cuda.Event:
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Return an array on a device; CUDA copies it when its turn comes, without being waited for."""
+    """Return an array as a tensor on a device. The copy to CUDA is non-blocking."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """Yield what `make` makes of each item, made in another thread while the one before is in use."""
+    """Yield ``make(item)`` for each item. A thread makes the next one while the caller uses the current one."""
     with ThreadPoolExecutor(1) as thread:
         waiting: Future[Made] | None = None
         for item in items:
@@ -70,7 +67,7 @@ def one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[M
 
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield each item once the next one is there: a device works on that one meanwhile."""
+    """Yield each item after the next one was requested, so that the device computes that one in the meantime."""
     waiting: list[Item] = []
     for item in items:
         yield from waiting

@@ -1,7 +1,7 @@
-"""Texts packed end to end, and attention in which each of them sees itself only.
+"""Packs texts end to end, and attends within each of them.
 
-Registered with transformers' attention interface as ``flagvec_packed``, so that transformers' own models run over a
-packed batch: the linear layers meet no padding, and attention finds each text by the lengths it is given.
+The attention is registered with transformers' attention interface as ``flagvec_packed``. So transformers' own models
+run on a packed batch: their linear layers compute no padding.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from flagvec.engine.overlap import to_device
 
 _HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
-_AMPERE = (8, 0)  # the compute capability of the first GPUs that FlashAttention 2 runs on, see its README
+_AMPERE = (8, 0)  # the lowest compute capability that FlashAttention 2 supports, see its README
 
 PACKED_ATTENTION = "flagvec_packed"
 
 # float32 numbers in a vector of AVX512.
 _VECTOR = 16
-# Of longer texts the keys beyond their last whole vector are too few to pay for a mask.
+# Longer texts get no masked keys: the few exponentials after the last whole vector cost less than a mask.
 _LONGEST_READ_ON = 384
-# Of which full batches have a multiple, so that few numbers of rows occur.
+# Full batches have a multiple of this many rows, see `even_number`.
 ROWS_STEP = 128
 
 
@@ -45,9 +45,9 @@ class PackedBatch:
     Args:
         token_ids: (tokens,) int64.
         positions: (tokens,) int64, each token's position in its own text, see `token_positions`.
-        text_of_token: (tokens,) int64, which text each token is of, without what fills up the batch.
-        starts: (texts + 1,) int32, where each text begins, and the end; these four on one device.
-        lengths: Tokens of each text.
+        text_of_token: (tokens,) int64, the text that each token belongs to, without the tokens that fill up the batch.
+        starts: (texts + 1,) int32, the first token of each text, then the end of the last. All four are on one device.
+        lengths: The number of tokens of each text.
     """
 
     token_ids: Tensor
@@ -60,7 +60,7 @@ class PackedBatch:
     def of(
         cls, texts: Sequence[NDArray[np.int64]], device: torch.device, uncounted_id: int | None = None
     ) -> PackedBatch:
-        """Pack token ids of texts, each (tokens,); `uncounted_id` is that of `token_positions`."""
+        """Pack the token ids of texts, each (tokens,). `token_positions` explains `uncounted_id`."""
         token_ids, lengths = np.concatenate(texts), [len(ids) for ids in texts]
         starts = np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
         return cls(
@@ -72,7 +72,7 @@ class PackedBatch:
         )
 
     def filled_up(self, tokens: int, padding_id: int) -> PackedBatch:
-        """Return the batch with `padding_id` behind its texts, to make it so many tokens long; no text has these."""
+        """Return the batch with so many tokens: `padding_id` follows its texts, and belongs to none of them."""
         filling = 0, tokens - len(self.token_ids)
         token_ids = pad(self.token_ids, filling, value=padding_id)
         return replace(self, token_ids=token_ids, positions=pad(self.positions, filling))
@@ -81,15 +81,15 @@ class PackedBatch:
 def token_positions(
     token_ids: NDArray[np.int64], starts: NDArray[np.int32], uncounted_id: int | None = None
 ) -> NDArray[np.int64]:
-    """Return the position ids of texts end to end, (tokens,) int64: from 0 on in each text.
+    """Return the position ids of texts that are packed end to end, (tokens,) int64.
 
-    In RoBERTa's family, for which `uncounted_id` is given, from the one behind that id on, and a token of that id has
-    it for its position and is not counted: the padding, which a text may hold as well, as "<pad>". It is what
-    transformers' models of that family do to padded batches.
+    Positions count from 0 in each text. With `uncounted_id` they follow the RoBERTa family's rule for padded batches in
+    transformers: counting starts at ``uncounted_id + 1``, and a token with that id is not counted and gets the id as
+    its position. It is the padding's id, and a text can contain it as well, as "<pad>".
 
     Args:
         token_ids: (tokens,).
-        starts: (texts + 1,), where each text begins, and the end.
+        starts: (texts + 1,), the first token of each text, then the end of the last.
         uncounted_id: The id of tokens that are not counted; None to count all.
     """
     if uncounted_id is None:
@@ -110,24 +110,24 @@ def attend(
     packed: PackedBatch | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within each text of a packed batch; without one, as transformers' own ``sdpa`` does.
+    """Attend within each text of a packed batch. Without a packed batch, do the same as transformers' ``sdpa``.
 
     Args:
-        module: The attention module that asks.
-        query: (1, heads, tokens, head width), and `key` and `value` alike.
+        module: The attention module that calls this function.
+        query: (1, heads, tokens, head width); `key` and `value` have the same shape.
         key: See `query`.
         value: See `query`.
-        attention_mask: Of a padded batch; None for a packed one.
-        scaling: What the products are multiplied with; one over the root of the head width if None.
-        packed: The batch, handed down by the model's forward pass.
-        options: What transformers hands down besides.
+        attention_mask: The mask of a padded batch; None for a packed one.
+        scaling: The factor for the scores; one over the root of the head width if None.
+        packed: The packed batch, which the model's forward pass passes on.
+        options: Further arguments from transformers.
 
     Returns:
-        (1, tokens, heads, head width), and no attention weights.
+        (1, tokens, heads, head width), and None instead of attention weights.
     """
     if packed is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    # (tokens, heads, head width), as `attend_packed` reads them.
+    # `attend_packed` takes (tokens, heads, head width).
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     return attend_packed(query, key, value, packed, scaling)[None], None
 
@@ -138,10 +138,10 @@ def attend_packed(
     """Attend within each text of a packed batch.
 
     Args:
-        query: (tokens, heads, head width), rows in any stride, and `key` and `value` alike.
+        query: (tokens, heads, head width), with any stride between rows; `key` and `value` have the same shape.
         key: See `query`.
         value: See `query`.
-        packed: Where the texts are.
+        packed: The batch.
         scaling: As in `attend`.
 
     Returns:
@@ -155,7 +155,7 @@ def attend_packed(
 
 
 def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
-    """Return whether attention can be packed: always on a CPU, and on CUDA where there is a kernel for such heads."""
+    """Return whether attention can run packed: always on a CPU; on CUDA if there is a kernel for such heads."""
     if device.type != "cuda":
         return device.type == "cpu"
     takes_heads = dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
@@ -163,7 +163,7 @@ def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
 
 
 def _has_flash_attention(device: torch.device) -> bool:
-    # What packed attention runs on; on a T4 or V100 it raises.
+    # Packed attention uses it, and raises on a T4 or V100.
     built = torch.backends.cuda.is_flash_attention_available()
     return built and torch.cuda.get_device_capability(device) >= _AMPERE
 
@@ -174,10 +174,10 @@ def _attend_with_varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(packed.lengths)
-    # torch 2.10 takes no scale; what it and later ones do without is this one.
+    # torch 2.10 takes no scale. It and later versions use this one by default.
     options: dict[str, Any] = {} if scaling in (None, query.shape[-1] ** -0.5) else {"scale": scaling}
     attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, **options)
-    assert isinstance(attended, Tensor), "a tuple comes only when asked for"
+    assert isinstance(attended, Tensor), "varlen_attn returns a tuple only if asked for it"
     return attended
 
 
@@ -187,7 +187,7 @@ def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedB
     attended = query.new_empty(query.shape)
     end = 0
     for start, count, length in runs_of_equal_length(packed.lengths):
-        # Texts of one length make a batch that needs no padding: (texts, heads, tokens, head width).
+        # Texts of one length form a batch without padding: (texts, heads, tokens, head width).
         read = _rows_read(length, available=len(query) - start - (count - 1) * length)
         queries = _windows(query, start, count, length, length)
         keys, values = (_windows(states, start, count, length, read) for states in (key, value))
@@ -195,28 +195,26 @@ def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedB
         result = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scaling)
         end = start + count * length
         attended[start:end] = result.transpose(1, 2).flatten(0, 1)
-    attended[end:] = 0  # rows that fill up the batch attend to nothing
+    attended[end:] = 0  # rows that fill up the batch
     return attended
 
 
 def _rows_read(length: int, available: int) -> int:
-    """Return how many keys a text of `length` tokens looks at: its own, and masked ones up to a whole vector.
-
-    torch's kernel takes the exponentials beyond the last whole vector one by one, so that 31 keys take twice as long as
-    32.
-    """
+    """Return how many keys a text of `length` tokens reads: its own, and masked ones up to a whole vector."""
+    # torch's kernel computes the exponentials after the last whole vector one by one, so 31 keys take twice as long as
+    # 32.
     read = -(-length // _VECTOR) * _VECTOR
     return read if length <= _LONGEST_READ_ON and read <= available else length
 
 
 def _windows(states: Tensor, start: int, count: int, step: int, rows: int) -> Tensor:
-    """Return `rows` rows from every `step`-th one on, (count, heads, rows, head width), a view that may overlap."""
+    """Return `count` windows of `rows` rows, one every `step` rows, as a view (count, heads, rows, head width)."""
     last = start + (count - 1) * step
     return states[start : last + rows].unfold(0, rows, step).transpose(2, 3)
 
 
 def runs_of_equal_length(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield (first token, texts, tokens a text) for each run of neighbouring texts of one length."""
+    """Yield (first token, texts, tokens a text) for each run of adjacent texts of the same length."""
     start = 0
     for length, run in itertools.groupby(lengths):
         count = len(list(run))
@@ -225,11 +223,10 @@ def runs_of_equal_length(lengths: Sequence[int]) -> Iterator[tuple[int, int, int
 
 
 def even_number(tokens: int) -> int:
-    """Return how many rows to compute for so many tokens, at least as many: a multiple of 8, of more tokens up to 128.
-
-    oneDNN prepares its products anew for each number of rows, and keeps what it prepared: some 2 MB for each, without
-    end where every batch has its own. A text of 512 tokens gets none more, a full batch 2 % on average.
-    """
+    """Return how many rows to compute for so many tokens: the next multiple of a step between 8 and 128."""
+    # oneDNN compiles a product for each number of rows, and keeps some 2 MB for each, without a limit
+    # (benchmarks/memory.py). So few different numbers of rows may occur. A text of 512 tokens gets no more rows, a full
+    # batch 2 % on average.
     step = min(max(8, 1 << max(tokens.bit_length() - 4, 0)), ROWS_STEP)
     return -(-tokens // step) * step
 

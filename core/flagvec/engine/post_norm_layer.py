@@ -1,7 +1,7 @@
-"""A layer of the BERT family, in as few passes over memory as eager mode allows.
+"""A layer of the BERT family that passes over memory less often than transformers' own.
 
-transformers' own layers do the same in more steps: three products for query, key and value, a GELU that reads and
-writes what the product before it has just written, and sums in new memory.
+transformers' layers compute query, key and value in three products, apply GELU in a pass of its own, and write sums to
+new memory.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from flagvec.engine import kernels
 from flagvec.engine.packed import PackedBatch, attend_packed
 from flagvec.engine.prepacked import Activation
 
-# Their layers have one form and the same names: attention, then a feed-forward network, a norm after each.
+# Their layers have the same form and names: attention, then a feed-forward network, each followed by a norm.
 _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
-# Makes of a linear layer what computes it on a device, with an activation if one is named.
+# Turns a linear layer into the module that computes it, followed by the activation.
 Product = Callable[[nn.Linear, Activation], nn.Module]
 
 
 class PostNormLayer(nn.Module):
-    """Takes the place of one of transformers' layers, whose weights it holds.
+    """Replaces one of transformers' layers, and takes over its weights.
 
     Args:
-        layer: A ``BertLayer``, or one of another model of the family.
+        layer: A ``BertLayer``, or the layer of another model of the family.
         heads: The number of attention heads.
-        product: What makes its linear layers.
+        product: Called to make each linear layer.
     """
 
-    is_causal = False  # what transformers' attention asks of the module that calls it
+    is_causal = False  # transformers' attention reads it
 
     def __init__(self, layer: Any, heads: int, product: Product) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ class PostNormLayer(nn.Module):
 
         Args:
             states: Hidden states of the same shape.
-            attention_mask: Of a padded batch, as transformers makes it.
-            packed: The batch, where it is packed.
-            unused: What transformers hands to layers of decoders.
-            options: What it hands down besides.
+            attention_mask: The mask of a padded batch, as transformers makes it.
+            packed: The packed batch; None for a padded one.
+            unused: transformers' arguments for layers of decoders.
+            options: Further arguments from transformers.
         """
         query, key, value = self.query_key_value(states).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         if packed is None:
@@ -78,10 +78,10 @@ class PostNormLayer(nn.Module):
 
 
 def replace_layers(backbone: Any, product: Product) -> bool:
-    """Put a `PostNormLayer` in the place of every layer of a backbone of the family; leave others as they are.
+    """Replace every layer of a backbone of the BERT family by a `PostNormLayer`; do nothing to other backbones.
 
     Returns:
-        Whether the backbone is of the family, so that `run_layers` runs it.
+        Whether the layers were replaced, so that `run_layers` takes the backbone.
     """
     config = backbone.config
     if config.model_type not in _FAMILY or config.hidden_act != "gelu":
@@ -93,10 +93,9 @@ def replace_layers(backbone: Any, product: Product) -> bool:
 
 
 def run_layers(backbone: Any, batch: PackedBatch) -> Tensor:
-    """Return the last hidden states, (1, tokens, width), of a packed batch.
-
-    The backbone's own forward pass gives the same and makes masks and records besides: a tenth of a short query's time.
-    """
+    """Return the last hidden states, (1, tokens, width), of a packed batch."""
+    # The backbone's own forward pass gives the same. It also makes masks and output records, which took a tenth of a
+    # short query's time.
     states: Tensor = backbone.embeddings(input_ids=batch.token_ids[None], position_ids=batch.positions[None])
     for layer in backbone.encoder.layer:
         states = layer(states, packed=batch)
@@ -104,7 +103,7 @@ def run_layers(backbone: Any, batch: PackedBatch) -> Tensor:
 
 
 def plain_product(linear: nn.Linear, activation: Activation) -> nn.Module:
-    """Return torch's own layers."""
+    """Return torch's own modules for a linear layer and its activation."""
     return nn.Sequential(linear, nn.GELU()) if activation == "gelu" else linear
 
 

@@ -1,4 +1,4 @@
-"""Linear layers for CPUs with their weights in the order that oneDNN multiplies in."""
+"""Linear layers for CPUs, whose weights are stored in the order that oneDNN multiplies in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ Activation = Literal["none", "gelu"]
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer whose weights were put once into oneDNN's own order, which every product would do anew.
+    """A linear layer whose weights were reordered for oneDNN once, instead of at every product.
 
     Args:
-        linear: The layer that it takes the place of.
-        activation: What oneDNN applies to the product while it is at hand: ``"none"``, or ``"gelu"`` by the error
-            function.
+        linear: The layer to replace.
+        activation: Applied to the product by oneDNN: ``"none"``, or ``"gelu"`` (the exact one, by the error function).
     """
 
     def __init__(self, linear: nn.Linear, activation: Activation = "none") -> None:
@@ -32,7 +31,7 @@ class PrepackedLinear(nn.Module):
         self.eval()
 
     def addresses_in_tiles(self) -> tuple[int, int]:
-        """Return where weights and bias lie, zeros unless both are bfloat16 and weights in the order of `in_tiles`."""
+        """Return the addresses of weights and bias; zeros unless both are bfloat16 and weights in `in_tiles` order."""
         weight, bias = self._weight, self._bias
         is_bfloat16 = bias is not None and weight.dtype is bias.dtype is torch.bfloat16
         if not is_bfloat16 or not _keeps_in_tiles(*weight.shape, torch.get_num_threads()):
@@ -57,7 +56,7 @@ def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def prepack_linear_layers(model: nn.Module) -> None:
-    """Put a `PrepackedLinear` in the place of every linear layer in `model`."""
+    """Replace every linear layer in `model` by a `PrepackedLinear`."""
     for name, child in model.named_children():
         if type(child) is nn.Linear:
             setattr(model, name, PrepackedLinear(child))
@@ -67,13 +66,12 @@ def prepack_linear_layers(model: nn.Module) -> None:
 
 @cache
 def _keeps_in_tiles(outputs: int, inputs: int, threads: int) -> bool:
-    """Return whether oneDNN keeps such weights as `in_tiles` does; it has an order for each processor and shape.
-
-    Some of its versions have one for each number of threads as well.
-    """
+    """Return whether oneDNN stores such weights in `in_tiles` order."""
+    # oneDNN chooses an order for each processor and shape, and some versions for each number of threads. It documents
+    # none of them, so we compare bytes.
     if outputs % TILE_SIDE or inputs % TILE_SIDE:
         return False
-    # A prime number of values that bfloat16 tells apart: with other blocks some of them would come elsewhere.
+    # The values repeat with a prime period, so that another order gives other bytes. bfloat16 represents each exactly.
     weights = (torch.arange(outputs * inputs) % 251).to(torch.bfloat16).view(outputs, inputs)
     kept = torch.ops.mkldnn._reorder_linear_weight(weights, None)
     size = torch.ops.mkldnn._nbytes(kept)

@@ -1,4 +1,4 @@
-"""Packed hidden states to one result a text: pooling, and the strongest weight of each token."""
+"""Reduces packed hidden states to one result a text: by pooling, or to the largest weight of each token."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """The tokens of a batch of texts and their weights, in tensors whose sizes do not depend on the weights.
+    """The distinct tokens of each text in a batch, and their weights.
 
-    So a device need not be waited for. Entries come text after text.
+    The tensors have one row for each token. Their sizes do not depend on the weights, so the host need not wait for the
+    device. A row with a positive weight is an entry; entries come text after text.
 
     Args:
-        keys: (tokens,) int64, a text's number in the batch shifted by 32 bits and a token id, no two the same among the
-            entries.
-        weights: (tokens,) float32; what is zero is no entry.
+        keys: (tokens,) int64, ``text << 32 | token id``; no two entries have the same key.
+        weights: (tokens,) float32; a row of weight 0 is no entry.
     """
 
     keys: Tensor
@@ -27,7 +27,7 @@ class TokenWeights:
 
 
 def as_dicts(entries: TokenWeights, texts: int) -> list[dict[int, float]]:
-    """Return one ``{token id: weight}`` a text, of entries on the host."""
+    """Return one ``{token id: weight}`` a text. The entries must be on the host."""
     is_entry = entries.weights.numpy() > 0
     keys, weights = entries.keys.numpy()[is_entry], entries.weights.numpy()[is_entry].tolist()
     ids = (keys & 0xFFFFFFFF).tolist()
@@ -38,32 +38,32 @@ def as_dicts(entries: TokenWeights, texts: int) -> list[dict[int, float]]:
 
 
 def first_rows(packed: Tensor, starts: Tensor) -> Tensor:
-    """Return each text's first row: of (tokens, width), whose texts begin at `starts` (texts + 1,), (texts, width)."""
+    """Return each text's first row, (texts, width), from (tokens, width) and the texts' `starts`, (texts + 1,)."""
     return packed[starts[:-1]]
 
 
 def mean_rows(packed: Tensor, starts: Tensor, text_of_row: Tensor) -> Tensor:
-    """Return the mean of each text's rows in float32: as `first_rows`, with the text of each row, (tokens,) int64."""
+    """Return the mean of each text's rows, (texts, width) float32; `text_of_row` is (tokens,) int64."""
     sums = packed.new_zeros((len(starts) - 1, packed.shape[1]), dtype=torch.float32)
     sums.index_add_(0, text_of_row, packed.float())
     return sums / starts.diff()[:, None]
 
 
 def strongest_weights(weights: Tensor, token_ids: Tensor, text_of_token: Tensor, excluded_ids: Tensor) -> TokenWeights:
-    """Return each text's distinct tokens with the highest weight that any of their positions has.
+    """Return each text's distinct tokens, each with the largest weight among its positions.
 
     Args:
-        weights: (tokens,) one weight a position; those of zero or less are left out.
+        weights: (tokens,) one weight a position; weights of zero or less are left out.
         token_ids: (tokens,) int64.
         text_of_token: (tokens,) int64, in ascending order.
-        excluded_ids: Ids to leave out.
+        excluded_ids: Token ids to leave out.
     """
     if weights.is_mps:
-        # There a sort of 64-bit integers gives something else, silently: pytorch/pytorch#155560 and #195595.
+        # MPS sorts 64-bit integers wrongly, without an error: pytorch/pytorch#155560 and #195595.
         columns = weights, token_ids, text_of_token, excluded_ids
         weights, token_ids, text_of_token, excluded_ids = (column.cpu() for column in columns)
     counted = torch.where((weights > 0) & ~torch.isin(token_ids, excluded_ids), weights.float(), 0.0)
-    # One integer a (text, token): a token id fits in 32 bits.
+    # One integer for (text, token), because a token id fits in 32 bits.
     keys, order = ((text_of_token << 32) | token_ids).sort()
     entry = (keys.diff(prepend=keys[:1] - 1) > 0).cumsum(0) - 1
     return TokenWeights(

@@ -1,4 +1,4 @@
-"""Texts to token ids, and token ids to batches."""
+"""Turns texts into token ids, and groups token ids into batches."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ class TokenizedTexts(NamedTuple):
 
 
 class TextTokenizer:
-    """Turns texts into token ids with special tokens, truncated, unpadded.
-
-    It works on its own copy of the Rust tokenizer, whose settings nobody changes, so that threads may share it:
-    the tokenizer that users hold changes its truncation at every call, which fails under threads ("Already
-    borrowed").
+    """Turns texts into token ids with special tokens, truncated, without padding. Threads may share it.
 
     Args:
         backend: A ``tokenizers.Tokenizer``.
-        truncation_side: Which end of a long text is cut off, ``"right"`` or ``"left"``.
+        truncation_side: The end of a long text to cut off, ``"right"`` or ``"left"``.
     """
+
+    # It copies the Rust tokenizer, and never changes the copy's settings. The user's tokenizer changes its truncation
+    # at every call, which fails under threads ("Already borrowed").
 
     def __init__(self, backend: Any, truncation_side: str = "right") -> None:
         self._tokenizer = Tokenizer.from_str(backend.to_str())
@@ -70,11 +69,11 @@ class TextTokenizer:
 def batches_by_length(
     lengths: NDArray[np.int64], batch_size: int, token_budget: int, padded: bool
 ) -> Iterator[NDArray[np.intp]]:
-    """Yield the positions of texts of similar length, longest first, each text once.
+    """Yield batches as positions of texts of similar length, longest first. Each text is in exactly one batch.
 
-    A batch has at most `batch_size` texts and at most `token_budget` tokens, counted as if each of its texts had the
-    length of its longest where `padded`; one text that is longer than the budget makes a batch of its own. Without
-    padding, batches share the tokens evenly: no small one is left over, and few numbers of tokens come up.
+    A batch has at most `batch_size` texts and at most `token_budget` tokens. If `padded`, each text counts as long as
+    the longest in its batch. A text that is longer than the budget is a batch of its own. Without padding, batches have
+    about the same number of tokens, so that no small one is left over.
     """
     order = np.argsort(-lengths, kind="stable")
     ends = np.cumsum(lengths[order])
@@ -90,7 +89,7 @@ def batches_by_length(
 
 
 def _even_share(ends: NDArray[np.int64], token_budget: int) -> int:
-    """Return how many of the texts that are left, which end at `ends`, make up one batch of as few as can be."""
+    """Return how many of the remaining texts make up the next of as few batches as possible; `ends` are their ends."""
     tokens = int(ends[-1])
     share = tokens / max(-(-tokens // token_budget), 1)
     return int(min(ends.searchsorted(share) + 1, ends.searchsorted(token_budget, "right")))

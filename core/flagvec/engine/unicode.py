@@ -1,12 +1,12 @@
-"""Texts as valid Unicode."""
+"""Turns texts into valid Unicode."""
 
 from __future__ import annotations
 
 
 def valid_unicode(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone surrogates as U+FFFD.
+    """Return `text` with surrogate pairs joined, and each lone surrogate replaced by U+FFFD.
 
-    Neither tokenizers nor databases take a lone surrogate: UTF-8 has none.
+    Tokenizers and databases refuse a lone surrogate, because UTF-8 cannot encode it.
     """
     try:
         text.encode()

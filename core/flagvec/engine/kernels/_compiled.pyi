@@ -1,6 +1,6 @@
 from typing import TypeAlias
 
-# (address, numbers from row to row, numbers from head to head)
+# (address, stride from row to row, stride from head to head); strides count numbers
 _States: TypeAlias = tuple[int, int, int]
 
 def attend(

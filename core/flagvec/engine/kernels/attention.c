@@ -1,14 +1,12 @@
 /* Attention within each text of a packed batch, in bfloat16, on CPUs with AMX.
  *
- * torch's own kernel takes texts of one length at a time and spends most of its time on their exponentials: here a
- * whole batch is one call, products run in AMX tiles of 16 by 16, and an exponential takes nine instructions for
- * sixteen scores. Softmax is taken over blocks of keys with a running maximum, as in FlashAttention (Dao et al. 2022),
- * so that memory does not grow with a text.
+ * torch's kernel takes texts of one length at a time, and spends most of its time on exponentials. This kernel takes a
+ * whole batch in one call, and computes 16 exponentials in nine instructions. Softmax runs over blocks of keys with a
+ * running maximum, as in FlashAttention (Dao et al. 2022), so that memory does not grow with the length of a text.
  *
- * The layouts that TDPBF16PS multiplies: A has rows of 32 numbers, B pairs of them, B[k / 2][n] = (b[k][n], b[k+1][n]),
- * and the product is 16 rows of 16 float32. Scores are query (A) by key (B, so keys are transposed), results are
- * weights (A) by value (B). Of the eight tiles 0 takes scores, 1 and 2 sums of values, 3 has weights, 4 and 5 queries
- * (a head of 64 takes two), 6 and 7 keys or values.
+ * tiles.h explains operands A and B. Scores are queries (A) times keys (B, so keys are transposed). Results are weights
+ * (A) times values (B). Tile 0 holds scores, 1 and 2 sums of weighted values, 3 weights, 4 and 5 queries (a head of 64
+ * needs two), 6 and 7 keys or values.
  */
 #include "attention.h"
 
@@ -21,31 +19,31 @@
 #include <string.h>
 
 enum {
-    LONGEST_BLOCK = 512, /* keys that are packed at a time, and queries of one piece of work */
+    LONGEST_BLOCK = 512, /* keys that are packed at a time, and the most queries in a piece of work */
     TILES = LONGEST_BLOCK / TILE,
     WIDEST_HEAD = 64,
-    PIECES_PER_THREAD = 8, /* at least, so that no thread waits long for another */
-    TILES_PER_THREAD = 64, /* of scores; fewer are not worth another thread */
+    PIECES_PER_THREAD = 8, /* at least, so that no thread waits long for the others at the end */
+    TILES_PER_THREAD = 64, /* tiles of scores; fewer do not pay for another thread */
 };
 
-/* What one thread works in. Tiles lie one behind the other. */
+/* The memory of one thread. Tiles are contiguous. */
 typedef struct {
     bfloat16 keys[TILES * WIDEST_HEAD / PAIRS][TILE * PAIRS];
     bfloat16 values[TILES / 2 * WIDEST_HEAD / TILE][TILE * PAIRS];
-    float scores[2][TILES][TILE][TILE]; /* of this tile of queries and the next */
+    float scores[2][TILES][TILE][TILE]; /* of the current tile of queries and the next one */
     bfloat16 weights[TILES / 2][TILE][PAIRS];
     bfloat16 query[WIDEST_HEAD / PAIRS][TILE * PAIRS];
-    float sums[TILES][WIDEST_HEAD / TILE][TILE][TILE]; /* of weighted values, by tile of queries */
+    float sums[TILES][WIDEST_HEAD / TILE][TILE][TILE]; /* of weighted values, for each tile of queries */
     float maxima[LONGEST_BLOCK], totals[LONGEST_BLOCK];
 } Scratch;
 
-/* One head of some queries of one text. */
+/* A piece of work: one head, for some queries of one text. */
 typedef struct {
-    Py_ssize_t head, first, length; /* the text's first token, and its tokens */
-    Py_ssize_t query, queries; /* the first of them in the text, and how many */
+    Py_ssize_t head, first, length; /* first token of the text, number of its tokens */
+    Py_ssize_t query, queries; /* first query, counted within the text, and number of queries */
 } Piece;
 
-/* A row of one head, or zeros beyond the last; the next head's row, which is far from any other, is called for. */
+/* A row of one head, or zeros after the last row. Also prefetch the next head's row: it is far away in memory. */
 AMX static inline __m512i row_or_zeros(const States *states, Py_ssize_t token, Py_ssize_t end, Py_ssize_t offset) {
     if (token >= end) return _mm512_setzero_si512();
     const bfloat16 *row = states->numbers + token * states->row_stride + offset;
@@ -53,7 +51,7 @@ AMX static inline __m512i row_or_zeros(const States *states, Py_ssize_t token, P
     return _mm512_loadu_si512(row);
 }
 
-/* Transpose 16 by 16 numbers of 32 bits: pairs in 32 bits twice, pairs of 64, then lanes of 128. */
+/* Transpose 16 x 16 numbers of 32 bits: interleave numbers of 32 bits, then of 64, then twice lanes of 128. */
 AMX static inline void transpose(const __m512i from[TILE], __m512i to[TILE]) {
     __m512i pairs[TILE], quads[TILE];
     for (int i = 0; i < TILE; i += 2) {
@@ -78,7 +76,7 @@ AMX static inline void transpose(const __m512i from[TILE], __m512i to[TILE]) {
     }
 }
 
-/* Put keys `from` to `to` into the order of B: transposed, zeros beyond the last. */
+/* Pack keys `from` to `to` as operand B: transposed, zeros after the last. */
 AMX static void pack_keys(
     Scratch *scratch, const Attention *attention, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
     const Py_ssize_t offset = head * attention->key.head_stride;
@@ -93,11 +91,12 @@ AMX static void pack_keys(
         }
 }
 
+/* Interleave 16 bfloat16 numbers of two rows. */
 AMX static inline __m512i in_turns(__m256i even, __m256i odd) {
     return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-/* Put values `from` to `to` into the order of B: two tokens' numbers in turns, zeros beyond the last. */
+/* Pack values `from` to `to` as operand B: the numbers of two tokens interleaved, zeros after the last. */
 AMX static void pack_values(
     Scratch *scratch, const Attention *attention, Py_ssize_t head, Py_ssize_t from, Py_ssize_t to) {
     const Py_ssize_t offset = head * attention->value.head_stride;
@@ -113,7 +112,7 @@ AMX static void pack_values(
         }
 }
 
-/* Load a tile of queries into registers 4 and 5, whose rows beyond the last are zeros. */
+/* Load 16 queries into tiles 4 and 5. Rows after the last query are zeros. */
 AMX static void load_query(Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t tile) {
     const States *query = &attention->query;
     const Py_ssize_t head = piece->head, from = piece->first + piece->query + tile * TILE;
@@ -138,7 +137,7 @@ AMX static void load_query(Scratch *scratch, const Attention *attention, const P
     if (attention->width > PAIRS) _tile_loadd(5, numbers + second, stride);
 }
 
-/* Multiply a tile of queries with keys `from` to `to`, both in tiles. */
+/* Multiply the queries in tiles 4 and 5 with key tiles `from` to `to`. */
 AMX static void multiply_with_keys(
     const Scratch *scratch, float (*scores)[TILE][TILE], Py_ssize_t from, Py_ssize_t to, Py_ssize_t width) {
     for (Py_ssize_t tile = from; tile < to; tile++) {
@@ -153,7 +152,7 @@ AMX static void multiply_with_keys(
     }
 }
 
-/* Reduce each of 16 rows to one number, in the order of the rows: two halves of two rows become one, four times. */
+/* Reduce each of 16 vectors to one number; `result` has them in order. Each step halves the number of vectors. */
 #define ACROSS(REDUCE, rows, result)                                                                             \
     do {                                                                                                         \
         __m512 pairs[8], quads[4], halves[2];                                                                    \
@@ -177,6 +176,7 @@ AMX static inline __m512 shuffled_pd(__m512 left, __m512 right, int high) {
     return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(a, b) : _mm512_unpacklo_pd(a, b));
 }
 
+/* The largest score of each of 16 queries. `last` masks the keys in the last tile. */
 AMX static __m512 largest_scores(const float (*scores)[TILE][TILE], Py_ssize_t tiles, __mmask16 last) {
     __m512 rows[TILE], largest;
     for (int row = 0; row < TILE; row++)
@@ -187,7 +187,8 @@ AMX static __m512 largest_scores(const float (*scores)[TILE][TILE], Py_ssize_t t
     return largest;
 }
 
-/* Make weights of a row of scores: exponentials of their distance to the maximum. Returns what adds up to their sum. */
+/* Write the weights of one query: exponentials of its scores minus their maximum. The numbers in the returned vector
+ * add up to the sum of the weights. */
 AMX static inline __m512 weigh_row(
     Scratch *scratch, const float (*scores)[TILE][TILE], int row, Py_ssize_t tiles, __mmask16 last, float scale,
     float scaled_maximum) {
@@ -208,6 +209,7 @@ AMX static inline __m512 weigh_row(
     return sum;
 }
 
+/* Multiply the sums of earlier blocks with one factor for each query. */
 AMX static void shrink_sums(Scratch *scratch, Py_ssize_t query_tile, __m512 shrunk, Py_ssize_t width) {
     float factors[TILE] __attribute__((aligned(64)));
     _mm512_store_ps(factors, shrunk);
@@ -218,11 +220,11 @@ AMX static void shrink_sums(Scratch *scratch, Py_ssize_t query_tile, __m512 shru
         }
 }
 
-/* Make weights of a tile of queries' scores with a block of keys; what earlier blocks summed up is made to fit.
+/* Write the weights of a tile of queries for a block of keys, and scale the sums of earlier blocks to the new maximum.
  *
- * The scores of the next tile of queries, if there is one, are computed in between: the tiles' unit works beside the
- * vectors', and is not left to fall asleep, which it does after half a microsecond and needs a fifth of one to wake
- * (measured on Emerald Rapids; it cost as much as the exponentials do). */
+ * Between the exponentials it multiplies the next tile of queries with the keys. The tile unit works in parallel to the
+ * vector unit. It also must not pause: after half a microsecond without work it powers down, and takes 0.2 us to wake
+ * (measured on Emerald Rapids). The pauses had taken a third of the kernel's time on 128 tokens. */
 AMX static void weigh(
     Scratch *scratch, const Attention *attention, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, int has_next) {
     const float (*scores)[TILE][TILE] = (const float (*)[TILE][TILE])scratch->scores[query_tile % 2];
@@ -230,7 +232,7 @@ AMX static void weigh(
     const Py_ssize_t tiles = parts(keys, TILE);
     const __mmask16 last = (__mmask16)(0xffff >> (tiles * TILE - keys));
     float *maxima = scratch->maxima + query_tile * TILE, *totals = scratch->totals + query_tile * TILE;
-    const float scale = attention->scaling * (float)M_LOG2E; /* exponentials are taken to the base of 2 */
+    const float scale = attention->scaling * (float)M_LOG2E; /* exponentials have base 2 */
     float scaled_maxima[TILE] __attribute__((aligned(64)));
     __m512 rows[TILE], sums;
 
@@ -253,6 +255,7 @@ AMX static void weigh(
     _mm512_store_ps(totals, sums);
 }
 
+/* Add the products of weights and values to the sums of a tile of queries. */
 AMX static void sum_weighted_values(
     Scratch *scratch, Py_ssize_t query_tile, Py_ssize_t keys, int is_first, Py_ssize_t width) {
     for (Py_ssize_t part = 0; part < width / TILE; part += 2) {
@@ -276,6 +279,7 @@ AMX static void sum_weighted_values(
     }
 }
 
+/* Divide the sums by the totals of the weights, and write the result in bfloat16. */
 AMX static void write_results(const Scratch *scratch, const Attention *attention, const Piece *piece) {
     const Py_ssize_t first = piece->first + piece->query;
     for (Py_ssize_t query = 0; query < piece->queries; query++) {
@@ -310,10 +314,12 @@ AMX static void attend_piece(Scratch *scratch, const Attention *attention, const
     write_results(scratch, attention, piece);
 }
 
+/* Take pieces of work until none is left. Pieces are numbered text by text, within a text by groups of heads, within a
+ * group by blocks of queries. Numbers only grow, so each thread walks through the texts once. */
 AMX static void attend_pieces(Scratch *scratch, Attention *attention) {
     use_whole_tiles();
     const Py_ssize_t groups = parts(attention->heads, attention->heads_together);
-    Py_ssize_t text = 0, before = 0; /* pieces of the texts before */
+    Py_ssize_t text = 0, before = 0; /* number of pieces of all earlier texts */
     for (;;) {
         const Py_ssize_t number = atomic_fetch_add(&attention->next_piece, 1);
         Py_ssize_t length, blocks;

@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-/* (tokens, heads, head width), the numbers of a head side by side; strides in numbers. */
+/* (tokens, heads, head width), contiguous within a head. Strides count numbers, not bytes. */
 typedef struct {
     const bfloat16 *numbers;
     Py_ssize_t row_stride, head_stride;
@@ -15,21 +15,22 @@ typedef struct {
     States query, key, value;
     bfloat16 *attended; /* (tokens, heads, head width), contiguous */
     const int32_t *starts; /* text t has the rows from starts[t] to starts[t + 1] */
-    Py_ssize_t texts, heads, width; /* of a head: 32 or 64 */
-    float scaling; /* of the products of queries and keys */
+    Py_ssize_t texts, heads, width; /* the width of a head: 32 or 64 */
+    float scaling; /* the factor for scores */
 
-    /* What the threads share, zero at first. */
-    Py_ssize_t heads_together; /* of one piece of work */
+    /* What the threads share; initially zero. */
+    Py_ssize_t heads_together; /* heads in one piece of work */
     atomic_llong next_piece;
     atomic_int out_of_memory;
 } Attention;
 
-/* Attend, on a team of threads. Rows behind the last text, of `rows` in all, get zeros. Returns -1 if memory does not
- * suffice. */
+/* Attend on a team of threads. `attended` has `rows` rows; those after the last text get zeros. Returns -1 if there is
+ * not enough memory. */
 int attend(Attention *attention, Py_ssize_t rows, Team team, Py_ssize_t threads);
 
-/* Cut the work into pieces for so many threads, and return how many of them it is worth. */
+/* Divide the work into pieces, and return how many of the threads it can keep busy. */
 Py_ssize_t share_attention(Attention *attention, Py_ssize_t threads);
 
-/* Do pieces of an `Attention` that was shared until none is left, on each thread of a team that is running. */
+/* Take pieces of an `Attention` until none is left. Each thread of a running team calls this after `share_attention`.
+ */
 void attend_on_this_thread(void *attention);

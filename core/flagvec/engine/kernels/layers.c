@@ -1,10 +1,10 @@
-/* All layers of a model of the BERT family over few rows, in one call, in bfloat16, on CPUs with AMX.
+/* All layers of a model of the BERT family, for few rows, in one call, in bfloat16, on CPUs with AMX.
  *
- * A short query is bound by reading weights. Torch takes some fifteen calls a layer for it, between which no weights
- * are read, and each of which finds its own code and records thrown out of the caches by the weights. Here threads
- * meet at a barrier instead, and read the weights once, one behind the other, in the order that oneDNN keeps them in.
+ * A short query spends its time on reading weights from memory. torch makes some fifteen calls a layer. It reads no
+ * weights between them, and the weights evict each call's own code and data from the caches. Here the threads meet at a
+ * barrier between the steps instead. They read each weight once, in the order in which oneDNN stores it.
  *
- * Between the steps numbers are rounded to bfloat16 where torch's calls round them.
+ * Between the steps numbers are rounded to bfloat16, as between torch's calls.
  */
 #include "layers.h"
 
@@ -20,24 +20,24 @@
 #include <string.h>
 
 enum {
-    COLUMNS = 32, /* of weights that lie together, and of one piece of work */
-    SWEPT = 2 * TILE, /* rows that are multiplied with each tile of weights at a time */
-    SMALLEST_EXPONENT = -100, /* of GELU: with less its numbers become subnormal, which take four times as long */
+    COLUMNS = 32, /* outputs in a block of weights; a thread takes one column of blocks at a time */
+    SWEPT = 2 * TILE, /* rows that are multiplied with a tile of weights while it is loaded */
+    SMALLEST_EXPONENT = -100, /* in GELU: lower ones give subnormal numbers, which take four times as long */
 };
 
 typedef enum { NONE, GELU } Activation;
 
-/* What the threads share of one layer's work. */
+/* What the threads share while they run one layer. Each counter is the next piece of work that no thread has taken. */
 typedef struct {
     Attention attention;
     atomic_llong next_query_key_value, next_attention_out, next_widened, next_narrowed; /* blocks of columns */
     atomic_llong next_attention_norm, next_feed_forward_norm; /* rows */
 } Progress;
 
-/* Rows come in whole tiles, of which those behind the last are zeros. */
+/* One run of the model. Rows are padded with zeros to whole tiles. */
 typedef struct {
     const Model *model;
-    Progress *progress; /* of each layer */
+    Progress *progress; /* one for each layer */
     Py_ssize_t rows;
     bfloat16 *states, *middle_states, *attended; /* (rows, width) */
     bfloat16 *query_key_value; /* (rows, 3 * width) */
@@ -45,8 +45,8 @@ typedef struct {
     Barrier barrier;
 } Pass;
 
-/* x times the share of the normal distribution that lies below it; the error function by 7.1.26 of Abramowitz and
- * Stegun, within 1.5e-7 of it, with a reciprocal and a power that are within 1e-4 of theirs. */
+/* GELU: x times the normal distribution's cumulative density at x. The error function is formula 7.1.26 of Abramowitz
+ * and Stegun (error 1.5e-7), with an approximate reciprocal and power (relative error 1e-4). */
 AMX static inline __m512 gelu(__m512 x) {
     const __m512 distance = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps((float)M_SQRT1_2));
     const __m512 t = _mm512_rcp14_ps(_mm512_fmadd_ps(distance, _mm512_set1_ps(0.3275911f), _mm512_set1_ps(1)));
@@ -63,7 +63,7 @@ AMX static inline __m512 gelu(__m512 x) {
     return _mm512_mul_ps(x, _mm512_mask_mov_ps(_mm512_sub_ps(_mm512_set1_ps(1), beyond), is_negative, beyond));
 }
 
-/* Multiply up to two tiles of rows with a block of columns: tiles 0 to 3 take sums, 4 and 5 rows, 6 and 7 weights. */
+/* Multiply one or two tiles of rows with a column of blocks. Tiles 0 to 3 hold sums, 4 and 5 rows, 6 and 7 weights. */
 AMX static void multiply_block(
     float sums[2][2][TILE][TILE], const bfloat16 *from, const bfloat16 *weights, Py_ssize_t inputs, int tiles) {
     const size_t stride = inputs * sizeof(bfloat16);
@@ -88,6 +88,7 @@ AMX static void multiply_block(
     _tile_stored(3, sums[1][1], ROW_BYTES);
 }
 
+/* Add the bias, apply the activation, round to bfloat16, and write 32 columns of the result. */
 AMX static void write_block(
     const float sums[2][2][TILE][TILE], const bfloat16 *bias, Activation activation, bfloat16 *to, Py_ssize_t rows,
     Py_ssize_t outputs) {
@@ -103,7 +104,7 @@ AMX static void write_block(
     }
 }
 
-/* Do blocks of columns of a linear layer, (rows, inputs) to (rows, outputs), until none is left. */
+/* Compute a linear layer, (rows, inputs) to (rows, outputs). The threads share its columns of blocks. */
 AMX static void multiply(
     const Linear *linear, const bfloat16 *from, Py_ssize_t inputs, bfloat16 *to, Py_ssize_t outputs,
     Activation activation, Py_ssize_t rows, atomic_llong *next_block) {
@@ -122,7 +123,7 @@ AMX static void multiply(
     _tile_release();
 }
 
-/* Put the norms of `fresh` + `states` into `fresh`, row by row, until none is left. */
+/* Overwrite `fresh` with the layer norms of `fresh` + `states`. The threads share the rows. */
 static void normalise(
     const Norm *norm, bfloat16 *fresh, const bfloat16 *states, Py_ssize_t rows, atomic_llong *next_row) {
     for (;;) {
@@ -158,7 +159,7 @@ static void run_layer(const Pass *pass, const Layer *layer, Progress *progress) 
     pass->barrier();
 }
 
-/* What each thread of the team does. */
+/* What each thread of the team runs. */
 static void work(void *argument) {
     const Pass *pass = argument;
     for (Py_ssize_t number = 0; number < pass->model->count; number++)
@@ -194,7 +195,7 @@ int run_layers(
     const Model *model, bfloat16 *states, const int32_t *starts, Py_ssize_t texts, Team team, Barrier barrier,
     Py_ssize_t threads) {
     const Py_ssize_t rows = starts[texts], width = model->width;
-    const Py_ssize_t numbers = parts(rows, TILE) * TILE * width; /* of states, in whole tiles */
+    const Py_ssize_t numbers = parts(rows, TILE) * TILE * width; /* of all rows in whole tiles */
     const size_t bytes = (6 * numbers + numbers / width * model->inner_width) * sizeof(bfloat16);
     bfloat16 *memory = aligned_alloc(ROW_BYTES, bytes);
     Progress *progress = calloc(model->count, sizeof(Progress));

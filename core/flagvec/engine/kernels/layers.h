@@ -1,15 +1,15 @@
-/* All layers of a model of the BERT family over few rows. */
+/* All layers of a model of the BERT family, for few rows. */
 #pragma once
 
 #include "kernels.h"
 
-/* A linear layer: weights in the order (outputs / 32, inputs / 32, 16, 32, 2), of which the last counts the numbers of
- * a pair of inputs, the one before outputs, and the one before that pairs; and a bias, (outputs,). */
+/* A linear layer. The weights are in blocks of 32 outputs by 32 inputs: (outputs / 32, inputs / 32, 16 pairs of inputs,
+ * 32 outputs, 2 inputs of a pair). The bias is (outputs,). */
 typedef struct {
     const bfloat16 *weights, *bias;
 } Linear;
 
-/* Addresses alone, as Python writes them down. */
+/* Twelve addresses. `LayerTable` in __init__.py writes them in this order, so a change here is a change there. */
 typedef struct {
     Linear query_key_value, attention_out, widen, narrow;
     const bfloat16 *attention_norm_weight, *attention_norm_bias;
@@ -18,17 +18,17 @@ typedef struct {
 
 typedef struct {
     const Layer *layers;
-    Py_ssize_t count; /* of layers */
-    Py_ssize_t width, inner_width; /* of rows, and of those between widening and narrowing: multiples of 32 */
-    Py_ssize_t heads; /* 32 or 64 wide */
+    Py_ssize_t count; /* number of layers */
+    Py_ssize_t width, inner_width; /* of hidden states, and of the feed-forward network: multiples of 32 */
+    Py_ssize_t heads; /* each 32 or 64 wide */
     float epsilon; /* of the norms */
 } Model;
 
-/* What threads of a team wait at until all have come. */
+/* GOMP_barrier: each thread of a team waits here until all threads have arrived. */
 typedef void (*Barrier)(void);
 
-/* Put the last layer's states in the place of the first one's input, (rows, width), contiguous, of texts that begin at
- * `starts`, the last of which is the end. Returns -1 if memory does not suffice. */
+/* Overwrite the first layer's input with the last layer's states, (rows, width), contiguous. Text t has the rows from
+ * starts[t] to starts[t + 1]. Returns -1 if there is not enough memory. */
 int run_layers(
     const Model *model, bfloat16 *states, const int32_t *starts, Py_ssize_t texts, Team team, Barrier barrier,
     Py_ssize_t threads);

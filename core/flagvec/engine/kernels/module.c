@@ -1,4 +1,4 @@
-/* The kernels as a Python module: addresses and strides in, nothing checked, see __init__.py. */
+/* The Python module `_compiled`. It takes addresses and strides, and checks nothing: __init__.py does. */
 #include "attention.h"
 #include "kernels.h"
 #include "layers.h"
@@ -77,7 +77,7 @@ static int cpu_has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
 }
 
-/* Linux lets a process use the tiles of AMX once it has asked. */
+/* Linux kills a process that uses AMX without asking first, see arch_prctl(ARCH_REQ_XCOMP_PERM). */
 static int cpu_has_amx(void) {
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
@@ -91,10 +91,10 @@ static PyObject *has_amx(PyObject *module, PyObject *nothing) { return PyBool_Fr
 
 static PyMethodDef methods[] = {
     {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
-    {"normalise_sum", call_normalise_sum, METH_VARARGS, "Put the layer norm of a sum in the place of its first part."},
-    {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model over few rows."},
-    {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512 with its part for bfloat16."},
-    {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU and its system have AMX as well."},
+    {"normalise_sum", call_normalise_sum, METH_VARARGS, "Overwrite the first term of a sum with the sum's layer norm."},
+    {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
+    {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512-BF16."},
+    {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU has AMX as well, and Linux lets this process use it."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,6 +1,6 @@
-/* A sum and its layer norm in one pass over memory, in bfloat16, computed in float32.
+/* The layer norm of a sum, in one pass over memory. Input and output are bfloat16; all between is float32.
  *
- * torch adds in one pass, rounds, and normalises in another.
+ * torch adds in one pass, rounds the sum to bfloat16, and normalises in a second pass.
  */
 #include "normalised_sum.h"
 
@@ -11,8 +11,8 @@
 #include <stdatomic.h>
 
 enum {
-    ROWS_TOGETHER = 32, /* of one piece of work */
-    NUMBERS_PER_THREAD = 1 << 14, /* fewer are not worth another thread */
+    ROWS_TOGETHER = 32, /* rows that a thread takes at a time */
+    NUMBERS_PER_THREAD = 1 << 14, /* fewer do not pay for another thread */
 };
 
 typedef struct {

@@ -1,9 +1,9 @@
-/* A sum and its layer norm. */
+/* The layer norm of a sum. */
 #pragma once
 
 #include "kernels.h"
 
-/* Columns of the widest row that is normalised. */
+/* The most columns of a row. `_WIDEST_ROW` in __init__.py has the same value. */
 enum { WIDEST_ROW = 4096 };
 
 typedef struct {
@@ -12,9 +12,9 @@ typedef struct {
     float epsilon;
 } Norm;
 
-/* Put the layer norm of `fresh` + `states` into `fresh`; both are (rows, width), contiguous. */
+/* Overwrite `fresh` with the layer norm of `fresh` + `states`. Both are (rows, width), contiguous. */
 void normalise_sum(
     const Norm *norm, bfloat16 *fresh, const bfloat16 *states, Py_ssize_t rows, Team team, Py_ssize_t threads);
 
-/* Do the same with one row. */
+/* The same for one row. */
 void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states);

@@ -1,7 +1,8 @@
-/* The tiles of AMX, as all kernels use them: sixteen rows of 64 bytes.
+/* AMX tiles. All kernels use whole tiles: 16 rows of 64 bytes.
  *
- * The layouts that TDPBF16PS multiplies: A has rows of 32 numbers, B pairs of them, B[k / 2][n] = (b[k][n], b[k+1][n]),
- * and the product is 16 rows of 16 float32.
+ * TDPBF16PS adds the product of tiles A and B to a tile of 16 x 16 float32. A holds 16 rows of 32 bfloat16. B holds 32
+ * rows of 16 bfloat16, interleaved in pairs of rows: B[k / 2][n] = (b[k][n], b[k + 1][n]). docs/kernels.md has a
+ * drawing.
  */
 #pragma once
 
@@ -21,7 +22,7 @@ typedef struct {
     uint8_t rows[16];
 } TileShapes;
 
-/* Get ready to use all eight tiles, until `_tile_release`. */
+/* Configure all eight tiles of the calling thread, until `_tile_release`. */
 AMX static inline void use_whole_tiles(void) {
     TileShapes shapes = {.palette = 1};
     for (int tile = 0; tile < 8; tile++) {

@@ -1,0 +1,70 @@
+"""Which path a model takes through the engine, in one sentence for the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from flagvec.engine.kernels import HEAD_WIDTHS, can_normalise_rows
+from flagvec.engine.kernels.availability import why_no_amx_kernels, why_no_avx512_kernels
+
+
+@dataclass(frozen=True)
+class Path:
+    """What decides which of the engine's steps a model uses.
+
+    Args:
+        architecture: transformers' name of the architecture.
+        device: Where the model runs.
+        dtype: The number format of its weights.
+        width: Of hidden states.
+        heads: The number of attention heads.
+        is_packed: Whether texts run packed, without padding.
+        has_own_layers: Whether `PostNormLayer` replaced transformers' layers.
+        runs_few_rows: Whether short batches run through all layers in one call.
+    """
+
+    architecture: str
+    device: torch.device
+    dtype: torch.dtype
+    width: int
+    heads: int
+    is_packed: bool
+    has_own_layers: bool
+    runs_few_rows: bool
+
+    def __str__(self) -> str:
+        packed = "packed" if self.is_packed else "padded"
+        number_format = str(self.dtype).removeprefix("torch.")
+        return f"{self.architecture} runs on {self.device} in {number_format}, {packed}; {self._kernels()}"
+
+    def _kernels(self) -> str:
+        reasons = self._why_not()
+        used = [name for name, why_not in reasons.items() if not why_not]
+        if not used and len(set(reasons.values())) == 1:
+            return f"no kernels: {next(iter(reasons.values()))}"
+        others = [f"{name} not: {why_not}" for name, why_not in reasons.items() if why_not]
+        return f"kernels: {'; '.join([', '.join(used) or 'none', *others])}"
+
+    def _why_not(self) -> dict[str, str]:
+        """Return for each kernel why it is not in use, an empty str if it is."""
+        without_avx512, without_amx = why_no_avx512_kernels(), why_no_amx_kernels()
+        anyway = self._why_none()
+        head_width = self.width // self.heads
+        heads = "" if head_width in HEAD_WIDTHS else f"heads are {head_width} wide, not 32 or 64"
+        rows = "" if can_normalise_rows(self.width) else f"hidden states are {self.width} wide"
+        foreign = "" if self.has_own_layers else "not the BERT family's layers"
+        sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
+        return {
+            "attention": anyway or without_amx or heads,
+            "norms": anyway or without_avx512 or foreign or rows,
+            "few rows": anyway or without_amx or foreign or heads or sizes,
+        }
+
+    def _why_none(self) -> str:
+        if self.device.type != "cpu":
+            return f"they run on a CPU, not on {self.device.type}"
+        if self.dtype is not torch.bfloat16:
+            return "they compute in bfloat16"
+        return "" if self.is_packed else "they need packed texts"

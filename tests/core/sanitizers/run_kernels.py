@@ -1,0 +1,97 @@
+"""Runs kernels that were compiled for the sanitizers: ``python run_kernels.py FOLDER FUNCTION``.
+
+Arrays have exactly the size that a kernel may touch, so that AddressSanitizer reports a byte more. There is no torch
+here, because it does not run under AddressSanitizer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+
+import numpy as np
+
+sys.path.insert(0, sys.argv[1])
+import _compiled
+
+OPENMP = ctypes.CDLL("libgomp.so.1")
+TEAM = ctypes.cast(OPENMP.GOMP_parallel, ctypes.c_void_p).value
+BARRIER = ctypes.cast(OPENMP.GOMP_barrier, ctypes.c_void_p).value
+RANDOM = np.random.default_rng(0)
+
+ATTENDED = ([1], [16], [17], [5, 31, 32, 33], [512], [1, 513, 2], [1_100], [40] * 20)
+FEW_ROWS = ([1], [16], [3, 14], [31, 1, 1], [100, 28])
+
+
+def bfloat16(*shape):
+    numbers = RANDOM.standard_normal(shape, dtype=np.float32)
+    return (numbers.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def as_float(numbers):
+    return (numbers.astype(np.uint32) << 16).view(np.float32)
+
+
+def starts_of(lengths):
+    return np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
+
+
+def attend(lengths, heads, width, filling=0, heads_first=False, threads=1, missing_queries=0):
+    rows, starts = sum(lengths) + filling, starts_of(lengths)
+    states = [bfloat16((rows - missing) * heads * width) for missing in (missing_queries, 0, 0)]
+    row_stride, head_stride = (width, rows * width) if heads_first else (heads * width, width)
+    attended = np.full(rows * heads * width, 0x7FC0, dtype=np.uint16)  # NaN
+    places = ((part.ctypes.data, row_stride, head_stride) for part in states)
+    _compiled.attend(
+        *places, attended.ctypes.data, rows, starts.ctypes.data, len(lengths), heads, width, width**-0.5, TEAM, threads
+    )
+    assert np.isfinite(as_float(attended)).all()
+
+
+def normalise_sum(rows, width, threads=1, missing_rows=0):
+    fresh, states = bfloat16((rows - missing_rows) * width), bfloat16(rows * width)
+    weight, bias = bfloat16(width), bfloat16(width)
+    places = (part.ctypes.data for part in (fresh, states, weight, bias))
+    _compiled.normalise_sum(*places, rows, width, 1e-5, TEAM, threads)
+    assert np.isfinite(as_float(fresh)).all()
+
+
+def run_layers(lengths, width, inner_width, heads, threads=1, layers=2):
+    linear = ((3 * width, width), (width, width), (inner_width, width), (width, inner_width))
+    shapes = [shape for outputs, inputs in linear for shape in ((outputs * inputs,), (outputs,))] + [(width,)] * 4
+    weights = [[bfloat16(*shape) for shape in shapes] for _ in range(layers)]
+    addresses = np.array([[part.ctypes.data for part in layer] for layer in weights], dtype=np.int64)
+    states, starts = bfloat16(sum(lengths) * width), starts_of(lengths)
+    _compiled.run_layers(
+        addresses.ctypes.data, layers, width, inner_width, heads, 1e-5, states.ctypes.data, starts.ctypes.data,
+        len(lengths), TEAM, BARRIER, threads,
+    )  # fmt: skip
+    assert np.isfinite(as_float(states)).all()
+
+
+def all_shapes():
+    for lengths, heads, width, heads_first, threads in itertools.product(
+        ATTENDED, (1, 5), (32, 64), (False, True), (1, 3)
+    ):
+        attend(lengths, heads, width, filling=threads, heads_first=heads_first, threads=threads)
+    for rows, width, threads in itertools.product((1, 31, 33, 200), (16, 384, 4_096), (1, 3)):
+        normalise_sum(rows, width, threads)
+    for lengths, (width, heads), inner_width, threads in itertools.product(
+        FEW_ROWS, ((32, 1), (128, 4), (192, 3)), (32, 160), (1, 3)
+    ):
+        run_layers(lengths, width, inner_width, heads, threads)
+    sys.stdout.write("all shapes ran\n")
+
+
+def overrun_of_a_vector():
+    normalise_sum(rows=3, width=32, missing_rows=1)
+
+
+def overrun_of_a_tile():
+    attend([32], heads=1, width=32, missing_queries=16)
+
+
+if __name__ == "__main__":
+    assert _compiled.has_amx(), "asks Linux for AMX as well: it kills a process that uses it without"
+    {function.__name__: function for function in (all_shapes, overrun_of_a_vector, overrun_of_a_tile)}[sys.argv[2]]()
