@@ -64,9 +64,9 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
         try:
             by_hand = ByHand(corpus.model, client, theirs)
             yield Comparison(
-                f"Elasticsearch {version}",
-                StoreSubject(store),
-                {"by hand": by_hand},
+                name=f"Elasticsearch {version}",
+                store=StoreSubject(store),
+                others={"by hand": by_hand},
                 at_rest=lambda: _wait_for_merges(client),
                 settle=lambda: by_hand.search_in(ours),  # for no two indexes find the same
             )
@@ -86,9 +86,9 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
         try:
             other = LangChain(model, client, theirs)
             yield Comparison(
-                "Elasticsearch, dense vectors alone",
-                StoreSubject(store),
-                {"langchain-elasticsearch": other},
+                name="Elasticsearch, dense vectors alone",
+                store=StoreSubject(store),
+                others={"langchain-elasticsearch": other},
                 modes=("dense",),
                 at_rest=lambda: _wait_for_merges(client),
                 settle=lambda: other.search_in(ours),

@@ -70,7 +70,7 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
     if by_hand.is_lite:
         subjects = (Merged(subjects[0], ours, names[0]), Merged(by_hand, theirs, names[1]))
     try:
-        yield Comparison(name, subjects[0], {"by hand": subjects[1]}, settle=settle)
+        yield Comparison(name=name, store=subjects[0], others={"by hand": subjects[1]}, settle=settle)
     finally:
         for client, collection in zip((ours, theirs), names, strict=True):
             client.drop_collection(collection)
