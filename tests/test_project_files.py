@@ -1,9 +1,11 @@
-"""The workflows of GitHub Actions say what the project's other files say."""
+"""Files that name the same servers or versions agree."""
 
 from pathlib import Path
 
 import pytest
 import yaml
+
+import flagvec
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.test.yml").read_text())
@@ -44,3 +46,7 @@ def test_the_oldest_and_the_newest_python_of_the_package_are_tested():
     oldest, newest = versions
     assert f'requires-python = ">={oldest}"' in classifiers
     assert f'"Programming Language :: Python :: 3.{int(newest.split(".")[1]) + 1}"' not in classifiers
+
+
+def test_the_citation_names_the_version_of_the_package():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == flagvec.__version__
