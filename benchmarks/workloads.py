@@ -1,4 +1,4 @@
-"""What the benchmarks run on: real texts of three kinds, and two checkpoints."""
+"""Texts of three kinds and two checkpoints for the benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 EXAMPLES = ROOT / "examples"
-sys.path.append(str(EXAMPLES))  # at the end: one of the examples has the name of the Elasticsearch client
+sys.path.append(str(EXAMPLES))  # last, because examples/elasticsearch.py has the name of the client
 
 from mini_m3.build import build_mini_m3  # noqa: E402  # examples/ is no package
 
@@ -50,7 +50,7 @@ def mini_m3(directory: Path) -> Path:
 def m3_shape(directory: Path) -> Path:
     """Return a checkpoint of BGE-M3's shape, 24 layers of width 1,024, with random weights and a BERT vocabulary.
 
-    The vocabulary's size changes a lookup table only, so that the encoder's cost is BGE-M3's.
+    The size of the vocabulary changes only a lookup table, so the encoder costs as much as BGE-M3's.
     """
     checkpoint = directory / "m3-shape"
     if (checkpoint / "colbert_linear.pt").exists():

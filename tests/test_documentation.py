@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import venv
@@ -72,7 +73,7 @@ def run_examples(python, examples, folder, **environment):
         [python, "-c", RUN_BLOCKS],
         input=json.dumps([example.code for example in examples]),
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**without_python_path(), **environment},
         capture_output=True,
         text=True,
     )
@@ -123,7 +124,8 @@ def fresh_python(tmp_path_factory):
     """The interpreter of a virtual environment with nothing in it but pip."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
-    return str(folder / "bin/python")
+    yield str(folder / "bin/python")
+    shutil.rmtree(folder)  # pytest would keep its gigabytes for three more runs
 
 
 @pytest.fixture
@@ -150,8 +152,13 @@ def delete_example_index(url):
         client.indices.delete(index="recipes", ignore_unavailable=True)
 
 
+def without_python_path():
+    """Return the environment variables of a shell in which nobody set PYTHONPATH."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def call(*command):
-    finished = subprocess.run(command, capture_output=True, text=True)
+    finished = subprocess.run(command, env=without_python_path(), capture_output=True, text=True)
     assert finished.returncode == 0, f"{shlex.join(command)}\n{finished.stdout}{finished.stderr}"
 
 
@@ -186,7 +193,9 @@ def test_the_readme_works_after_its_pip_lines(wheel, fresh_python, home, tmp_pat
         # Each pip line adds to the environment. The blocks above the next one have to run with what is there by then.
         line = examples[-1].pip_lines[len(installed)]
         installed += (line,)
-        call(fresh_python, "-m", "pip", "install", "-c", str(ROOT / "constraints.txt"), *pip_arguments(line, wheel))
+        # Compiling every module of torch beforehand would take longer than the examples.
+        options = ("--no-compile", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"))
+        call(fresh_python, "-m", "pip", "install", *options, *pip_arguments(line, wheel))
         runnable = [example for example in examples if len(example.pip_lines) <= len(installed)]
         run_examples(fresh_python, runnable, tmp_path_factory.mktemp("readme"), **home)
 

@@ -18,14 +18,14 @@ from flagvec_milvus import MilvusStore, lite_client
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
-# Batches of 128 to 1,000 are written alike fast.
+# Batches of 128 to 1,000 are equally fast to write.
 BATCH = 256
 CANDIDATES = 100
 TIMEOUT = 60
-# Each hit has its id.
+# The id comes with each hit.
 FIELDS = ["text", "metadata"]
 GRAPH = {"M": 30, "efConstruction": 360}
-# How many candidates a search goes through in the graph, so that it finds what the store's search finds.
+# A search visits so many candidates in the graph, as the store's does, so that both find the same.
 EFFORT = 256
 
 
@@ -62,7 +62,7 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
     by_hand = ByHand(corpus.model, theirs, names[1], "lite" in theirs.get_server_version(timeout=TIMEOUT))
 
     def settle() -> None:
-        # On a server both search one collection, for no two graphs find the same; on Lite each compares all vectors.
+        # On a server both search one collection, because two graphs find different documents. Lite compares all vectors.
         if ours is theirs:
             by_hand.collection = names[0]
 
@@ -79,8 +79,8 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
 class Merged:
     """A subject of Milvus Lite whose writes end when its files are merged.
 
-    Each fourth flush has Milvus Lite merge files in the background. As turns begin with either side by turns, all of
-    that, of both sides, would fall into the writes of one.
+    Every fourth flush makes Milvus Lite merge files in the background. Without waiting, the merges of both sides would
+    slow down the writes of one.
     """
 
     def __init__(self, subject: Subject, client: MilvusClient, collection: str) -> None:
@@ -90,9 +90,9 @@ class Merged:
         self._collection = collection
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Write documents, and wait."""
+        """Write documents and wait for merging."""
         self._write(documents)
-        # To load what is loaded takes no time, but has to wait for the files.
+        # Loading a loaded collection is free, but it waits until its files are merged.
         self._client.load_collection(self._collection, timeout=TIMEOUT)
 
 
@@ -111,7 +111,7 @@ class ByHand:
         schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
         indexes = MilvusClient.prepare_index_params()
-        # On Lite a graph takes many times as long to write, and finds no sooner what is found among 20,000.
+        # On Lite a graph takes many times as long to write, and is no faster among 20,000 documents.
         graph = {"index_type": "FLAT"} if is_lite else {"index_type": "HNSW", "params": GRAPH}
         indexes.add_index("dense", metric_type="IP", **graph)
         indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
@@ -120,7 +120,7 @@ class ByHand:
         client.load_collection(collection, timeout=TIMEOUT)
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Upsert batches; and on Lite, where searches are slow before, flush, as the store does after each call."""
+        """Upsert batches, and flush on Lite as the store does, because searches are slow before a flush."""
         for start in range(0, len(documents), BATCH):
             part = documents[start : start + BATCH]
             output = self.model.encode_corpus([document.text for document in part])
