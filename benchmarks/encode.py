@@ -1,7 +1,7 @@
 """`make bench`: measures encoding side by side with other libraries, as ratios from one run.
 
-Each contender is a process in the environment that it needs; `build/bench-environment` is that of the peers. It loads its
-model once. Then the contenders encode the same texts in turns, one at a time, because load on the machine then slows down
+Each contender is a process in the environment that it needs; `build/bench-environment` is that of the peers. It loads
+its model once. Then the contenders encode the same texts in turns, one at a time, because other load then slows down
 all of them. Seconds are the best of the turns, because other load can only add to them.
 """
 

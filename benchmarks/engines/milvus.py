@@ -62,7 +62,7 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
     by_hand = ByHand(corpus.model, theirs, names[1], "lite" in theirs.get_server_version(timeout=TIMEOUT))
 
     def settle() -> None:
-        # On a server both search one collection, because two graphs find different documents. Lite compares all vectors.
+        # On a server both search one collection, because two graphs find different documents. Lite has no graph.
         if ours is theirs:
             by_hand.collection = names[0]
 
