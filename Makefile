@@ -1,13 +1,19 @@
-# `make demo` and `make test` need nothing but Python 3.10 or newer: each target makes the environment it runs in.
+# The targets need nothing but Python 3.10 or newer, because each makes the environment that it runs in.
 PYTHON ?= python3
 VENV ?= .venv
+# CONSTRAINTS=/dev/null takes the newest version of everything.
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KERNELS := $(wildcard core/flagvec/engine/kernels/*.[ch])
 COMPAT := $(basename $(notdir $(wildcard tests/compat/*.txt)))
 compat_folders = $(shell sed -n 's|^-r \(.*\)/requirements.txt$$|tests/compat/\1|p' tests/compat/$(1).txt)
 
-.PHONY: help demo test test-compat test-servers check format bench clean
+LOWEST := build/lowest
+# These packages want a newer langchain-core than the lowest, so they are not in that environment.
+NEWER_LANGCHAIN := langchain_milvus|langchain_qdrant|langchain_tests
+
+.PHONY: help demo test test-compat test-lowest test-integrations test-servers check format bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,19 +29,27 @@ test-compat: $(COMPAT:%=test-compat-%)  ## Run the tests with packages that want
 test-compat-%: build/compat/%/.ready
 	build/compat/$*/bin/pytest -n auto --dist loadfile $(call compat_folders,$*)
 
+test-lowest: $(LOWEST)/.ready  ## Run the tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest -n auto --dist loadfile -m 'not fresh_environment' \
+		$(addprefix --ignore=,$(shell grep -rlE '^from ($(NEWER_LANGCHAIN))' --include='*.py' tests/integrations))
+
+test-integrations: $(READY)  ## Run the integration tests, on each server that QDRANT_URL, MILVUS_URI or ELASTICSEARCH_URL names
+	$(BIN)/pytest tests/integrations
+
 test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run the integration tests on them, stop them
 	@trap 'docker compose -f docker-compose.test.yml down --volumes' EXIT; \
 	docker compose -f docker-compose.test.yml up --detach --wait && \
 	QDRANT_URL=http://127.0.0.1:6333 QDRANT_GRPC_PORT=6334 MILVUS_URI=http://127.0.0.1:19530 \
-	ELASTICSEARCH_URL=http://127.0.0.1:9200 $(BIN)/pytest tests/integrations
+	ELASTICSEARCH_URL=http://127.0.0.1:9200 $(MAKE) test-integrations
 
-check: $(READY)  ## Lint, format check and type check
+check: $(READY)  ## Lint, format check and type check, and check the workflows of GitHub Actions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/mypy
+	$(BIN)/jactionlint --shellcheck=$(BIN)/shellcheck .github/workflows/*.yml .github/dependabot.yml
 
-format: $(READY)  ## Mend what lint and format find
+format: $(READY)  ## Fix what lint and format find
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(KERNELS)
@@ -49,10 +63,20 @@ clean:  ## Delete the environment and everything built
 
 $(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
-# A version that the requirements pin stands in place of the one in constraints.txt.
+# uv can resolve to lowest versions, which pip cannot. Only the packages that users install are at their lowest; the
+# tools that run the tests have the versions in constraints.txt.
+$(LOWEST)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	grep -E '^(hypothesis|pytest[a-z-]*)==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct -c $(@D)/constraints.txt \
+		-e '.[all,demo]' hypothesis pytest pytest-asyncio pytest-xdist
+	@touch $@
+
+# A version that the requirements pin replaces the one in constraints.txt.
 .PRECIOUS: build/compat/%/.ready
 .SECONDEXPANSION:
 build/compat/%/.ready: tests/compat/%.txt pyproject.toml constraints.txt \

@@ -1,7 +1,12 @@
-"""Compile the C kernels of `core/` while a wheel is built, if this machine can."""
+"""Compiles the C kernels of `core/` into the wheel.
+
+The environment variable FLAGVEC_BUILD_KERNELS chooses. "1" compiles the kernels and fails without them. "0" builds the
+wheel for every platform, without kernels. Unset, the kernels are compiled if this machine has a compiler for them.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import sysconfig
@@ -20,18 +25,29 @@ PYTHON = "cp310"
 class KernelBuilder(BuildHookInterface):
     """Compiles the kernels beside their sources and adds them to the wheel, which then fits this platform only.
 
-    Without a compiler that knows AMX the wheel has no kernels. It encodes the same vectors, but slower.
+    A distribution without kernels gives the same results, but encodes more slowly on CPUs with AMX.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the kernels for a wheel on Linux on x86-64, and do nothing for others."""
-        if self.target_name != "wheel" or sys.platform != "linux" or platform.machine() != "x86_64":
+        """Build the kernels, unless for another platform or a source distribution.
+
+        Raises:
+            ValueError: FLAGVEC_BUILD_KERNELS is neither "0" nor "1".
+            RuntimeError: FLAGVEC_BUILD_KERNELS is "1" and the kernels cannot be compiled.
+        """
+        asked = os.environ.get("FLAGVEC_BUILD_KERNELS", "")
+        if asked not in ("", "0", "1"):
+            raise ValueError(f"FLAGVEC_BUILD_KERNELS={asked!r}: use '1', '0', or leave it unset")
+        if self.target_name != "wheel" or asked == "0":
             return
-        built = _compile(Path(self.root))
-        if not built.exists():
-            self.app.display_warning(
-                f"{KERNELS} could not be compiled, so encoding in bfloat16 on CPUs is slower; install gcc 11 or newer"
-            )
+        fits = sys.platform == "linux" and platform.machine() == "x86_64"
+        built = _compile(Path(self.root)) if fits else None
+        if built is None or not built.exists():
+            missing = f"{KERNELS} could not be compiled for {sysconfig.get_platform()}"
+            if asked == "1":
+                raise RuntimeError(f"{missing}: the kernels need Linux on x86-64 and gcc 11 or newer")
+            if fits:
+                self.app.display_warning(f"{missing}: encoding in bfloat16 on CPUs will be slower")
             return
         platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False

@@ -1,4 +1,4 @@
-"""Two ways to do the same work on one database, timed side by side."""
+"""Times two ways to do the same work on one database, side by side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from corpus import Corpus
 from flagvec import Document
 
 MODES = ("dense", "sparse", "rrf", "explained")
-# What the others are asked for beside an adapter that gives each hit's own scores as well.
+# The mode that the others search in while the store also returns each hit's own scores.
 PLAIN = {"explained": "rrf"}
 STORE = "flagvec"
 LIMIT = 10
-# The least share of documents found that must be the same. Indexes are approximate, and Elasticsearch's, asked twice
-# with several segments, finds another document now and then; and equal scores at the end may be cut anywhere.
+# The share of documents that two subjects must find alike. It is below 1 because indexes are approximate, Elasticsearch
+# with several segments may answer the same request differently, and ties at the last place are cut anywhere.
 AGREEMENT = 0.95
-# Writing takes turns by so many documents, so that neither side has a quieter machine.
+# Subjects write so many documents in turn, so that both meet the same load on the machine.
 DOCUMENTS_PER_TURN = 1_000
 
 
@@ -29,25 +29,25 @@ class Subject(Protocol):
     """One way to use a database."""
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Write documents; all are found once this returns."""
+        """Write documents; searches find all of them once this returns."""
 
     def search(self, query: str, mode: str) -> Sequence[str]:
         """Return the ids of the ten best documents for a query, best first; `mode` is one of `MODES`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is compared.
+    """The subjects that are compared, and what happens between the timed parts.
 
     Args:
         name: The database, and how it is reached.
         store: The adapter.
-        others: What it is compared with, by name; each writes to a place of its own.
-        modes: In which modes all of them can search.
-        at_rest: Returns once the database does nothing of its own account, like merging what was written; untimed,
-            before each write and before searching: how much of that one side meets is chance.
-        settle: What is done once between writing and searching, untimed, for databases where searching
-            one place takes another time than another, equal one.
+        others: The other subjects, by name; each writes to a collection of its own.
+        modes: The modes in which all subjects can search.
+        at_rest: Returns once the database has finished background work like merging. Called untimed before each write
+            and before the searches, because it is chance which subject would meet that work.
+        settle: Called once, untimed, between writing and searching. Some databases search two equal collections at
+            different speeds; there it points all subjects to one collection.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one subject took, turn by turn.
+    """The seconds of one subject, turn by turn.
 
     Args:
         writes: Seconds of each part of the documents.
@@ -71,28 +71,28 @@ class Timing:
     searches: Mapping[str, Sequence[float]]
 
     def median(self, mode: str) -> float:
-        """Return the middle search's milliseconds."""
+        """Return the median milliseconds of a search."""
         return float(np.median(self.searches[mode])) * 1e3
 
     def write_ratio(self, other: Timing) -> float:
-        """Return how many times as long as another's this one's writes take, the middle of all turns."""
+        """Return the median over all turns of this subject's writing time divided by another's."""
         return float(np.median(np.divide(self.writes, other.writes)))
 
     def added(self, mode: str, other: Timing) -> float:
-        """Return by how many milliseconds this one's searches are longer than another's, the middle of all turns."""
+        """Return the median over all turns of this subject's milliseconds a search minus another's."""
         return float(np.median(np.subtract(self.searches[mode], other.searches[mode]))) * 1e3
 
 
 def measure(comparison: Comparison, corpus: Corpus, searches: int) -> dict[str, Timing]:
-    """Return each subject's timing by name, the adapter's as `STORE`; all take turns.
+    """Let all subjects write and search in turn, and return each one's timing by name; the adapter's is `STORE`.
 
     Args:
-        comparison: Empty stores.
-        corpus: What is written, and what is searched for.
-        searches: How many searches a mode; queries are used again if there are fewer.
+        comparison: The subjects, whose collections are empty.
+        corpus: The documents and the queries.
+        searches: The number of searches a mode; queries repeat if there are fewer.
 
     Raises:
-        AssertionError: In some mode two subjects find different documents.
+        AssertionError: Two subjects find different documents.
     """
     subjects: dict[str, Subject] = {STORE: comparison.store, **comparison.others}
     names = list(subjects)
@@ -127,7 +127,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _check_agreement(subjects: Mapping[str, Subject], queries: Sequence[str], mode: str) -> None:
-    """Check, which also warms up, that all subjects do the same work."""
+    """Check that all subjects find the same documents; this also warms them up."""
     asked = queries[:40]
     first, *others = ([set(subject.search(query, mode)) for query in asked] for subject in subjects.values())
     for found in others:

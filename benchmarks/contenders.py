@@ -1,9 +1,9 @@
-"""One contender of `encode.py`: a process that loads a model once and encodes when told to.
+"""One contender of `encode.py`: a process that loads a model once and encodes on request.
 
-Run as ``python contenders.py NAME CHECKPOINT POOLING PRECISION``; it reads one JSON request a line, ``{"texts": file,
-"max_length": tokens, "batch_size": texts or null, "repeats": times, "at_least": seconds}``, encodes so many times, and
-again for so long, and answers ``{"seconds": ..., "tokens": ...}``: the median of the repeats, the best of those that
-fit. Each contender runs in the environment that it needs, and only one of them works at a time.
+Run as ``python contenders.py NAME CHECKPOINT POOLING PRECISION``. It reads one JSON request a line, ``{"texts": file,
+"max_length": tokens, "batch_size": texts or null, "repeats": times, "at_least": seconds}``. It encodes the texts
+``repeats`` times and takes the median, and does so again until ``at_least`` seconds are over. It answers with the best
+median, ``{"seconds": ..., "tokens": ...}``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def flagvec_dense(checkpoint: str, pooling: str, precision: str) -> Encode:
 
 
 def flagembedding(checkpoint: str, pooling: str, precision: str) -> Encode:
-    """Return FlagEmbedding, all three outputs; on a CPU it computes in float32 whatever it is told."""
+    """Return FlagEmbedding, all three outputs; on a CPU it always computes in float32."""
     import FlagEmbedding
     from FlagEmbedding import BGEM3FlagModel
 
@@ -116,7 +116,7 @@ def bound(checkpoint: str, pooling: str, precision: str) -> Encode:
     config = AutoConfig.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     width, wide, dtype = config.hidden_size, config.intermediate_size, getattr(torch, precision)
-    # Each layer has weights of its own, which for a short query take longer to read than to multiply with.
+    # Each layer has its own weights, because reading them takes most of the time of a short query.
     shapes = ((3 * width, width), (width, width), (wide, width), (width, wide)) * config.num_hidden_layers
     plain = (nn.Linear(columns, rows, dtype=dtype).requires_grad_(False) for rows, columns in shapes)
     layers = [PrepackedLinear(layer) for layer in plain] if can_prepack(torch.device("cpu"), dtype) else list(plain)
@@ -168,7 +168,7 @@ def _timed(encode: Encode, texts: list[str], max_length: int, batch_size: int | 
     started = time.perf_counter()
     result = encode(texts, max_length, batch_size)
     seconds = time.perf_counter() - started
-    # The bound knows better: it counts the texts' tokens first.
+    # The bound times itself, because it first counts the tokens of the texts.
     is_bound = isinstance(result, dict) and "tokens" in result
     return {"seconds": result["seconds"], "tokens": result["tokens"]} if is_bound else {"seconds": seconds}
 

@@ -1,4 +1,4 @@
-"""Ready outputs of the shape of BGE-M3's, the same in every run: what they are about does not matter here."""
+"""Random outputs with the shape of BGE-M3's, the same in every run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WORDS = ("water", "oven", "butter", "flour", "slowly", "until", "golden", "and"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents and queries whose outputs are ready.
+    """Documents and queries with ready outputs.
 
     Args:
         documents: Texts of some 500 characters with a little metadata.
         queries: Texts.
-        model: Gives the output of each of them.
+        model: Returns the output of each.
     """
 
     documents: Sequence[Document]
@@ -33,7 +33,7 @@ class Corpus:
 
 
 def make_corpus(documents: int, queries: int, seed: int = 0) -> Corpus:
-    """Return a corpus: dense vectors at random, lexical weights over a vocabulary as uneven as a language's."""
+    """Return a corpus of random dense vectors, and of lexical weights whose tokens follow Zipf's law."""
     generator = np.random.default_rng(seed)
     texts = [_text(f"Document {number}:", generator) for number in range(documents)]
     asked = [f"Query {number}" for number in range(queries)]
@@ -54,7 +54,7 @@ def _text(start: str, generator: np.random.Generator) -> str:
 
 
 def _weights(terms: int, generator: np.random.Generator) -> dict[int, float]:
-    # The logarithm of a token's rank is spread evenly, as by Zipf's law.
+    # By Zipf's law, the logarithm of a token's rank is uniform.
     tokens = np.unique(np.exp(generator.uniform(0, np.log(VOCABULARY), size=terms)).astype(np.int64))
     weights = generator.uniform(0.01, 0.4, size=len(tokens)).astype(np.float32)
     return dict(zip(tokens.tolist(), weights.tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""`make bench`: encoding side by side with what people use today, as ratios from one alternating run.
+"""`make bench`: measures encoding side by side with other libraries, as ratios from one run.
 
-Contenders run in processes of their own, each in the environment it needs (`build/bench-environment` is made for the
-peers), load their model once, and then take turns over the same texts, one working at a time, so that what disturbs the
-machine disturbs all of them. Seconds are the best: what else runs on a machine can only add to them.
+Each contender is a process in the environment that it needs; `build/bench-environment` is that of the peers. It loads
+its model once. Then the contenders encode the same texts in turns, one at a time, because other load then slows down
+all of them. Seconds are the best of the turns, because other load can only add to them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PEER_PACKAGES = ("FlagEmbedding==1.4.2", "sentence-transformers", "openvino")
 SWEPT_BATCH_SIZES = (8, 2, 4)
 AS_CHOSEN = "as chosen"
 DEFAULT_BATCH = "FlagEmbedding, default batch"
-# From the batch that takes longest to the one that is best, here and where others measured it.
+# From the slowest batch size to the best one.
 FLAGEMBEDDING = (DEFAULT_BATCH, *(f"FlagEmbedding, batch {size}" for size in SWEPT_BATCH_SIZES))
 WARM_UP_TEXTS = 8
 TURN_SECONDS = 15.0
@@ -57,11 +57,11 @@ class Model:
     """A model to encode with.
 
     Args:
-        name: What tables call it.
-        checkpoint: Makes its checkpoint in a directory, unless it is there, and returns where.
+        name: Its name in tables.
+        checkpoint: Makes its checkpoint in a directory, unless it is there, and returns its path.
         pooling: Its ``pooling_method``.
-        texts: Texts of the bulk workload, as many as FlagEmbedding encodes at its default batch in a minute to three.
-        long_texts: Texts of the long workload, a multiple of 6.
+        texts: The number of texts of the bulk workload; FlagEmbedding encodes so many in one to three minutes.
+        long_texts: The number of texts of the long workload, a multiple of 6.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Workload:
     """Texts to encode.
 
     Args:
-        name: What the table calls it.
+        name: Its name in the table.
         texts: The texts.
-        max_length: How long they may be in tokens.
-        repeats: How often they are encoded before time is told, as the median; where once is too short to tell.
-        at_least: Seconds that a turn lasts at least: what takes less is done again, and the best time counts. So
-            everybody has about as much time to meet the machine when it is quiet.
-        once: Labels of contenders that take so long that one turn has to do.
-        leaves_out: Labels of contenders that would take too long.
+        max_length: The most tokens of a text.
+        repeats: How often a turn encodes them if once is too short to time; the median counts.
+        at_least: The least seconds of a turn. A faster contender encodes again and its best time counts, so each
+            contender has the same chance of a quiet machine.
+        once: Labels of contenders that are so slow that they get one turn.
+        leaves_out: Labels of contenders that are too slow for this workload.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Entry:
-    """A contender as it is measured: the process that serves it and the batch size it is given."""
+    """A row of the table: a contender's process and its batch size."""
 
     label: str
     contender: str
@@ -117,7 +117,7 @@ class Process:
     def __init__(self, entry: Entry, checkpoint: Path, pooling: str) -> None:
         is_peer = entry.contender in _PEER_CONTENDERS
         python = PEERS / "bin/python" if is_peer else Path(sys.executable)
-        # On a peer's path our alias would stand in FlagEmbedding's place.
+        # On a peer's path, our alias would hide FlagEmbedding.
         environment = {name: value for name, value in os.environ.items() if not (is_peer and name == "PYTHONPATH")}
         command = [
             python,
@@ -170,7 +170,7 @@ _PEER_CONTENDERS = frozenset({"flagembedding", "sentence_transformers", "openvin
 
 
 def main() -> None:
-    """Measure what the arguments ask for and print it."""
+    """Measure the models of the command line and print tables."""
     arguments = parse_arguments()
     if not arguments.ours:
         make_peer_environment()
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the command line's arguments."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=(*(model.name for model in MODELS), "both"), default="both")
     parser.add_argument("--texts", type=int, help="texts of the bulk workload")
@@ -258,7 +258,7 @@ def running(entries: Sequence[Entry], checkpoint: Path, pooling: str) -> Iterato
 def take_turns(
     entries: Sequence[Entry], processes: dict[tuple[str, str], Process], workload: Workload, turns: int
 ) -> list[dict[str, float]]:
-    """Let every entry warm up and then encode the workload `turns` times in turn; return each one's best."""
+    """Warm up every entry, let them encode the workload in `turns` turns, and return each one's best."""
     warm_up = write_texts(bulk_texts(WARM_UP_TEXTS), "warm-up")
     texts = write_texts(workload.texts, "texts")
     for entry in entries:
@@ -278,7 +278,7 @@ def take_turns(
 
 
 def write_texts(texts: Sequence[str], name: str) -> Path:
-    """Write texts where contenders can read them."""
+    """Write texts to a file for the contenders."""
     path = BUILD / f"bench-{name}.json"
     path.write_text(json.dumps(list(texts)), encoding="utf-8")
     return path
@@ -340,7 +340,7 @@ def plot_lengths(path: Path, title: str, entries: Sequence[Entry], processes: di
 
 
 def make_peer_environment() -> None:
-    """Make the environment of the contenders that are not us, unless it is there."""
+    """Make the environment of the other contenders, unless it exists."""
     if (PEERS / ".ready").exists():
         return
     venv.create(PEERS, with_pip=True)

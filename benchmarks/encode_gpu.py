@@ -1,9 +1,9 @@
-"""Encoding on one GPU side by side with FlagEmbedding, in one process that lets them take turns.
+"""Measures encoding on one GPU side by side with FlagEmbedding, in turns in one process.
 
     python benchmarks/encode_gpu.py [--texts 4000] [--turns 3] [--without-peer]
 
-BGE-M3's shape with random weights, all three outputs as numpy arrays on the host, float16; the matrix rate that the
-shares are of is that of one large bfloat16 product, measured between the turns. FlagEmbedding has to be installed.
+The model has BGE-M3's shape, random weights and float16, and all three outputs are numpy arrays on the host. The matrix
+rate is that of one large bfloat16 product, measured between the turns. FlagEmbedding has to be installed.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def by_length(encode: Encode, tokenizer: Any, turns: int) -> Table:
     for column in ("tokens a text", "tokens/s", "TFLOP/s", "of the matrix rate"):
         table.add_column(column)
     for length in LENGTHS:
-        # Cut off, so that all have the very length.
+        # Truncated, so that all have exactly this length.
         texts = texts_of_length(length, TOKENS_A_LENGTH // length)
         lengths = [len(ids) for ids in tokenizer(texts, truncation=True, max_length=length)["input_ids"]]
         encode(texts, length)
@@ -145,7 +145,7 @@ def tokenizer_of(checkpoint: Path) -> Any:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes, to the end of what it started on the GPU."""
+    """Return the seconds of `work`, with everything that it starts on the GPU."""
     torch.cuda.synchronize()
     started = time.perf_counter()
     work()

@@ -1,4 +1,4 @@
-"""How much memory `encode_stream` takes over few and over many documents: a process for each number, its peak."""
+"""Measures the peak memory of `encode_stream` over few and over many documents, each in its own process."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def main() -> None:
 
 
 def measured(documents: int) -> float:
-    """Return the peak of a process that encodes so many documents."""
+    """Return the peak memory of a process that encodes so many documents."""
     command = [sys.executable, __file__, "--inside", str(documents)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def encode(documents: int) -> None:
-    """Encode documents as a stream that nobody holds."""
+    """Encode documents as a stream and keep no output."""
     from flagvec import BGEM3FlagModel
 
     model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
@@ -53,7 +53,7 @@ def encode(documents: int) -> None:
 
 
 def endless_texts() -> Iterator[str]:
-    """Yield descriptions without end, no two the same."""
+    """Yield endless descriptions, no two the same."""
     for round_, text in ((round_, text) for round_ in itertools.count() for text in bulk_texts(2_000)):
         yield f"{round_} {text}"
 

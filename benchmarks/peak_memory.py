@@ -1,4 +1,4 @@
-"""The most memory that a process has held."""
+"""The peak memory of a process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def peak_megabytes() -> float:
-    """Return this process' peak of resident memory, on Linux; what ``ru_maxrss`` says may be its parent's."""
+    """Return the peak resident megabytes of this process on Linux; ``ru_maxrss`` may be its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1e3

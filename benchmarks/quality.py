@@ -1,4 +1,4 @@
-"""What each fast or small mode costs in quality: MRR@10 and recall@10, searched exactly in numpy."""
+"""Measures what each fast or small mode costs in MRR@10 and recall@10, with exact search in numpy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BYTES_A_NUMBER = 2  # as stores keep them, in float16
 
 @dataclass(frozen=True)
 class Quality:
-    """What is found.
+    """The quality of a ranking.
 
     Args:
         rank: MRR@10.
@@ -57,14 +57,14 @@ class Quality:
 
 @dataclass(frozen=True)
 class Measured:
-    """A mode's quality by representation, and the bytes of a document's ColBERT vectors on average."""
+    """A mode's quality by representation, and the mean bytes of a document's ColBERT vectors."""
 
     quality: Mapping[str, Quality]
     colbert_bytes: float
 
 
 def main() -> None:
-    """Encode the documents and queries once in each mode and print what is found."""
+    """Encode the documents and queries once in each mode and print its quality."""
     parser = argparse.ArgumentParser(description=__doc__)
     data = EXAMPLES / "data"
     parser.add_argument("--documents", type=Path, default=data / "debian-sample.jsonl.gz")
@@ -95,7 +95,7 @@ def chosen(documents: list[dict[str, Any]], needed: set[str], limit: int | None)
 
 
 def measure(documents: list[dict[str, Any]], queries: list[dict[str, Any]], options: dict[str, Any]) -> Measured:
-    """Return what a model with these options finds."""
+    """Return the quality and size of a model with these options."""
     model = BGEM3FlagModel(
         mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True, **options
     )
@@ -137,7 +137,7 @@ def _reranked(dense: NDArray[np.float32], queries: M3Output, documents: M3Output
 
 
 def precision_table(title: str, found: Mapping[str, Measured]) -> Table:
-    """Return the quality of each representation by mode, and how far each mode is from the first."""
+    """Return a table of each representation's quality by mode, with the difference to the first mode."""
     table = _table(title, "representation", "mode", "MRR@10", "recall@10", "MRR against float32")
     for name, reference in next(iter(found.values())).quality.items():
         for mode, measured in found.items():
@@ -147,7 +147,7 @@ def precision_table(title: str, found: Mapping[str, Measured]) -> Table:
 
 
 def colbert_table(title: str, found: Mapping[str, Measured]) -> Table:
-    """Return what smaller ColBERT vectors find and take, and how far each is from the first."""
+    """Return a table of smaller ColBERT vectors: bytes, quality, and the difference to the first mode."""
     table = _table(title, "vectors", "bytes a document", "MRR@10", "recall@10", "MRR against all")
     reference = next(iter(found.values())).quality[COLBERT]
     for mode, measured in found.items():

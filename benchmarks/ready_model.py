@@ -1,4 +1,4 @@
-"""A model that encodes nothing: it gives out vectors that were made before, so that what is measured is the rest."""
+"""A model that returns vectors made beforehand, so that benchmarks measure everything but encoding."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class ReadyModel:
     """Answers `encode_corpus` and `encode_queries` as a `BGEM3FlagModel` does, from ready outputs of known texts.
 
     Args:
-        texts: All texts that it will be asked for, documents and queries, each once.
+        texts: All documents and queries that it will get, each once.
         output: Their outputs, a batch in the same order.
-        name: What stores call the model.
+        name: The model's name in a store's schema.
     """
 
     def __init__(self, texts: Sequence[str], output: M3Output, name: str = "ready") -> None:
@@ -35,7 +35,7 @@ class ReadyModel:
         return_colbert_vecs: bool = True,
         convert_to_numpy: bool = True,
     ) -> M3Output:
-        """Return the ready outputs of `texts`, as a batch in their order; a text that is not known is a KeyError."""
+        """Return the ready outputs of `texts` as a batch in their order; an unknown text raises KeyError."""
         rows = [self._rows[text] for text in texts]
         found: dict[str, Any] = {}
         if return_dense:

@@ -24,9 +24,9 @@ class StoreSubject:
         self.store = store
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Add documents, every one of which must be taken."""
+        """Add documents and check that the store wrote all of them."""
         self.store.add(documents).raise_for_failures()
 
     def search(self, query: str, mode: str) -> list[str]:
-        """Search in a store's own default way."""
+        """Search with the store's defaults."""
         return [hit.id for hit in self.store.search(query, LIMIT, **_OPTIONS[mode])]

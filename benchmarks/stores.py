@@ -1,11 +1,11 @@
-"""What flagvec's stores cost beside the same calls written by hand on each database's own client.
+"""Measures flagvec's stores beside the same calls written by hand on each database's own client.
 
     python benchmarks/stores.py [--engine qdrant-edge ...] [--documents 20000] [--searches 500]
 
-Both sides get ready outputs, so that no model is timed; they write and search in turns, in one process. The write ratio
-says how many times as long the store takes, added milliseconds by how much its searches are longer, in the order of the
-columns: the median of the turns, each of which meets the machine as the other side just did. An explained rrf search
-gives each hit's own scores as well, which the calls by hand do not.
+Both sides get ready outputs, so no model is timed. They write and search in turns, in one process, because load on the
+machine then slows down both. The write ratio says how many times as long the store takes. Added milliseconds say by how
+much its searches are longer, in the order of the columns. Both are medians of the turns. An explained rrf search also
+returns each hit's own scores, and the calls by hand do not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUERIES = 100
 
 
 def main() -> None:
-    """Measure the engines that were asked for, or all that are there, and print one table each."""
+    """Measure the given engines, or all that are available, and print one table each."""
     options = _options()
     console = Console(highlight=False)
     for name in options.engine or MODULES:

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: real texts of three kinds, and two checkpoints."""
+"""Texts of three kinds and two checkpoints for the benchmarks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mini_m3(directory: Path) -> Path:
 def m3_shape(directory: Path) -> Path:
     """Return a checkpoint of BGE-M3's shape, 24 layers of width 1,024, with random weights and a BERT vocabulary.
 
-    The vocabulary's size changes a lookup table only, so that the encoder's cost is BGE-M3's.
+    The size of the vocabulary changes only a lookup table, so the encoder costs as much as BGE-M3's.
     """
     checkpoint = directory / "m3-shape"
     if (checkpoint / "colbert_linear.pt").exists():

@@ -1,39 +1,87 @@
-"""Every example in the README and in docstrings runs, and prints what it says."""
+"""Every example in the README, on the pages of docs/ and in docstrings runs, and prints what it says.
+
+A ``python`` block of a page runs after the blocks above it, in one process. A ``text`` block right below it is what it
+prints. A block that needs a server or a download begins with ``python no-run``: it is only compiled, and the summary of
+the run counts it.
+"""
 
 import doctest
 import importlib
 import json
 import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NO_RUN = "python no-run"
 ELASTICSEARCH = "http://127.0.0.1:9200"
 PRINTED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 RUN_BLOCKS = """
-import contextlib, io, json, pathlib
+import contextlib, io, json, sys
 namespace, printed = {"__name__": "__main__"}, []
-for number, block in enumerate(json.loads(pathlib.Path("blocks.json").read_text())):
+for number, block in enumerate(json.load(sys.stdin), 1):
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        exec(compile(block, f"<block {number} of README.md>", "exec"), namespace)
+        exec(compile(block, f"<block {number}>", "exec"), namespace)
     printed.append(output.getvalue())
 print(json.dumps(printed))
 """
 
 
+@dataclass(frozen=True)
+class Example:
+    """A ``python`` block, what it prints if the page says so, and the ``pip install`` lines above it."""
+
+    code: str
+    printed: str | None
+    pip_lines: tuple[str, ...]
+
+
 def examples_of(markdown):
-    """Return each ``python`` block with the ``text`` block that directly follows it, or None."""
+    """Return the blocks of a page that run."""
     fences = list(FENCE.finditer(markdown))
-    found = []
+    found, pip_lines = [], ()
     for fence, following in zip(fences, [*fences[1:], None], strict=True):
-        if fence[1] == "python":
+        if fence[1] == "sh":
+            pip_lines += tuple(line for line in fence[2].splitlines() if line.startswith("pip install "))
+        elif fence[1] == "python":
             directly = following and following[1] == "text" and not markdown[fence.end() : following.start()].strip()
-            found.append((fence[2], following[2] if directly else None))
+            found.append(Example(fence[2], following[2] if directly else None, pip_lines))
     return found
+
+
+def unrun_blocks_of(markdown):
+    """Return the blocks of a page that are marked ``no-run``."""
+    return [fence[2] for fence in FENCE.finditer(markdown) if fence[1] == NO_RUN]
+
+
+def run_examples(python, examples, folder, **environment):
+    """Run examples in one process of `python`, in an empty folder, and compare what they print."""
+    assert not list(folder.iterdir())
+    finished = subprocess.run(
+        [python, "-c", RUN_BLOCKS],
+        input=json.dumps([example.code for example in examples]),
+        cwd=folder,
+        env={**without_python_path(), **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    for example, printed in zip(examples, json.loads(finished.stdout), strict=True):
+        if example.printed is not None:
+            same = doctest.OutputChecker().check_output(example.printed, printed, PRINTED)
+            assert same, f"{example.code}\nprinted\n{printed}"
 
 
 def files_with_examples():
@@ -49,15 +97,40 @@ def import_file(file):
 
 @pytest.fixture
 def hub_with_models(monkeypatch, hub_cache):
-    """Let short names find random models, of the real ones' dimensions."""
+    """Let short names find random models that have the dimensions of the real ones."""
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub_cache))
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """The environment variables of a user who has no cache yet."""
+    folder = tmp_path_factory.mktemp("home")
+    return {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / ".cache")}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel, built from the source distribution as a release is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    call(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def fresh_python(tmp_path_factory):
+    """The interpreter of a virtual environment with nothing in it but pip."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    yield str(folder / "bin/python")
+    shutil.rmtree(folder)  # pytest would keep its gigabytes for three more runs
+
+
 @pytest.fixture
 def elasticsearch_node():
-    """Return how to ask for the node, so that only the example that needs one is skipped without it."""
+    """Return a function that gives the node's URL, so that only the example that needs one is skipped without it."""
     asked = []
 
     def ask():
@@ -79,6 +152,24 @@ def delete_example_index(url):
         client.indices.delete(index="recipes", ignore_unavailable=True)
 
 
+def without_python_path():
+    """Return the environment variables of a shell in which nobody set PYTHONPATH."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def call(*command):
+    finished = subprocess.run(command, env=without_python_path(), capture_output=True, text=True)
+    assert finished.returncode == 0, f"{shlex.join(command)}\n{finished.stdout}{finished.stderr}"
+
+
+def pip_arguments(line, wheel):
+    """Return the arguments of a ``pip install`` line, with `wheel` for flagvec."""
+    arguments = shlex.split(line)[2:]
+    with_wheel = [re.sub(r"^flagvec(\[.*\])?$", rf"flagvec\1 @ {wheel.as_uri()}", argument) for argument in arguments]
+    assert with_wheel != arguments, f"{line!r} does not install flagvec"
+    return with_wheel
+
+
 @pytest.mark.parametrize("file", files_with_examples(), ids=str)
 def test_docstring_examples_print_what_they_say(file, hub_with_models, elasticsearch_node, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -93,20 +184,74 @@ def test_docstring_examples_print_what_they_say(file, hub_with_models, elasticse
     assert runner.failures == 0, "".join(printed)
 
 
-def test_readme_examples_print_what_they_say(run_python, hub_cache, tmp_path):
-    examples = examples_of((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert examples, "README.md shows no Python"
-    (tmp_path / "blocks.json").write_text(json.dumps([block for block, _ in examples]))
-    printed = json.loads(run_python(RUN_BLOCKS, cwd=tmp_path, HF_HUB_CACHE=str(hub_cache)))
-    for (block, expected), found in zip(examples, printed, strict=True):
-        if expected is not None:
-            assert doctest.OutputChecker().check_output(expected, found, PRINTED), f"{block}\nprinted\n{found}"
+@pytest.mark.fresh_environment
+def test_the_readme_works_after_its_pip_lines(wheel, fresh_python, home, tmp_path_factory):
+    examples = examples_of(README.read_text(encoding="utf-8"))
+    assert examples and examples[0].pip_lines, "README.md shows no program, or no pip line above it"
+    installed = ()
+    while len(installed) < len(examples[-1].pip_lines):
+        # Each pip line adds to the environment. The blocks above the next one have to run with what is there by then.
+        line = examples[-1].pip_lines[len(installed)]
+        installed += (line,)
+        # Compiling every module of torch beforehand would take longer than the examples.
+        options = ("--no-compile", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"))
+        call(fresh_python, "-m", "pip", "install", *options, *pip_arguments(line, wheel))
+        runnable = [example for example in examples if len(example.pip_lines) <= len(installed)]
+        run_examples(fresh_python, runnable, tmp_path_factory.mktemp("readme"), **home)
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_examples_of_a_page_print_what_they_say(page, hub_cache, home, tmp_path):
+    examples = examples_of(page.read_text(encoding="utf-8"))
+    if not examples:
+        pytest.skip(f"{page.name} has no block that runs")
+    run_examples(sys.executable, examples, tmp_path, HF_HUB_CACHE=str(hub_cache), **home)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_that_are_not_run_are_valid_python(page):
+    blocks = unrun_blocks_of(page.read_text(encoding="utf-8"))
+    for block in blocks:
+        compile(block, page.name, "exec")
+    if blocks:
+        pytest.skip(f"{page.name}: {len(blocks)} blocks are marked no-run, and only compiled")
 
 
 def test_a_text_block_is_the_output_of_the_python_block_right_above_it():
-    fence = "```"
-    markdown = (
-        f"{fence}python\nprint(1)\n{fence}\n\n{fence}text\n1\n{fence}\n{fence}sh\nls\n{fence}\n"
-        f"{fence}python\nprint(2)\n{fence}\nIn words:\n{fence}text\n3\n{fence}\n{fence}python\nprint(4)\n{fence}\n"
-    )
-    assert examples_of(markdown) == [("print(1)\n", "1\n"), ("print(2)\n", None), ("print(4)\n", None)]
+    markdown = fenced(
+        ("python", "print(1)"), ("text", "1"), ("sh", "ls"), ("python", "print(2)"), "In words:", ("text", "3"),
+        ("python", "print(4)"),
+    )  # fmt: skip
+    found = [(example.code, example.printed) for example in examples_of(markdown)]
+    assert found == [("print(1)\n", "1\n"), ("print(2)\n", None), ("print(4)\n", None)]
+
+
+def test_a_block_needs_the_pip_lines_above_it():
+    markdown = fenced(
+        ("sh", "pip install 'flagvec[demo]'"), ("python", "1"), ("sh", "pip install 'flagvec[x]'\nmake test"),
+        ("python", "2"),
+    )  # fmt: skip
+    first, second = (example.pip_lines for example in examples_of(markdown))
+    assert first == ("pip install 'flagvec[demo]'",)
+    assert second == (*first, "pip install 'flagvec[x]'")
+
+
+def test_blocks_marked_no_run_do_not_run():
+    markdown = fenced((NO_RUN, "1"), ("python", "2"))
+    assert [example.code for example in examples_of(markdown)] == ["2\n"]
+    assert unrun_blocks_of(markdown) == ["1\n"]
+
+
+def test_a_pip_line_installs_the_wheel_with_its_extras():
+    wheel = Path("/wheels/flagvec.whl")
+    assert pip_arguments("pip install 'flagvec[demo]' rich", wheel) == [
+        "flagvec[demo] @ file:///wheels/flagvec.whl",
+        "rich",
+    ]
+    assert pip_arguments("pip install flagvec", wheel) == ["flagvec @ file:///wheels/flagvec.whl"]
+
+
+def fenced(*parts):
+    """Return Markdown of sentences and of (language, code) blocks."""
+    blocks = (part if isinstance(part, str) else f"```{part[0]}\n{part[1]}\n```" for part in parts)
+    return "\n\n".join(blocks) + "\n"

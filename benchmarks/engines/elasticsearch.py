@@ -1,4 +1,4 @@
-"""Elasticsearch, at ELASTICSEARCH_URL: the client by hand, and langchain-elasticsearch where that is installed."""
+"""Elasticsearch at ELASTICSEARCH_URL: the client by hand, and langchain-elasticsearch if it is installed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ready_model import ReadyModel
 from store_subject import StoreSubject
 
 PREFIX = "flagvec_benchmark_"
-# Batches of 128 to 1,000 are written alike fast.
+# Batches of 128 to 1,000 are equally fast to write.
 BATCH = 256
 CANDIDATES = 100
-# Among so many the index looks, so that it finds what the store's index finds.
+# The index looks at so many candidates, as the store's does, so that both find the same.
 BREADTH = {LIMIT: 100, CANDIDATES: 400}
 SOURCE = ["text", "metadata"]
-# Numpy's arrays and whole numbers as keys are written sooner than what Python would make of them.
+# orjson writes numpy arrays and int keys faster than lists and str keys.
 JSON_LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-# From doc values an id is read in half the time that reading _id takes, where the document is stored.
+# Reading an id from doc values takes half the time of reading _id from the stored document.
 ONLY_IDS = {"stored_fields": "_none_", "docvalue_fields": ["id"]}
-# From this version on servers take vectors as base64, in a quarter of the bytes.
+# Servers take vectors as base64 from this version on, in a quarter of the bytes.
 PACKED_VECTORS = (9, 3)
-# Both refresh at the end of each write; a refresh now and then besides would give one index more segments to search.
+# Both refresh after each write. More refreshes would give one index more segments to search.
 SETTINGS = {"refresh_interval": -1}
 MAPPING = {
     "properties": {
@@ -64,11 +64,11 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
         try:
             by_hand = ByHand(corpus.model, client, theirs)
             yield Comparison(
-                f"Elasticsearch {version}",
-                StoreSubject(store),
-                {"by hand": by_hand},
+                name=f"Elasticsearch {version}",
+                store=StoreSubject(store),
+                others={"by hand": by_hand},
                 at_rest=lambda: _wait_for_merges(client),
-                settle=lambda: by_hand.search_in(ours),  # for no two indexes find the same
+                settle=lambda: by_hand.search_in(ours),  # because two indexes find different documents
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
@@ -86,9 +86,9 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
         try:
             other = LangChain(model, client, theirs)
             yield Comparison(
-                "Elasticsearch, dense vectors alone",
-                StoreSubject(store),
-                {"langchain-elasticsearch": other},
+                name="Elasticsearch, dense vectors alone",
+                store=StoreSubject(store),
+                others={"langchain-elasticsearch": other},
                 modes=("dense",),
                 at_rest=lambda: _wait_for_merges(client),
                 settle=lambda: other.search_in(ours),
@@ -98,7 +98,7 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
 
 
 def _wait_for_merges(client: Elasticsearch) -> None:
-    """Return once nothing that was written is being merged, which takes a core and more."""
+    """Wait until the server merges nothing, because merging takes more than a core."""
     while client.indices.stats(index=f"{PREFIX}*", metric="merge")["_all"]["total"]["merges"]["current"]:
         time.sleep(0.1)
 
@@ -112,7 +112,7 @@ class LangChain:
         self.search_in(index)
 
     def search_in(self, index: str) -> None:
-        """Search the store's index, in which a search does the same work whoever asks."""
+        """Search the store's index, so that both searches do the same work."""
         from langchain_elasticsearch import DenseVectorStrategy
         from langchain_elasticsearch import ElasticsearchStore as LangChainStore
 
@@ -125,7 +125,7 @@ class LangChain:
         )
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Add texts with their vectors, which refreshes."""
+        """Add texts with their vectors, and refresh."""
         texts = [document.text for document in documents]
         vectors = self.model.encode_corpus(texts)["dense_vecs"].tolist()
         self.store.add_embeddings(
@@ -135,19 +135,19 @@ class LangChain:
         )
 
     def search(self, query: str, mode: str) -> list[str]:
-        """Search by the query's vector; what it returns has no id but the document's number."""
+        """Search by the query's vector; a hit has the document's number and no id."""
         vector = self.model.encode_queries([query])["dense_vecs"][0].tolist()
         found = self.store.similarity_search_by_vector_with_relevance_scores(vector, k=LIMIT, custom_query=_as_thorough)
         return [f"document-{document.metadata['number']}" for document, _ in found]
 
 
 def _as_thorough(body: dict[str, Any], _: str | None) -> dict[str, Any]:
-    """Look among as many as the others do; left to itself it looks among 50, and misses more."""
+    """Look at as many candidates as the others do; by default it looks at 50 and misses more."""
     return {**body, "knn": {**body["knn"], "num_candidates": BREADTH[LIMIT]}}
 
 
 class ByHand:
-    """What an expert writes on `Elasticsearch`: bodies by orjson, one request a search, two where it fuses."""
+    """What an expert writes on `Elasticsearch`: bodies by orjson, one request a search, two for a fused one."""
 
     def __init__(self, model: ReadyModel, client: Elasticsearch, index: str) -> None:
         self.model = model
@@ -158,7 +158,7 @@ class ByHand:
         client.indices.create(index=index, mappings=MAPPING, settings=SETTINGS)
 
     def search_in(self, index: str) -> None:
-        """Search the store's index, in which a search does the same work whoever asks."""
+        """Search the store's index, so that both searches do the same work."""
         self.index = index
 
     def write(self, documents: Sequence[Document]) -> None:

@@ -17,7 +17,7 @@ _MODES = {"dense": RetrievalMode.DENSE, "sparse": RetrievalMode.SPARSE}
 
 
 class LangChain:
-    """`langchain_qdrant.QdrantVectorStore` of dense vectors and lexical weights, as it is used without further options.
+    """`langchain_qdrant.QdrantVectorStore` of dense vectors and lexical weights, with its default options.
 
     Args:
         model: Gives the ready outputs.
@@ -35,13 +35,13 @@ class LangChain:
             vector_name="dense",
             sparse_vector_name="sparse",
             content_payload_key="text",
-            # Checking would embed a text that the model does not know.
+            # The check would embed a text that `ReadyModel` does not have.
             validate_collection_config=False,
         )
 
     @property
     def collection(self) -> str:
-        """Where it writes and searches."""
+        """The collection that it writes and searches."""
         return self.store.collection_name
 
     @collection.setter
@@ -49,7 +49,7 @@ class LangChain:
         self.store.collection_name = name
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Add texts, which waits for each batch."""
+        """Add texts and wait for each batch."""
         self.store.add_texts(
             [document.text for document in documents],
             [dict(document.metadata) for document in documents],
@@ -57,7 +57,7 @@ class LangChain:
         )
 
     def search(self, query: str, mode: str) -> list[str]:
-        """Search; what it returns has no id but the document's number."""
+        """Search; a hit has the document's number and no id."""
         self.store.retrieval_mode = _MODES[mode]
         return [f"document-{found.metadata['number']}" for found in self.store.similarity_search(query, LIMIT)]
 

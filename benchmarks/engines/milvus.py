@@ -18,14 +18,14 @@ from flagvec_milvus import MilvusStore, lite_client
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
-# Batches of 128 to 1,000 take the same time a document.
+# Batches of 128 to 1,000 are equally fast to write.
 BATCH = 256
 CANDIDATES = 100
 TIMEOUT = 60
-# A hit has its id in any case.
+# The id comes with each hit.
 FIELDS = ["text", "metadata"]
 GRAPH = {"M": 30, "efConstruction": 360}
-# How many candidates a search of the graph looks at: as many as the store's search.
+# A search visits so many candidates in the graph, as the store's does, so that both find the same.
 EFFORT = 256
 
 
@@ -70,7 +70,7 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
     if by_hand.is_lite:
         subjects = (Merged(subjects[0], ours, names[0]), Merged(by_hand, theirs, names[1]))
     try:
-        yield Comparison(name, subjects[0], {"by hand": subjects[1]}, settle=settle)
+        yield Comparison(name=name, store=subjects[0], others={"by hand": subjects[1]}, settle=settle)
     finally:
         for client, collection in zip((ours, theirs), names, strict=True):
             client.drop_collection(collection)
@@ -79,8 +79,8 @@ def _comparison(name: str, ours: MilvusClient, theirs: MilvusClient, corpus: Cor
 class Merged:
     """A subject of Milvus Lite whose writes end when its files are merged.
 
-    Milvus Lite merges files in the background after each fourth flush. The sides alternate in going first, so without
-    this wait, one side's writes would carry the merging of both.
+    Every fourth flush makes Milvus Lite merge files in the background. Without waiting, the merges of both sides would
+    slow down the writes of one.
     """
 
     def __init__(self, subject: Subject, client: MilvusClient, collection: str) -> None:
@@ -90,9 +90,9 @@ class Merged:
         self._collection = collection
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Write documents, and wait."""
+        """Write documents and wait for merging."""
         self._write(documents)
-        # Loading a loaded collection only waits for the merge.
+        # Loading a loaded collection is free, but it waits until its files are merged.
         self._client.load_collection(self._collection, timeout=TIMEOUT)
 
 
@@ -111,7 +111,7 @@ class ByHand:
         schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
         indexes = MilvusClient.prepare_index_params()
-        # On Lite a graph takes many times as long to write, and a search of 20,000 documents is no faster.
+        # On Lite a graph takes many times as long to write, and is no faster among 20,000 documents.
         graph = {"index_type": "FLAT"} if is_lite else {"index_type": "HNSW", "params": GRAPH}
         indexes.add_index("dense", metric_type="IP", **graph)
         indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
@@ -120,7 +120,7 @@ class ByHand:
         client.load_collection(collection, timeout=TIMEOUT)
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Upsert batches, and on Lite flush, as the store does, because searches before a flush are slow."""
+        """Upsert batches, and flush on Lite as the store does, because searches are slow before a flush."""
         for start in range(0, len(documents), BATCH):
             part = documents[start : start + BATCH]
             output = self.model.encode_corpus([document.text for document in part])

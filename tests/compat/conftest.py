@@ -1,4 +1,4 @@
-"""Runs other people's code twice, on FlagEmbedding itself and on flagvec's alias of that name."""
+"""Runs other people's code twice: on FlagEmbedding itself, and on flagvec's alias of that name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-# In front of site-packages on the path, its FlagEmbedding.py comes before the installed distribution.
+# With this folder before site-packages on the path, its FlagEmbedding.py hides the installed distribution.
 ALIAS = Path(__file__).parents[2] / "core"
 
-# Some of it installs packages as it runs. What is missing is to be seen, not installed.
+# Some packages call pip at run time. A missing package has to fail the test, so this pip fails.
 NO_PIP = """#!/bin/sh
 echo "the code under test called pip $*" >&2
 exit 1
@@ -28,7 +28,7 @@ exit 1
 
 @dataclass(frozen=True)
 class Results:
-    """What a script wrote: arrays, whatever JSON holds, and further files in its folder."""
+    """What a script wrote: arrays, JSON values, and other files in its folder."""
 
     folder: Path
     arrays: dict[str, Any]
@@ -43,7 +43,7 @@ class BothResults:
     alias: Results
 
     def assert_close(self, array: str) -> None:
-        """Compare an array, which may be neither empty nor zero throughout, to within 1e-5."""
+        """Check that both wrote the same array to within 1e-5, and that it is neither empty nor all zeros."""
         upstream, alias = self.upstream.arrays[array], self.alias.arrays[array]
         assert upstream.dtype == alias.dtype
         assert np.isfinite(upstream).all() and upstream.any()
@@ -60,7 +60,7 @@ def read_results(folder: Path) -> Results:
 def bge_m3_hub(
     tmp_path_factory: pytest.TempPathFactory, tiny_m3_directory: Path, add_to_hub: Callable[..., None]
 ) -> Path:
-    """A Hub cache with tiny-m3 as BAAI/bge-m3, as long as the real one: some peers take no other name or length."""
+    """A Hub cache with tiny-m3 as BAAI/bge-m3, with its 8,192 tokens: some peers take no other name or length."""
     cache, directory = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("checkpoint") / "bge-m3"
     shutil.copytree(tiny_m3_directory, directory)
     lengthen(directory, 8192)
@@ -69,7 +69,7 @@ def bge_m3_hub(
 
 
 def lengthen(directory: Path, tokens: int) -> None:
-    """Give an XLM-RoBERTa the positions for `tokens` tokens, by repeating those it has."""
+    """Give an XLM-RoBERTa positions for `tokens` tokens by repeating the ones it has."""
     config, weights = directory / "config.json", directory / "model.safetensors"
     positions = tokens + 2  # RoBERTa leaves the first two unused.
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": positions}))
@@ -89,7 +89,7 @@ def elasticsearch_url() -> str:
 
 @pytest.fixture(scope="session")
 def peer_environment(tmp_path_factory: pytest.TempPathFactory, bge_m3_hub: Path) -> dict[str, str]:
-    """The environment variables that a peer runs with: offline, with the Hub cache, and without a pip that works."""
+    """The environment variables of a peer: offline, with the Hub cache, and with a pip that fails."""
     programs = tmp_path_factory.mktemp("programs")
     pip = programs / "pip"
     pip.write_text(NO_PIP)
@@ -104,7 +104,7 @@ def peer_environment(tmp_path_factory: pytest.TempPathFactory, bge_m3_hub: Path)
 
 @pytest.fixture(scope="session")
 def run_peer(peer_environment: dict[str, str]) -> Callable[..., str]:
-    """Run a Python script, or a str of code, on the alias or on FlagEmbedding; return what it printed."""
+    """Run a Python script or a str of code, on the alias or on FlagEmbedding, and return its output."""
 
     def run(script: Path | str, *arguments: Any, alias: bool) -> str:
         given = ["-c", script] if isinstance(script, str) else [str(script)]

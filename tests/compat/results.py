@@ -1,4 +1,4 @@
-"""How the scripts that run a peer hand over what it gave."""
+"""How the scripts hand a peer's results to the tests."""
 
 import importlib.metadata
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write(folder, arrays, values):
-    """Write results.npz and results.json, and in the latter whose FlagEmbedding it was."""
+    """Write results.npz and results.json; the latter also says whose FlagEmbedding ran."""
     import numpy as np
 
     import FlagEmbedding

@@ -24,7 +24,7 @@ def scores_of(index, queries, count):
 
 def main(folder, inputs, checkpoint, weights, persisted=None):
     inputs, weights = json.loads(Path(inputs).read_text(encoding="utf-8")), json.loads(weights)
-    # The name has no argument where it is the default one, which is long enough for the default lengths.
+    # The default name needs no argument, and that model is long enough for the default lengths.
     model = {} if checkpoint == "BAAI/bge-m3" else {"model_name": checkpoint}
     lengths = {"doc_maxlen": 512, "query_maxlen": 512} if model else {}
     nodes = [TextNode(id_=str(number), text=text) for number, text in enumerate(inputs["texts"])]

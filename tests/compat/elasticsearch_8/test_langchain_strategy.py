@@ -21,7 +21,7 @@ from langchain_flagvec import (
     FlagEmbeddings,
 )
 
-# It embeds this to learn how many dimensions there are, where it makes an index.
+# The store embeds this text to learn the dimension when it creates an index.
 PROBE = "get num dimensions"
 WORDS = [f"word{number}" for number in range(40)]
 EVEN = Weighted(dense=1, sparse=1, colbert=0)
@@ -40,7 +40,7 @@ def seeded_model():
 
 
 def model_of_unrelated_legs():
-    """Return a model of which dense vectors say nothing of the words that texts share."""
+    """Return a model whose dense vectors do not depend on the words that texts share."""
 
     class Unrelated(seeded_class()):
         def encode_corpus(self, texts, **options):
@@ -186,7 +186,7 @@ def test_a_document_that_is_not_among_the_nearest_counts_as_one_of_dense_score_0
         text: sum(weight * vector.sparse.get(token, 0.0) for token, weight in asked.sparse.items())
         for text, vector in zip(words, vectors, strict=True)
     }
-    # The store asks for as many.
+    # The store asks for so many candidates.
     nearest = sorted(dense, key=dense.get)[-50:]
     strategy = ElasticsearchStrategy(model, candidates=10, rescored=10, dense_index="hnsw")
     hits = new_store(model, words, strategy=strategy).similarity_search_with_score(query, k=50)
@@ -194,7 +194,7 @@ def test_a_document_that_is_not_among_the_nearest_counts_as_one_of_dense_score_0
     assert any(text not in nearest for text in found)
     for text, score in found.items():
         counted = max(dense[text], 0.0) if text in nearest else 0.0
-        # Weights have nine bits.
+        # Elasticsearch keeps nine bits of a weight.
         assert score == pytest.approx((counted + sparse[text]) / 2, rel=4e-3)
 
 

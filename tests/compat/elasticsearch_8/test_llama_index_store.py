@@ -17,7 +17,7 @@ from pydantic import PydanticDeprecatedSince20
 from llama_index_flagvec import FlagEmbedding
 
 with warnings.catch_warnings():
-    # Of how the store's class is written, as it is imported.
+    # Importing the store's class warns.
     warnings.simplefilter("ignore", PydanticDeprecatedSince20)
     from llama_index.vector_stores.elasticsearch import ElasticsearchStore
 
@@ -36,7 +36,7 @@ def model(tiny_m3_directory):
 
 @pytest.fixture
 def loop():
-    """The event loop that the store takes from its thread, and leaves open."""
+    """The event loop that the store takes from its thread and does not close."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield loop
@@ -47,7 +47,7 @@ def loop():
 @pytest.fixture
 def index(elasticsearch_url, model, loop):
     name = f"flagvec_llama_{uuid.uuid4().hex}"
-    # By default the server shortens vectors to bytes, which changes scores.
+    # By default the server quantises vectors to bytes, which changes scores.
     exact = {"type": "dense_vector", "similarity": "cosine", "index_options": {"type": "hnsw"}}
     with Elasticsearch(elasticsearch_url) as client:
         client.indices.create(index=name, mappings={"properties": {"embedding": {**exact, "dims": model.dimension}}})
@@ -69,6 +69,6 @@ def test_ingestion_and_query_encode_each_text_once(model, index):
 def test_scores_are_those_of_the_model_stretched_from_0_to_1(model, index):
     cosines = model.encode_corpus(TEXTS)["dense_vecs"] @ model.encode_queries([QUERY])["dense_vecs"][0]
     found = index.as_retriever(similarity_top_k=len(TEXTS)).retrieve(QUERY)
-    # So the store gives the scores of whatever it found.
+    # The store rescales the scores of its hits, so the worst hit has 0 and the best 1.
     expected = dict(zip(TEXTS, (cosines - cosines.min()) / np.ptp(cosines), strict=True))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-4)

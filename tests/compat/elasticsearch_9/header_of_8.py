@@ -1,7 +1,7 @@
 """A pytest plugin that lets a 9.x client speak to an 8.x server.
 
-The client asks in a header for a server compatible with 9, which an 8.x server refuses before it looks at the request.
-With 8 in that header it answers, so that every request of a 9.x client can be tried where there is no 9.x server.
+A header of the client asks for a server that is compatible with 9, and an 8.x server refuses that before it reads the
+request. With 8 in that header it answers. So every request of a 9.x client can be tested without a 9.x server.
 """
 
 from elastic_transport import Urllib3HttpNode

@@ -121,7 +121,7 @@ def test_stored_lexical_weights_score_as_in_our_own_store(index, milvus, nodes, 
 
 @pytest.mark.parametrize("mode", ["sparse", "text_search"])
 def test_milvus_lite_refuses_the_stores_sparse_mode_which_leaves_out_small_weights(index, nodes, mode):
-    # The store asks for drop_ratio_search=0.2 and lets nobody say otherwise.
+    # The store always asks for drop_ratio_search=0.2, and has no argument for it.
     index.insert_nodes(nodes[:1])
     with pytest.raises(MilvusException, match="only drop_ratio_search=0 is supported"):
         retriever(index, mode).retrieve(QUERY)

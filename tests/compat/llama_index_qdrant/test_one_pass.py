@@ -19,18 +19,18 @@ from llama_index_flagvec import FlagEmbedding, FlagVectorStore, sparse_doc_fn, s
 sys.path.append(str(Path(__file__).parents[2] / "integrations/llama_index_flagvec"))
 from counting_model import CountingModel
 
-# The store makes payload indexes wherever it is.
+# The store always creates payload indexes, which the local mode ignores with a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning")
 
 QUERY = "bake fry cook stir wait rinse hot cold slow sweet"
 THINGS = ("rice", "bread", "water", "oven", "salt", "butter", "soup", "pan", "stone", "boil")
 DEEDS = ("bake", "fry", "cook", "stir", "wait", "rinse", "hot", "cold", "slow")
-# More than the 64 that the store hands to the sparse function at once.
+# More than the 64 texts that the store gives to the sparse function at once.
 TEXTS = [f"{thing} {deed} and {thing} number {deed}{thing}" for thing, deed in product(THINGS, DEEDS)]
 
 
 def fused(dense_result, sparse_result, alpha, top_k):
-    """Fuse by reciprocal ranks, in the form that the store asks for."""
+    """Fuse by reciprocal ranks, with the signature that the store expects."""
     best = reciprocal_rank_fusion([dense_result.ids, sparse_result.ids])[:top_k]
     nodes = {node.node_id: node for node in [*dense_result.nodes, *sparse_result.nodes]}
     names = [name for name, _ in best]

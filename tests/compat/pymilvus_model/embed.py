@@ -12,7 +12,7 @@ import results
 
 
 def arrays_of(name, output):
-    """Return what one call gave as arrays: dense rows, the sparse matrix in full, the ColBERT rows end to end."""
+    """Return the output of one call as arrays: dense rows, a full sparse matrix, and concatenated ColBERT rows."""
     return {
         f"{name}_dense": np.stack(output["dense"]),
         f"{name}_sparse": output["sparse"].toarray(),
