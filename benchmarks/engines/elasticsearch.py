@@ -23,19 +23,19 @@ from ready_model import ReadyModel
 from store_subject import StoreSubject
 
 PREFIX = "flagvec_benchmark_"
-# Batches of 128 to 1,000 are written alike fast.
+# Batches of 128 to 1,000 documents take the same time a document.
 BATCH = 256
 CANDIDATES = 100
-# Among so many the index looks, so that it finds what the store's index finds.
+# How many candidates the index compares for a limit, as the store does, so that both find the same.
 BREADTH = {LIMIT: 100, CANDIDATES: 400}
 SOURCE = ["text", "metadata"]
-# Numpy's arrays and whole numbers as keys are written sooner than what Python would make of them.
+# orjson writes numpy arrays and int keys as they are, which is faster than converting them in Python.
 JSON_LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-# From doc values an id is read in half the time that reading _id takes, where the document is stored.
+# Reading the id from doc values takes half the time of opening the stored document, which has _id.
 ONLY_IDS = {"stored_fields": "_none_", "docvalue_fields": ["id"]}
-# From this version on servers take vectors as base64, in a quarter of the bytes.
+# Servers from this version on take vectors as base64, in a quarter of the bytes.
 PACKED_VECTORS = (9, 3)
-# Both refresh at the end of each write; a refresh now and then besides would give one index more segments to search.
+# Both refresh at the end of each write. Further refreshes would give one index more segments to search.
 SETTINGS = {"refresh_interval": -1}
 MAPPING = {
     "properties": {
@@ -68,7 +68,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
                 StoreSubject(store),
                 {"by hand": by_hand},
                 at_rest=lambda: _wait_for_merges(client),
-                settle=lambda: by_hand.search_in(ours),  # for no two indexes find the same
+                settle=lambda: by_hand.search_in(ours),  # because no two indexes find the same
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
