@@ -20,7 +20,7 @@ from flagvec_elasticsearch.queries import ONLY_DOCUMENTS
 # A hit, or what ``get`` found.
 Found = Mapping[str, Any]
 
-# A bulk request's answer then has only the items that failed, and why.
+# What a bulk request's answer is cut down to: the items that failed, and why.
 _FAILURES = ["items.*._id", "items.*.status", "items.*.error"]
 # How long a point in time outlives the last page.
 _KEPT_ALIVE = "5m"
@@ -81,7 +81,7 @@ class Index:
     def bulk(self, lines: Sequence[bytes], timeout: float | None) -> list[FailedWrite]:
         """Send a bulk request once, and return the items that failed."""
         once = self._within(timeout).options(max_retries=0)
-        # A missing index raises here: a bulk request would make one, with a mapping of the server's choice.
+        # This raises if the index is missing. A bulk request would make one, with a mapping of the server's choice.
         once.indices.get_alias(index=self.name)
         # The client's types leave out that it sends bytes as they are.
         body = cast("Any", b"".join(lines))
@@ -182,7 +182,7 @@ def checked_version(number: str) -> tuple[int, int]:
     digits = re.match(r"(\d+)\.(\d+)", number)
     version = (int(digits[1]), int(digits[2])) if digits else (0, 0)
     if not _is_supported(version):
-        raise StoreError(f"the server is Elasticsearch {number}, but flagvec needs 8.19, or 9.1 and up: upgrade it")
+        raise StoreError(f"the server is Elasticsearch {number}: flagvec works with 8.19, and with 9.1 and up below 10")
     return version
 
 

@@ -78,7 +78,7 @@ def schema_of(mapping: Mapping[str, Any], name: str) -> Schema:
             "index_name"
         ) from error
     if version != _VERSION:
-        raise StoreError(f"{name} has layout {version}, but this version of flagvec reads layout {_VERSION}: update it")
+        raise StoreError(f"{name} has layout {version}, but this flagvec reads layout {_VERSION}: update flagvec")
     return schema
 
 

@@ -26,7 +26,7 @@ class ElasticsearchStore(HybridStore):
     does not work with a server of version 8.
 
     `drop` deletes the index. If ``index_name`` is an alias, `drop` deletes the index behind it, because that is where
-    the documents are, and with it all aliases of that index.
+    the documents are, and with it all aliases of that index. `create` then makes an index of the name.
 
     Metadata may have any number of names, with values of any types. They are indexed as typed terms. A native filter
     is a query of ``elasticsearch.dsl``, or a `NativeFilter` of a query dict:

@@ -21,7 +21,7 @@ def test_a_supported_server_is_taken(number, version):
 @pytest.mark.parametrize("number", ["7.17.9", "8.18.4", "9.0.0", "9.0.8", "10.0.0", "unknown"])
 def test_another_server_is_refused_with_its_version_and_what_is_needed(number):
     with pytest.raises(
-        StoreError, match=f"the server is Elasticsearch {number}, but flagvec needs 8.19, or 9.1 and up"
+        StoreError, match=f"the server is Elasticsearch {number}: flagvec works with 8.19, and with 9.1"
     ):
         client.checked_version(number)
 

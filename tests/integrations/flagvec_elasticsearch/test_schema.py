@@ -68,7 +68,7 @@ def test_an_index_of_others_is_refused(meta):
 def test_an_index_of_a_newer_flagvec_is_refused():
     mapping = mappings(SCHEMA, Layout())
     mapping["_meta"]["flagvec"]["version"] = 9
-    with pytest.raises(StoreError, match="has layout 9, but this version of flagvec reads layout 1"):
+    with pytest.raises(StoreError, match="has layout 9, but this flagvec reads layout 1: update flagvec"):
         schema_of(mapping, "the index")
 
 
