@@ -76,6 +76,6 @@ class QdrantEdgeStore(HybridStore):
         Raises:
             StoreError: The store does not exist, does not fit the model, or was closed.
         """
-        self._open()
-        with self._errors("be optimized"):
+        self._opening.opened()
+        with self._opening.errors("be optimized"):
             self._edge.optimize()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
