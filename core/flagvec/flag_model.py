@@ -40,8 +40,8 @@ class FlagModel(AbsEmbedder):
         pooling_method: ``"cls"`` takes the first token's hidden state, ``"mean"`` the mean over tokens. ``"mini-m3"``
             uses the mean unless you pass one.
         normalize_embeddings: Give unit vectors.
-        use_fp16: Run in half precision if the device is fast in it: float16 on CUDA, bfloat16 on CPUs with AMX or
-            AVX512-BF16, float32 elsewhere. Results are always float32.
+        use_fp16: Run in half precision if that is faster: float16 on CUDA; bfloat16 on a CPU that multiplies it faster
+            than float32, which is measured (docs/number-formats.md). Results are always float32.
         query_instruction_for_retrieval: What `encode_queries` puts in front of a query.
         query_instruction_format: How the instruction is joined to the query, with two ``{}``.
         devices: ``"cpu"``, ``"cuda:0"``, ``"mps"``, a CUDA index, or a list of one; None chooses the

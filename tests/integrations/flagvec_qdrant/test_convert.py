@@ -1,27 +1,18 @@
 import json
 import uuid
+from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagvec import Document, Weighted
-from flagvec.search.options import SearchOptions
+from flagvec import Document
+from flagvec.store.backend import Record
 from flagvec.store.encoding import TextVectors
-from flagvec.store.schema import Schema
 from flagvec_qdrant import convert
-from flagvec_qdrant.convert import Nearest, ReciprocalRanks, Stage, WeightedSum
-
-SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
-QUERY = TextVectors(np.eye(4, dtype=np.float32)[0], {3: 0.5}, np.eye(4, dtype=np.float32)[:2])
-DENSE, SPARSE = Stage(Nearest("dense"), 100), Stage(Nearest("sparse"), 100)
+from flagvec_qdrant.client_models import point
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-
-
-def ranking(query=QUERY, **options):
-    return convert.ranking(query, SearchOptions.checked(SCHEMA, **options))
 
 
 @given(names)
@@ -42,49 +33,14 @@ def test_different_ids_have_different_uuids(unique_names):
 @given(names, st.text(), st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
 def test_a_document_comes_back_from_its_payload(name, text, metadata):
     document = Document(name, text, metadata)
-    assert convert.from_payload(json.loads(json.dumps(convert.to_payload(document)))) == document
+    point = SimpleNamespace(payload=json.loads(json.dumps(convert.to_payload(document))))
+    assert convert.to_documents([point]) == [document]
 
 
-@pytest.mark.parametrize(("dimension", "rows"), [(1024, 1023), (48, 21_845), (2, 524_287), (1_048_575, 1)])
-def test_a_multivector_has_fewer_than_1048576_numbers(dimension, rows):
-    assert convert.max_colbert_rows(dimension) == rows
-    assert rows * dimension < 1_048_576 <= (rows + 1) * dimension
-
-
-def test_one_leg_is_one_stage():
-    assert ranking(mode="dense", limit=5) == Stage(Nearest("dense"), 5)
-    assert ranking(mode="sparse", limit=5) == Stage(Nearest("sparse"), 5)
-
-
-def test_reciprocal_ranks_count_from_one_and_keep_all_candidates_for_breaking_ties():
-    assert ranking(limit=5) == Stage(ReciprocalRanks(61), 200, (DENSE, SPARSE))
-
-
-def test_rerank_scores_the_union_of_the_legs():
-    assert ranking(limit=5, rerank="colbert") == Stage(Nearest("colbert"), 5, (DENSE, SPARSE))
-
-
-def test_weighted_fusion_scores_the_union_in_every_representation():
-    stage = ranking(limit=5, fusion=Weighted(2, 1, 1))
-    # ColBERT's share is divided by the two query vectors.
-    assert stage.order == WeightedSum((0.5, 0.25, 0.125))
-    assert stage.limit == 5
-    assert stage.sources == tuple(Stage(Nearest(name), 200, (DENSE, SPARSE)) for name in ("dense", "sparse", "colbert"))
-
-
-def test_a_query_without_tokens_leaves_the_empty_legs_out():
-    bare = TextVectors(QUERY.dense, {}, np.empty((0, 4), np.float32))
-    assert ranking(bare, mode="sparse") is None
-    assert ranking(bare) == Stage(ReciprocalRanks(61), 100, (DENSE,))
-    # The weights of what is empty still count in the mean.
-    assert ranking(bare, fusion=Weighted()).order == WeightedSum((1 / 3,))
-
-
-def test_chosen_points_are_scored_in_each_representation():
-    assert convert.own_scores(["a", "b"], ["dense", "colbert"]) == [
-        Stage(Nearest("dense"), 2, only=("a", "b")), Stage(Nearest("colbert"), 2, only=("a", "b")),
-    ]  # fmt: skip
-
-
-def test_only_colberts_scores_are_scaled():
-    assert [convert.score_scale(name, QUERY) for name in ("dense", "sparse", "colbert")] == [1.0, 1.0, 0.5]
+@given(names, st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.floats(width=32), min_size=1, max_size=20))
+def test_a_point_is_never_longer_as_json_than_its_bound(name, text, values):
+    rows = np.array([values], dtype=np.float32)
+    weights = {2**32 - 3 - place: 1.1754943508222875e-38 for place in range(len(values))}
+    record = Record(Document(name, text, {"été": ["\x00", None, 1.5]}), TextVectors(rows[0], weights, rows))
+    written = point(record).model_dump_json().encode()
+    assert len(written) <= convert.json_bytes(record)

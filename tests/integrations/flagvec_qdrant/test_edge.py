@@ -4,8 +4,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import qdrant_edge as edge
 
-from flagvec import Document, StoreError
+from flagvec import Document, StoreError, WriteError
 from flagvec_qdrant import QdrantEdgeStore
 
 # A process of its own that opens the store at argv[1] with a model that gives two-dimensional vectors.
@@ -57,16 +58,11 @@ def test_a_store_is_read_in_another_process_once_it_is_closed(tmp_path):
 
 def test_a_second_process_is_refused_while_a_store_is_open(store):
     second = run(
-        "store.schema = store.schema.__class__('seeded', 16, True, 16)\n"
+        "store._opening._schema = store.schema.__class__('seeded', 16, True, 16)\n"
         "try: store.count()\nexcept StoreError as error: print(error)",
         store.path,
     )
-    assert "is open already, in this process or another: close it there first" in second.stdout, second.stderr
-
-
-def test_a_second_store_object_is_refused_while_the_first_is_open(store, seeded):
-    with pytest.raises(StoreError, match=r"is open already.* QdrantStore"):
-        QdrantEdgeStore(seeded(), store.path).count()
+    assert "is open in another process: close it there first" in second.stdout, second.stderr
 
 
 def test_a_closed_store_is_opened_again(store, seeded):
@@ -96,14 +92,14 @@ def test_threads_may_open_a_store_together(store, seeded):
 
 def test_a_directory_with_other_files_is_not_taken_for_a_store(seeded, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
-    with pytest.raises(StoreError, match="holds other files and no flagvec store: choose another path"):
+    with pytest.raises(StoreError, match="holds files that flagvec did not make: choose another path"):
         QdrantEdgeStore(seeded(), tmp_path).create()
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_a_file_is_not_taken_for_a_store(seeded, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
-    with pytest.raises(StoreError, match="no flagvec store"):
+    with pytest.raises(StoreError, match="flagvec did not make"):
         QdrantEdgeStore(seeded(), tmp_path / "letter.txt").create()
 
 
@@ -124,7 +120,7 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(seeded, tmp_path)
         assert store.count() == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
 def test_a_damaged_description_is_refused_by_its_file(store, seeded, content):
     store.close()
     (store.path / "flagvec.json").write_text(content)
@@ -135,8 +131,8 @@ def test_a_damaged_description_is_refused_by_its_file(store, seeded, content):
 def test_a_layout_of_a_later_version_is_refused(store, seeded):
     store.close()
     description = store.path / "flagvec.json"
-    description.write_text(json.dumps(json.loads(description.read_text()) | {"layout": 2}))
-    with pytest.raises(StoreError, match="has layout 2, this version of flagvec reads 1: update flagvec"):
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"version": 2}))
+    with pytest.raises(StoreError, match="has layout 2; this version of flagvec reads layout 1: update flagvec"):
         QdrantEdgeStore(seeded(), store.path).count()
 
 
@@ -147,9 +143,63 @@ def test_damaged_data_are_refused_with_the_engines_words(store, seeded):
         QdrantEdgeStore(seeded(), store.path).count()
 
 
-def test_the_description_says_which_model_made_the_store(store):
+def test_the_description_says_who_made_the_store_and_how(store):
     description = json.loads((store.path / "flagvec.json").read_text())
-    assert description["schema"] == {"model": "seeded", "dimension": 16, "sparse": True, "colbert_dimension": 16}
+    assert description == {"made_by": "flagvec", "version": 1, "schema": store.schema.to_json()}
+
+
+def test_a_store_of_a_former_version_is_opened(store, seeded):
+    store.add("one two")
+    store.close()
+    schema = {"model": "seeded", "dimension": 16, "sparse": True, "colbert_dimension": 16}
+    (store.path / "flagvec.json").write_text(json.dumps({"layout": 1, "schema": schema}))
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert [hit.text for hit in again.search("one")] == ["one two"]
+
+
+def test_a_description_of_another_program_is_refused(store, seeded):
+    store.close()
+    (store.path / "flagvec.json").write_text('{"made_by": "another"}')
+    with pytest.raises(StoreError, match="was not made by flagvec: choose another path"):
+        QdrantEdgeStore(seeded(), store.path).create()
+
+
+def test_a_native_filter_is_taken_as_it_is(store):
+    store.add([Document("a", "text", {"n": 1}), Document("b", "text", {"n": 2})])
+    condition = edge.FieldCondition("metadata.n", match=edge.MatchValue(2))
+    assert [hit.id for hit in store.search("text", filter=edge.Filter(must=[condition]))] == ["b"]
+    assert store.count(edge.Filter(must_not=[condition])) == 1
+
+
+def test_what_the_engine_refuses_is_a_store_error_with_its_words(store):
+    store.count()
+    store._edge._shard.close()
+    with pytest.raises(StoreError, match=r"could not be counted: .*not initialized") as raised:
+        store.count()
+    assert type(raised.value.__cause__) is Exception
+    with pytest.raises(WriteError, match="not initialized"):
+        store.add("text")
+
+
+def test_dropping_deletes_the_directory(store):
+    store.add("one")
+    store.drop()
+    assert not store.path.exists()
+
+
+def test_dropping_leaves_the_files_of_others(store):
+    (store.path / "letter.txt").write_text("dear reader")
+    store.drop()
+    assert [file.name for file in store.path.iterdir()] == ["letter.txt"]
+
+
+def test_a_store_that_is_open_in_another_process_is_not_dropped(store):
+    other = run(
+        "try: store.drop()\nexcept StoreError as error: print(error)",
+        store.path,
+    )
+    assert "is open in another process" in other.stdout, other.stderr
+    assert store.count() == 0
 
 
 def test_optimizing_changes_no_hit(store):

@@ -9,7 +9,12 @@ from qdrant_client import QdrantClient, models
 from flagvec import Document, StoreError
 from flagvec.filters.portable import matches, parse_filter
 from flagvec.store.schema import Schema
+<<<<<<< HEAD:tests/integrations/flagvec_qdrant/test_storage.py
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_schema
+=======
+from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_models
+from flagvec_qdrant.schema import PROFILES, max_colbert_rows, missing_indexes
+>>>>>>> qdrant:tests/integrations/flagvec_qdrant/test_schema.py
 
 SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
 INDEXES = {
@@ -65,7 +70,7 @@ def test_an_index_changes_nothing_of_what_a_filter_finds(indexed, values, filter
 
 
 def test_the_embedded_store_has_the_indexes_also_when_it_is_opened_again(indexed, seeded):
-    types = {key: str(info.data_type) for key, info in indexed._engine.info().payload_schema.items()}
+    types = {key: str(info.data_type) for key, info in indexed._edge._shard.info().payload_schema.items()}
     assert {key.replace('"', ""): kind.rpartition(".")[2].lower() for key, kind in types.items()} == {
         f"metadata.{path}": kind for path, kind in INDEXES.items()
     }
@@ -80,7 +85,7 @@ def test_an_index_is_added_to_an_existing_store(seeded, tmp_path):
         store.add(Document("a", "text", {"word": "x"}))
     with QdrantEdgeStore(seeded(), tmp_path, filter_fields={"word": "keyword"}) as store:
         assert store.count({"word": "x"}) == 1
-        assert list(store._engine.info().payload_schema) == ["metadata.word"]
+        assert list(store._edge._shard.info().payload_schema) == ["metadata.word"]
 
 
 def test_an_index_of_another_type_is_refused_and_the_store_stays_free(indexed, seeded):
@@ -94,7 +99,7 @@ def test_an_index_of_another_type_is_refused_and_the_store_stays_free(indexed, s
 def test_only_missing_indexes_are_made():
     found = {'metadata."été"': "keyword", "metadata.n": "float"}
     wanted = {"metadata.été": "keyword", "metadata.n": "float", "metadata.new": "bool"}
-    assert check_indexes(wanted, found, "the store") == {"metadata.new": "bool"}
+    assert missing_indexes(wanted, found, "the store") == {"metadata.new": "bool"}
 
 
 def test_the_local_mode_is_asked_for_no_index(seeded):
@@ -108,7 +113,7 @@ def test_the_local_mode_is_asked_for_no_index(seeded):
     [
         ({"storage": "tiny"}, ValueError, "storage='tiny': choose 'accurate' or 'balanced' or 'small'"),
         ({"filter_fields": {"word": "text"}}, ValueError, r"filter_fields\['word'\]='text': choose 'keyword'"),
-        ({"filter_fields": {"a b": "bool"}}, ValueError, "no such field can be filtered by"),
+        ({"filter_fields": {"a b": "bool"}}, ValueError, "this field cannot be filtered by"),
         ({"filter_fields": ["word"]}, TypeError, "takes a dict .* not list"),
     ],
 )
@@ -131,29 +136,42 @@ def test_every_profile_ranks_alike_before_and_after_optimizing(seeded, tmp_path,
 
 
 @pytest.mark.skipif(not hasattr(models, "Memory"), reason="qdrant-client before 1.19 has no memory option")
-def test_a_new_server_is_told_where_vectors_lie_by_memory():
-    params = client_schema.vector_params(SCHEMA, PROFILES["balanced"], "1.19.0")
+def test_a_new_server_gets_the_memory_option():
+    params = client_models.vector_params(SCHEMA, PROFILES["balanced"], has_memory=True)
     assert params["dense"].datatype == models.Datatype.FLOAT16
     assert (params["dense"].memory, params["dense"].on_disk) == (models.Memory.CACHED, None)
     assert params["dense"].quantization_config.scalar.memory == models.Memory.PINNED
     assert params["colbert"].memory == models.Memory.COLD
     assert params["colbert"].quantization_config is None
-    sparse = client_schema.sparse_params(PROFILES["balanced"], "1.19.0")["sparse"]
+    sparse = client_models.sparse_params(PROFILES["balanced"], has_memory=True)["sparse"]
     assert sparse.index.memory == models.Memory.PINNED
 
 
-def test_an_older_server_is_told_by_on_disk():
-    params = client_schema.vector_params(SCHEMA, PROFILES["small"], "1.18.3")
+def test_an_older_server_gets_the_on_disk_option():
+    params = client_models.vector_params(SCHEMA, PROFILES["small"], has_memory=False)
     assert (getattr(params["dense"], "memory", None), params["dense"].on_disk) == (None, True)
     assert params["dense"].quantization_config.binary.always_ram is True
     assert params["colbert"].on_disk is True
-    assert client_schema.sparse_params(PROFILES["small"], "1.18.3")["sparse"].index.on_disk is False
+    assert client_models.sparse_params(PROFILES["small"], has_memory=False)["sparse"].index.on_disk is False
 
 
-@pytest.mark.parametrize("version", ["1.16.0", "1.19.0", "2.0.0-dev"])
-def test_the_accurate_profile_leaves_places_to_the_server(version):
-    params = client_schema.vector_params(SCHEMA, PROFILES["accurate"], version)
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_the_accurate_profile_leaves_placement_to_the_server(has_memory):
+    params = client_models.vector_params(SCHEMA, PROFILES["accurate"], has_memory)
     for vector in params.values():
         assert vector.model_dump(exclude_none=True).keys().isdisjoint({"memory", "on_disk", "quantization_config"})
     assert params["dense"].datatype is None
-    assert client_schema.sparse_params(PROFILES["accurate"], version)["sparse"].index is None
+    assert client_models.sparse_params(PROFILES["accurate"], has_memory)["sparse"].index is None
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"), [((1, 18), False), ((1, 19), hasattr(models, "Memory")), ((2, 0), hasattr(models, "Memory"))]
+)
+def test_the_memory_option_is_for_servers_and_clients_since_1_19(version, knows):
+    assert client_models.knows_memory(*version) == knows
+
+
+@pytest.mark.parametrize(("dimension", "rows"), [(1024, 1023), (48, 21_845), (2, 524_287), (1_048_575, 1)])
+def test_a_multivector_has_fewer_than_1048576_numbers(dimension, rows):
+    assert max_colbert_rows(Schema("m3", dimension=4, sparse=True, colbert_dimension=dimension)) == rows
+    assert rows * dimension < 1_048_576 <= (rows + 1) * dimension

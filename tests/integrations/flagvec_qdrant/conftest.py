@@ -1,0 +1,96 @@
+"""Servers that answer every request in one way, so that a real client raises its real exceptions."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+import pytest
+from qdrant_client import QdrantClient
+from qdrant_client.grpc import points_service_pb2_grpc as points_service
+
+DONE = (200, {"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0.0})
+
+
+class HttpServer:
+    """An HTTP server. `answer` is the status and body of the next answers, and `requests` are those that came."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[int, Any] = DONE
+        self.headers: dict[str, str] = {}
+        self.requests: list[tuple[str, str, Any]] = []
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def reply(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                server.requests.append((self.command, self.path, json.loads(content) if content else None))
+                status, body = server.answer
+                written = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in {**server.headers, "Content-Length": str(len(written))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(written)
+
+            def log_message(self, format: str, *values: Any) -> None:
+                pass
+
+            do_GET = do_POST = do_PUT = do_DELETE = reply
+
+        return Handler
+
+
+@pytest.fixture
+def http_server() -> Iterator[HttpServer]:
+    made = HttpServer()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def rest_client(http_server: HttpServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=http_server.url, check_compatibility=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def refusing_grpc_client() -> Iterator[Callable[..., QdrantClient]]:
+    """A function that makes a client of a gRPC server which refuses everything with one code and details."""
+    servers, clients = [], []
+
+    def make(code: grpc.StatusCode, details: str) -> QdrantClient:
+        def refuse(self: Any, request: Any, context: grpc.ServicerContext) -> None:
+            context.abort(code, details)
+
+        verbs = ("Upsert", "Query", "QueryBatch", "Count", "Delete", "Scroll", "Get")
+        servicer = type("Servicer", (points_service.PointsServicer,), dict.fromkeys(verbs, refuse))
+        server = grpc.server(ThreadPoolExecutor(2))
+        points_service.add_PointsServicer_to_server(servicer(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        clients.append(
+            QdrantClient(url="http://127.0.0.1:9", prefer_grpc=True, grpc_port=port, check_compatibility=False)
+        )
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+    for server in servers:
+        server.stop(None).wait()

@@ -1,0 +1,138 @@
+"""Store objects on one directory: they share one engine, however the older ones are still held."""
+
+import gc
+import os
+import subprocess
+import sys
+
+import pytest
+
+from flagvec import StoreError
+from flagvec_qdrant import QdrantEdgeStore, shared_shards
+
+OPENS = "import sys, qdrant_edge; qdrant_edge.EdgeShard.load(sys.argv[1]).close()"
+
+
+def other_process_can_open(store):
+    arguments = [sys.executable, "-c", OPENS, str(store.path / "shard")]
+    return subprocess.run(arguments, capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.fixture
+def open_store(seeded, tmp_path):
+    """A function that opens the store in one directory; all are closed in the end."""
+    stores = []
+
+    def make(path=tmp_path / "index", **options):
+        stores.append(QdrantEdgeStore(seeded(), path, **options))
+        stores[-1].create()
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+def test_a_second_store_object_finds_what_the_first_writes(open_store):
+    first, second = open_store(), open_store()
+    first.add("one two")
+    assert [hit.text for hit in second.search("one")] == ["one two"]
+    second.add("three")
+    assert first.count() == 2
+
+
+def test_one_directory_by_two_names_is_shared(open_store, tmp_path, monkeypatch):
+    first = open_store()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("index")
+    assert [open_store(name)._edge._shared for name in ("index", "link")] == [first._edge._shared] * 2
+
+
+def test_a_cell_that_is_run_twice_opens_the_store_that_a_traceback_still_holds(seeded, tmp_path):
+    def cell():
+        store = QdrantEdgeStore(seeded(), tmp_path / "index")
+        store.create()
+        store.add("one two")
+        raise KeyError(store.count())
+
+    for _ in range(2):
+        with pytest.raises(KeyError) as held:
+            cell()
+        assert held.value.args == (1,)
+
+
+def test_the_engine_closes_with_the_last_store_object(open_store):
+    first, second = open_store(), open_store()
+    first.close()
+    assert second.count() == 0
+    assert not other_process_can_open(second)
+    second.close()
+    assert other_process_can_open(second)
+
+
+def test_the_engine_closes_once_the_last_store_object_is_garbage(seeded, tmp_path):
+    closed, forgotten = (QdrantEdgeStore(seeded(), tmp_path / "index") for _ in range(2))
+    forgotten.create()
+    closed.create()
+    closed.close()
+    forgotten.cycle = forgotten
+    del forgotten
+    gc.collect()
+    assert other_process_can_open(closed)
+
+
+def test_a_store_of_another_schema_is_refused_beside_an_open_one(open_store):
+    first = open_store()
+    with pytest.raises(StoreError, match="open it with colbert=True"):
+        open_store(colbert=False)
+    assert first.count() == 0
+
+
+def test_a_store_object_with_an_index_of_another_type_is_refused_and_holds_nothing(open_store, seeded):
+    first = open_store(filter_fields={"n": "integer"})
+    with pytest.raises(StoreError, match="has an index of type 'integer'") as held:
+        open_store(filter_fields={"n": "bool"})
+    first.close()
+    assert other_process_can_open(first), held
+
+
+def test_all_who_share_a_dropped_store_hear_of_it(open_store):
+    first, second = open_store(), open_store()
+    second.drop()
+    for use in (first.count, lambda: first.add("one"), lambda: first.search("one"), lambda: first.get("a")):
+        with pytest.raises(StoreError, match="was dropped: make a new QdrantEdgeStore"):
+            use()
+
+
+def test_a_dropped_store_is_made_anew_beside_objects_of_the_old_one(open_store):
+    old, dropping = open_store(), open_store()
+    old.add("old")
+    dropping.drop()
+    new = open_store()
+    dropping.create()
+    new.add(["one", "two"])
+    assert dropping.count() == 2
+    with pytest.raises(StoreError, match="was dropped"):
+        old.count()
+
+
+def test_a_store_is_dropped_by_an_object_that_never_opened_it(open_store, seeded):
+    first = open_store()
+    QdrantEdgeStore(seeded(), first.path).drop()
+    assert not first.path.exists()
+    with pytest.raises(StoreError, match="was dropped"):
+        first.count()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_does_not_use_the_engine_of_its_parent(open_store):
+    first = open_store()
+    child = os.fork()
+    if child == 0:
+        try:
+            shared_shards.acquire(first.path / "shard", "the store")
+        except StoreError as error:
+            os._exit(7 if "is open in another process" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
