@@ -6,7 +6,6 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from flagvec_qdrant.storage import PROFILES
 from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
@@ -19,11 +18,8 @@ from flagvec.store.metadata import MAX_METADATA_DEPTH
 from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantStore, client_models
 from flagvec_qdrant.filters import native_filter
-<<<<<<< HEAD:tests/integrations/flagvec_qdrant/test_transports.py
-=======
 from flagvec_qdrant.schema import PROFILES, description
 from flagvec_qdrant.search import ranking
->>>>>>> qdrant:tests/integrations/flagvec_qdrant/test_client_models.py
 
 EVERY_CONDITION = {
     "lang": "en", "n": {"gte": 1, "lt": 2.5}, "big": 2**60, "flag": {"ne": True}, "any": {"in": ["a", 1, False]},

@@ -1,7 +1,6 @@
 """Storage profiles and the indexes of filtered fields."""
 
 import pytest
-from flagvec_qdrant.storage import PROFILES, check_indexes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
@@ -9,12 +8,8 @@ from qdrant_client import QdrantClient, models
 from flagvec import Document, StoreError
 from flagvec.filters.portable import matches, parse_filter
 from flagvec.store.schema import Schema
-<<<<<<< HEAD:tests/integrations/flagvec_qdrant/test_storage.py
-from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_schema
-=======
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_models
 from flagvec_qdrant.schema import PROFILES, max_colbert_rows, missing_indexes
->>>>>>> qdrant:tests/integrations/flagvec_qdrant/test_schema.py
 
 SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
 INDEXES = {
