@@ -108,13 +108,12 @@ def vector_store(tmp_path, seeded):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ({"query": "soup", "filter": 'gte("year", 2020)'}, {"b", "c"}),
-        ({"query": "soup", "filter": 'and(gte("year", 2020), eq("lang", "en"))'}, {"b"}),
-        ({"query": "soup", "filter": 'not(in("lang", ["de"]))'}, {"a", "b"}),
-        ({"query": "soup", "filter": "NO_FILTER"}, {"a", "b", "c"}),
-        ({"query": "", "filter": 'eq("lang", "de")', "limit": 1}, {"c"}),
+        ({"query": "soup", "filter": 'gte("year", 2020)'}, ["b", "c"]),
+        ({"query": "soup", "filter": 'and(gte("year", 2020), eq("lang", "en"))'}, ["b"]),
+        ({"query": "soup", "filter": 'not(in("lang", ["de"]))'}, ["a", "b"]),
+        ({"query": "soup", "filter": "NO_FILTER"}, ["a", "b", "c"]),
+        ({"query": "", "filter": 'eq("lang", "de")', "limit": 1}, ["c"]),
     ],
-    ids=str,
 )
 async def test_langchains_self_query_retriever_filters_with_it(vector_store, answer, expected):
     retriever = SelfQueryRetriever.from_llm(
@@ -125,5 +124,5 @@ async def test_langchains_self_query_retriever_filters_with_it(vector_store, ans
         structured_query_translator=FlagTranslator(),
         enable_limit=True,
     )
-    assert {document.id for document in retriever.invoke("a question")} == expected
-    assert {document.id for document in await retriever.ainvoke("a question")} == expected
+    assert sorted(document.id for document in retriever.invoke("a question")) == expected
+    assert sorted(document.id for document in await retriever.ainvoke("a question")) == expected
