@@ -58,7 +58,7 @@ async def test_awaiting_gives_the_same(tiny_m3, nodes):
 def test_of_no_nodes_there_are_none_and_without_a_query_there_is_no_order(tiny_m3, nodes):
     rerank = ColbertRerank(tiny_m3)
     assert rerank.postprocess_nodes([], query_str=QUERY) == []
-    with pytest.raises(ValueError, match="give query_str or query_bundle"):
+    with pytest.raises(ValueError, match="pass query_str or query_bundle"):
         rerank.postprocess_nodes(nodes)
 
 

@@ -5,8 +5,7 @@ from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from flagvec import Weighted
 from flagvec.filters.portable import parse_filter
-from flagvec.frameworks.mmr import Diversity
-from llama_index_flagvec.queries import Defaults, search_of
+from llama_index_flagvec.vector_search import Defaults, Diversity, search_of
 
 HYBRID = Defaults("hybrid")
 READY = {"query_str": None, "query_embedding": [3.0, 4.0]}
@@ -18,7 +17,7 @@ def asked(mode="default", defaults=HYBRID, given=None, **query):
 
 
 def options(**expected):
-    return {"filter": None, "timeout": None, "candidates": None, "rerank": None, **expected}
+    return {"filter": None, "candidates": None, "rerank": None, **expected}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def options(**expected):
 )
 def test_a_mode_is_a_search(mode, expected):
     search = asked(mode)
-    assert (search.asked, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
+    assert (search.query, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
 
 
 @pytest.mark.parametrize("mode", ["dense", "sparse", "hybrid"])
@@ -73,15 +72,15 @@ def test_what_the_store_was_made_with_holds_where_the_query_says_nothing():
 
 
 def test_what_is_given_with_a_query_comes_first():
-    given = {"fusion": "rrf", "rerank": None, "candidates": 70, "timeout": 3}
+    given = {"fusion": "rrf", "rerank": None, "candidates": 70, "min_score": 0.5, "timeout": 3}
     search = asked(defaults=Defaults("hybrid", Weighted(), None, 50), given=given)
-    assert search.options == options(mode="hybrid", fusion="rrf", candidates=70, timeout=3)
+    assert search.options == options(mode="hybrid", **given)
 
 
 @pytest.mark.parametrize("mode", ["default", "mmr"])
 def test_an_embedding_without_a_text_is_compared_with_dense_vectors(mode):
     search = asked(mode, defaults=Defaults("hybrid", Weighted(), "colbert", 50), **READY)
-    assert search.asked["dense_vecs"].tolist() == [pytest.approx([0.6, 0.8])]
+    assert search.query["dense_vecs"].tolist() == [pytest.approx([0.6, 0.8])]
     assert (search.options["mode"], search.options.get("rerank")) == ("dense", None)
 
 
@@ -118,7 +117,7 @@ def test_mmr_chooses_from_more_nodes_than_it_returns(query, given, prefetched, t
 
 @pytest.mark.parametrize("mode", ["svm", "linear_regression", "logistic_regression"])
 def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_use(mode):
-    with pytest.raises(ValueError, match=f"the mode '{mode}' fits a classifier.*use 'default'"):
+    with pytest.raises(ValueError, match=f"the mode '{mode}' needs the vectors of all nodes.*use 'default'"):
         asked(mode)
 
 
@@ -127,23 +126,30 @@ def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_u
     [
         ("default", {"query_str": None}, {}, ValueError, "neither query_str nor query_embedding"),
         ("mmr", {"query_str": None, "query_embedding": []}, {}, ValueError, "neither query_str nor query_embedding"),
-        ("hybrid", READY, {}, ValueError, "no query_str, which the mode 'hybrid' needs"),
-        ("text_search", READY, {}, ValueError, "no query_str, which the mode 'text_search' needs"),
+        ("hybrid", READY, {}, ValueError, "no query_str, and the mode 'hybrid' needs one"),
+        ("text_search", READY, {}, ValueError, "no query_str, and the mode 'text_search' needs one"),
         ("default", {**READY, "query_embedding": [0.0, 0.0]}, {}, ValueError, "embedding has length 0"),
         ("default", {"embedding_field": "dense"}, {}, ValueError, "embedding_field='dense'"),
         ("default", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),
         ("mmr", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),
-        ("hybrid", {"alpha": 1.5}, {}, ValueError, "alpha=1.5: a number from 0 to 1"),
-        ("hybrid", {"alpha": float("nan")}, {}, ValueError, "alpha=nan: a number from 0 to 1"),
+        ("hybrid", {"alpha": 1.5}, {}, ValueError, "alpha=1.5: give a number from 0 to 1"),
+        ("hybrid", {"alpha": float("nan")}, {}, ValueError, "alpha=nan: give a number from 0 to 1"),
         ("hybrid", {"alpha": "0.5"}, {}, TypeError, "alpha takes a number, not str"),
         ("hybrid", {"alpha": 0.5}, {"fusion": Weighted()}, ValueError, "alpha=0.5 and fusion=.*leave one"),
-        ("hybrid", {"alpha": 0.5}, {"rerank": "colbert"}, ValueError, "alpha=0.5 weighs.*leave one"),
-        ("semantic_hybrid", {"alpha": 0.5}, {}, ValueError, "alpha=0.5 weighs.*'semantic_hybrid'"),
-        ("default", {}, {"mmr_threshold": 0.5}, TypeError, "no 'mmr_threshold' in the mode 'default'.*fusion, rerank"),
-        ("mmr", {}, {"rerank": "colbert"}, TypeError, "no 'rerank' in the mode 'mmr'.*mmr_threshold"),
-        ("mmr", {}, {"mmr_threshold": 2}, ValueError, "mmr_threshold=2: a number from 0 to 1"),
+        ("hybrid", {"alpha": 0.5}, {"rerank": "colbert"}, ValueError, "alpha=0.5 has no effect.*leave one"),
+        ("semantic_hybrid", {"alpha": 0.5}, {}, ValueError, "alpha=0.5 has no effect.*'semantic_hybrid'"),
+        (
+            "default",
+            {},
+            {"mmr_threshold": 0.5},
+            TypeError,
+            "mode 'default' takes no argument 'mmr_threshold': it takes fusion, rerank",
+        ),
+        ("mmr", {}, {"rerank": "colbert"}, TypeError, "mode 'mmr' takes no argument 'rerank': it takes mmr_threshold"),
+        ("default", {}, {"top_k": 5}, TypeError, "takes no argument 'top_k'.*the argument `similarity_top_k`"),
+        ("mmr", {}, {"mmr_threshold": 2}, ValueError, "mmr_threshold=2: give a number from 0 to 1"),
         ("mmr", {}, {"mmr_prefetch_k": 3}, ValueError, "mmr_prefetch_k=3: at least 5"),
-        ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both say how many"),
+        ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both set how many"),
     ],
 )
 def test_a_query_that_cannot_be_answered_as_asked_is_refused(mode, query, given, error, message):
