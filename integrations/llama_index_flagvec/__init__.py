@@ -42,12 +42,11 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if missing.partition(".")[0] != "llama_index":
+        if (error.name or "").partition(".")[0] != "llama_index":
             raise
-        milvus = missing.startswith("llama_index.vector_stores")
-        package = "llama-index-vector-stores-milvus" if milvus else "llama-index-core"
-        remedy = package if milvus else "'flagvec[llama-index]'"
+        package, remedy = "llama-index-core", "'flagvec[llama-index]'"
+        if name == "M3SparseEmbeddingFunction":
+            package = remedy = "llama-index-vector-stores-milvus"
         raise ImportError(f"{name} needs the package {package}: pip install {remedy}", name=package) from error
 
 

@@ -68,7 +68,6 @@ def with_whole_values(filters: MetadataFilters, scroll: Callable[[Filter], Itera
 
     Raises:
         TypeError: The value of a ``text_match`` is not a ``str``; names field and operator.
-        ValueError: What `portable_filter` raises.
     """
     all_hold = filters.condition in (None, FilterCondition.AND)
     beside = [one for one in filters.filters if all_hold and not _has_text_match(one)]
@@ -87,30 +86,8 @@ def with_whole_values(filters: MetadataFilters, scroll: Callable[[Filter], Itera
 
 
 def chosen(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> Filter | None:
-    """Return the filter for nodes of these ids for which these filters hold; None if it holds for every node.
-
-    Raises:
-        TypeError: What `portable_filter` raises.
-        ValueError: What `portable_filter` raises.
-    """
+    """Return the filter for nodes of these ids for which `filters` hold; None if it holds for every node."""
     return with_ids(None if filters is None else portable_filter(filters), NODE_ID, node_ids)
-
-
-def unwanted(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> dict[str, Any]:
-    """Return the arguments with which ``HybridStore.delete`` deletes the nodes of `chosen`.
-
-    Raises:
-        TypeError: Neither ids nor filters; or what `portable_filter` raises.
-        ValueError: Filters that hold for every node, without ids; or what `portable_filter` raises.
-    """
-    if filters is None:
-        if node_ids is None:
-            raise TypeError("delete_nodes takes node_ids, filters or both: to delete all nodes, call clear()")
-        return {"ids": node_ids}
-    filter = chosen(node_ids, filters)
-    if filter is None:
-        raise ValueError("empty filters hold for every node: to delete all nodes, call clear()")
-    return {"filter": filter}
 
 
 def with_ids(filter: Filter | None, field: str, ids: Sequence[str] | None) -> Filter | None:

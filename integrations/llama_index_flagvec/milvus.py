@@ -45,7 +45,7 @@ class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):  # type: ignore[mi
         return _never_empty(self._one_pass.queries(queries), _NO_QUERY_WEIGHTS)
 
     async def async_encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
-        """Do as `encode_queries` does, in a worker thread."""
+        """Do as `encode_queries` does."""
         return await asyncio.to_thread(self.encode_queries, queries)
 
     def encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
@@ -53,7 +53,7 @@ class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):  # type: ignore[mi
         return _never_empty(self._one_pass.documents(documents), _NO_DOCUMENT_WEIGHTS)
 
     async def async_encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
-        """Do as `encode_documents` does, in a worker thread."""
+        """Do as `encode_documents` does."""
         return await asyncio.to_thread(self.encode_documents, documents)
 
 

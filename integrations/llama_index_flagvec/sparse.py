@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict
 
-from flagvec.frameworks.one_pass import OnePass, one_pass
+from flagvec.embedder import AbsEmbedder
+from flagvec.frameworks.one_pass import one_pass
 from flagvec.m3_output import M3Output
 from llama_index_flagvec.views import EmbeddingView, ModelLike
 
-if TYPE_CHECKING:
-    from flagvec.embedder import AbsEmbedder
-
-# The token ids of each text, then the weights of each text.
-SparseVectors = tuple[list[list[int]], list[list[float]]]
-SparseFunction = Callable[[list[str]], SparseVectors]
+# It returns the token ids of each text, and then the weights of each text.
+SparseFunction = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
 
 
 class M3SparseEmbedding(EmbeddingView, BaseSparseEmbedding):
@@ -81,25 +78,21 @@ def sparse_doc_fn(model: AbsEmbedder) -> SparseFunction:
         >>> len(token_ids[0]) == len(weights[0])
         True
     """
-    shared = _sharing(model)
-    return lambda texts: _sparse_vectors(shared.documents(texts))
+    return _sparse_function(model, "documents")
 
 
 def sparse_query_fn(model: AbsEmbedder) -> SparseFunction:
-    """Return the ``sparse_query_fn`` of a ``QdrantVectorStore``: the lexical weights of queries.
-
-    The rest is as in `sparse_doc_fn`.
-    """
-    shared = _sharing(model)
-    return lambda texts: _sparse_vectors(shared.queries(texts))
+    """Return the ``sparse_query_fn``: as `sparse_doc_fn`, for queries."""
+    return _sparse_function(model, "queries")
 
 
-def _sharing(model: AbsEmbedder) -> OnePass:
+def _sparse_function(model: AbsEmbedder, role: Literal["documents", "queries"]) -> SparseFunction:
     shared = one_pass(model)
     shared.serve("sparse")
-    return shared
 
+    def sparse_vectors(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
+        output = shared.documents(texts) if role == "documents" else shared.queries(texts)
+        weights: list[dict[int, float]] = output["lexical_weights"]
+        return [list(one) for one in weights], [list(one.values()) for one in weights]
 
-def _sparse_vectors(output: M3Output) -> SparseVectors:
-    weights: list[dict[int, float]] = output["lexical_weights"]
-    return [list(one) for one in weights], [list(one.values()) for one in weights]
+    return sparse_vectors

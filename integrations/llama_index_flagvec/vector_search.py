@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
-from typing_extensions import TypedDict
 
 from flagvec.frameworks.mmr import checked_share, vectors_of
 from flagvec.m3_output import M3Output
@@ -29,25 +28,18 @@ _SEARCH_OPTIONS = ("fusion", "rerank", "candidates", "min_score", "timeout")
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k", "timeout")
 
 
-class QueryKeywords(TypedDict, total=False):
-    """What ``FlagVectorStore.query`` takes beside the query, as ``vector_store_kwargs`` of a retriever.
+class QueryKeywords(SearchKeywords, total=False):
+    """What a query takes beside itself, from a retriever's ``vector_store_kwargs``.
+
+    In the mode ``mmr`` these are the following and ``timeout``. In all other modes they are ``fusion``, ``rerank``,
+    ``candidates``, ``min_score`` and ``timeout``.
 
     Args:
-        fusion: As in `flagvec.search.options.SearchKeywords`, like the next four; none but ``timeout`` is for ``mmr``.
-        rerank: ``"colbert"`` orders the nodes by ColBERT alone; None does not, whatever the store's own option is.
-        candidates: How many nodes each leg finds before fusion or rerank.
-        min_score: The lowest similarity of a node.
-        timeout: Seconds that a request to the database may take.
-        mmr_threshold: For ``mmr`` only: from 0, the most diverse, to 1, the most relevant; 0.5 by default.
-        mmr_prefetch_factor: How many times ``similarity_top_k`` nodes ``mmr`` chooses from; 4 by default.
-        mmr_prefetch_k: How many nodes ``mmr`` chooses from, in place of ``mmr_prefetch_factor``.
+        mmr_threshold: From 0, the most diverse, to 1, the most relevant; 0.5 by default.
+        mmr_prefetch_factor: MMR chooses from ``similarity_top_k`` times this many nodes; 4 by default.
+        mmr_prefetch_k: How many nodes MMR chooses from, in place of ``mmr_prefetch_factor``.
     """
 
-    fusion: Fusion
-    rerank: Rerank | None
-    candidates: int | None
-    min_score: float | None
-    timeout: float | None
     mmr_threshold: float
     mmr_prefetch_factor: int
     mmr_prefetch_k: int
@@ -82,12 +74,7 @@ class Search:
 
 
 def search_of(query: VectorStoreQuery, defaults: Defaults, given: QueryKeywords) -> Search:
-    """Return the search that a query asks for; `FlagVectorStore` describes each mode.
-
-    Args:
-        query: Any query.
-        defaults: The options that the query leaves open.
-        given: The options that were passed with the query.
+    """Return the search that a query asks for, with the options `given` beside it; `FlagVectorStore` describes it.
 
     Raises:
         TypeError: An option that the mode does not take, or a value of a wrong type.

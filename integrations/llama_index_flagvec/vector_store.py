@@ -25,7 +25,7 @@ from flagvec.search.fusion import Weighted
 from flagvec.search.options import Fusion, Mode, Rerank, SearchOptions
 from flagvec.store.base import HybridStore
 from llama_index_flagvec.embeddings import DeferredEmbedding
-from llama_index_flagvec.filters import chosen, unwanted, with_whole_values
+from llama_index_flagvec.filters import chosen, with_whole_values
 from llama_index_flagvec.nodes import DOCUMENT_ID, as_documents, to_node
 from llama_index_flagvec.vector_search import Defaults, QueryKeywords, hits_of, search_of
 
@@ -36,34 +36,30 @@ _EVERYTHING = Not(Any_(()))
 class FlagVectorStore(BasePydanticVectorStore):
     """A flagvec store as a LlamaIndex vector store: each node is encoded once, and a query is hybrid by default.
 
-    Make the store as usual. Call its ``create`` if it is new, and its ``close`` at the end. The store encodes nodes and
-    queries itself, so pass `embed_model` to indices and pipelines: it embeds nothing. Nodes come back as they were
-    added, without an embedding. Documents that were added to the store itself come back as text nodes.
+    Make the store as usual. Call its ``create`` if it is new, and its ``close`` at the end. Pass `embed_model` to
+    indices and pipelines: it encodes nothing, because the store does. Nodes come back as they were added, without an
+    embedding. Documents that were added to the store itself come back as text nodes, but not by ``node_ids``.
 
-    ``vector_store_query_mode`` chooses the search:
+    A query's mode, ``vector_store_query_mode`` of a retriever, chooses the search:
 
-    ======================  ==========================================================================================
-    ``default``             That of `default_mode`.
-    ``hybrid``              Dense and sparse, fused by `fusion`. A query's ``alpha`` sets the weight of dense to
-                            ``alpha`` and that of sparse to ``1 - alpha``. ``sparse_top_k`` sets how many candidates
-                            each leg finds, and ``hybrid_top_k`` the number of nodes.
-    ``semantic_hybrid``     As ``hybrid``, then ordered by ColBERT.
-    ``sparse``              By lexical weights. ``sparse_top_k`` sets the number of nodes.
-    ``text_search``         The same as ``sparse``.
-    ``mmr``                 Dense, then chosen for diversity by LlamaIndex's ``get_top_k_mmr_embeddings``, which
-                            compares each candidate with the node chosen last. The candidates are encoded again,
-                            because stores do not give vectors out.
-    ``svm`` and others      Refused, because they need the vectors of all nodes.
-    ======================  ==========================================================================================
+    ===================  =============================================================================================
+    ``default``          That of `default_mode`.
+    ``hybrid``           Dense and sparse, fused by `fusion`; ``alpha`` sets the weights of dense to ``alpha`` and of
+                         sparse to ``1 - alpha``. Each leg finds ``sparse_top_k`` candidates, if it is set.
+    ``semantic_hybrid``  Hybrid, then ordered by ColBERT.
+    ``sparse``           By lexical weights; ``text_search`` is the same.
+    ``mmr``              Dense, then chosen for diversity by LlamaIndex's ``get_top_k_mmr_embeddings``, which compares
+                         each candidate with the node chosen last. The candidates are encoded again, because stores do
+                         not give vectors out.
+    ``svm`` and others   Refused, because they need the vectors of all nodes.
+    ===================  =============================================================================================
 
-    ``similarity_top_k`` sets the number of nodes unless the table names another option. A retriever's
-    ``vector_store_kwargs`` takes the options of `llama_index_flagvec.vector_search.QueryKeywords`.
+    A query returns ``similarity_top_k`` nodes. ``hybrid_top_k`` replaces it in a hybrid search, ``sparse_top_k`` in a
+    sparse one. `llama_index_flagvec.vector_search.QueryKeywords` describes further options. An embedding beside a text
+    has no effect. An embedding alone is compared with dense vectors, in the modes ``default`` and ``mmr``.
 
-    A node's similarity is the score of `flagvec.Hit`, and in ``mmr`` the marginal relevance. With ``"rrf"`` it is at
-    most 0.033, because it comes from ranks: for a ``similarity_cutoff``, choose another fusion or a dense search.
-
-    An embedding beside a query's text has no effect. An embedding alone is compared with dense vectors, in the modes
-    ``default`` and ``mmr``.
+    A node's similarity is the score of `flagvec.Hit`, and in the mode ``mmr`` the marginal relevance. With ``"rrf"`` it
+    is at most 0.033, because it comes from ranks: for a ``similarity_cutoff``, choose another fusion or a dense search.
 
     ``MetadataFilters`` may be nested and use every operator. ``text_match`` and ``text_match_insensitive`` take longer,
     because they read the metadata of all nodes for which the other filters hold.
@@ -213,7 +209,7 @@ class FlagVectorStore(BasePydanticVectorStore):
         Args:
             node_ids: The ids. An id that is not there is left out. Without filters the nodes come in their order.
             filters: Metadata filters; None for any node.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: As in `add`.
 
         Raises:
             TypeError: A value of a type that its operator does not take.
@@ -246,13 +242,18 @@ class FlagVectorStore(BasePydanticVectorStore):
         Args:
             node_ids: The ids; an empty list deletes nothing.
             filters: Metadata filters; None for any node.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: As in `add`.
 
         Raises:
             TypeError: Neither ids nor filters, or a value of a type that its operator does not take.
             ValueError: Filters that hold for every node, an invalid filter, or an id that no node can have.
         """
-        self._store.delete(**unwanted(node_ids, self._of_whole_values(filters, timeout)), timeout=timeout)
+        if node_ids is None and filters is None:
+            raise TypeError("delete_nodes takes node_ids, filters or both: to delete all nodes, call clear()")
+        filter = None if filters is None else chosen(node_ids, self._of_whole_values(filters, timeout))
+        if filter is None and filters is not None:
+            raise ValueError("empty filters hold for every node: to delete all nodes, call clear()")
+        self._store.delete(node_ids if filters is None else None, filter=filter, timeout=timeout)
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, *, timeout: float | None = None

@@ -89,7 +89,7 @@ def test_dense_and_sparse_of_one_model_share_one_pass(counting):
     assert (counting.documents, counting.queries) == ([TEXTS], [[TEXTS[0]]])
 
 
-def test_it_is_made_again_of_its_dict_and_its_json(model):
+def test_dict_and_json_give_an_equal_embedding(model):
     embedding = FlagEmbedding(model, embed_batch_size=7, num_workers=3)
     data = json.loads(embedding.to_json())
     assert data == embedding.to_dict()
@@ -99,7 +99,7 @@ def test_it_is_made_again_of_its_dict_and_its_json(model):
         assert again.get_query_embedding(TEXTS[0]) == embedding.get_query_embedding(TEXTS[0])
 
 
-def test_it_is_made_again_of_its_pickle(model):
+def test_a_pickle_gives_an_equal_embedding(model):
     embedding = FlagEmbedding(model, embed_batch_size=7)
     again = pickle.loads(pickle.dumps(embedding))
     assert again.embed_batch_size == 7
@@ -114,7 +114,7 @@ def test_pickle_and_dict_hold_neither_weights_nor_the_access_token(tiny_m3_direc
     assert len(pickled) < 1_000
     assert b"hf_secret" not in pickled
     assert "hf_secret" not in embedding.to_json() + repr(embedding) + str(embedding.to_payload())
-    # LlamaIndex warns of what it drops from a pickle in silence.
+    # LlamaIndex logs a warning for each field that it drops from a pickle.
     assert "unpickleable" not in caplog.text
 
 

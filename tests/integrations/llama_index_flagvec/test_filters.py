@@ -1,4 +1,4 @@
-"""LlamaIndex's filters mean on our stores what they mean in LlamaIndex, or are refused in words."""
+"""LlamaIndex's filters mean on our stores what they mean in LlamaIndex, or are refused."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def filters(*parts, condition=FilterCondition.AND):
 numbers = st.integers(-3, 3) | st.sampled_from([0.5, 1.0])
 words = st.sampled_from(["a", "b", "ab", "", "2024-05-17"])
 word_lists = st.lists(words, max_size=3)
-# Each field has one type, for LlamaIndex's own function raises where types cannot be compared.
+# Each field has one type, because LlamaIndex's own function raises if types cannot be compared.
 all_metadata = st.fixed_dictionaries(
     {}, optional={"n": numbers | st.none(), "w": words | st.none(), "l": word_lists | st.none()}
 )

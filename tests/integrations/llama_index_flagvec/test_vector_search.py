@@ -1,4 +1,4 @@
-"""What each of LlamaIndex's queries asks a store for."""
+"""Which search of a store each query of LlamaIndex becomes."""
 
 import pytest
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
@@ -52,7 +52,7 @@ def test_alpha_is_for_fusion_alone():
     assert "fusion" not in asked(defaults=Defaults("dense"), alpha=0.7).options
 
 
-def test_each_number_of_nodes_counts_where_llama_index_has_it_count():
+def test_each_number_of_nodes_counts_in_its_mode():
     numbers = {"sparse_top_k": 20, "hybrid_top_k": 8}
     assert asked("sparse", **numbers).limit == 20
     assert asked("text_search", sparse_top_k=20).limit == 20
@@ -62,7 +62,7 @@ def test_each_number_of_nodes_counts_where_llama_index_has_it_count():
     assert asked(defaults=Defaults("dense"), **numbers).limit == 5
 
 
-def test_what_the_store_was_made_with_holds_where_the_query_says_nothing():
+def test_the_options_of_the_vector_store_apply_if_the_query_sets_none():
     defaults = Defaults("hybrid", fusion=Weighted(), candidates=50)
     assert asked(defaults=defaults).options == options(mode="hybrid", fusion=Weighted(), candidates=50)
     assert asked(defaults=defaults, similarity_top_k=60).options["candidates"] == 60
@@ -71,7 +71,7 @@ def test_what_the_store_was_made_with_holds_where_the_query_says_nothing():
     assert asked("semantic_hybrid", defaults=defaults).options["fusion"] == "rrf"
 
 
-def test_what_is_given_with_a_query_comes_first():
+def test_the_options_of_a_query_come_first():
     given = {"fusion": "rrf", "rerank": None, "candidates": 70, "min_score": 0.5, "timeout": 3}
     search = asked(defaults=Defaults("hybrid", Weighted(), None, 50), given=given)
     assert search.options == options(mode="hybrid", **given)
@@ -116,7 +116,7 @@ def test_mmr_chooses_from_more_nodes_than_it_returns(query, given, prefetched, t
 
 
 @pytest.mark.parametrize("mode", ["svm", "linear_regression", "logistic_regression"])
-def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_use(mode):
+def test_a_mode_that_needs_all_vectors_is_refused(mode):
     with pytest.raises(ValueError, match=f"the mode '{mode}' needs the vectors of all nodes.*use 'default'"):
         asked(mode)
 
@@ -152,6 +152,6 @@ def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_u
         ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both set how many"),
     ],
 )
-def test_a_query_that_cannot_be_answered_as_asked_is_refused(mode, query, given, error, message):
+def test_an_invalid_query_is_refused(mode, query, given, error, message):
     with pytest.raises(error, match=message):
         asked(mode, given=given, **query)

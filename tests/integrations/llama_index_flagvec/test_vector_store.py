@@ -69,7 +69,7 @@ def test_a_query_gives_the_hits_of_the_stores_own_search(filled, store, recipes,
 
 
 @pytest.mark.parametrize("mode", ["default", "mmr"])
-def test_an_embedding_without_a_text_finds_what_the_text_finds_by_dense_vectors(filled, store, mode):
+def test_an_embedding_without_a_text_makes_a_dense_search(filled, store, mode):
     vector = store.model.encode_queries([QUERY], True, False, False, True)["dense_vecs"][0]
     ready = VectorStoreQuery(query_embedding=vector.tolist(), similarity_top_k=3, mode=VectorStoreQueryMode(mode))
     dense = FlagVectorStore(store, default_mode="dense")
@@ -177,7 +177,7 @@ def test_nodes_are_deleted_by_ids_by_filters_or_by_both(filled, arguments, left)
     assert ids(filled.get_nodes()) == left
 
 
-def test_nothing_in_particular_is_not_deleted(filled):
+def test_deleting_needs_ids_or_filters(filled):
     with pytest.raises(TypeError, match=r"takes node_ids, filters or both: to delete all nodes, call clear\(\)"):
         filled.delete_nodes()
     with pytest.raises(ValueError, match=r"empty filters hold for every node: to delete all nodes, call clear\(\)"):
@@ -218,7 +218,7 @@ def test_documents_that_were_added_to_the_store_itself_are_found(vectors, store)
     ]
 
 
-def test_a_store_without_lexical_weights_searches_dense_by_default_and_refuses_the_rest_in_words(new_store, tiny_bert):
+def test_a_store_without_lexical_weights_searches_dense_by_default_and_refuses_the_rest(new_store, tiny_bert):
     store = new_store(tiny_bert)
     store.create()
     vectors = FlagVectorStore(store)
@@ -318,7 +318,7 @@ def test_a_repr_names_the_store_and_the_options_that_are_set(store):
         ({"similarity": "dot"}, TypeError, "similarity"),
     ],
 )
-def test_a_store_is_not_made_with_options_that_cannot_be(store, options, error, message):
+def test_invalid_options_are_refused(store, options, error, message):
     with pytest.raises(error, match=message):
         FlagVectorStore(store, **options)
 
