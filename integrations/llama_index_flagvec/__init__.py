@@ -1,4 +1,4 @@
-"""flagvec in LlamaIndex: embeddings for its stores and indices, a vector store over any of ours, a ColBERT reranker."""
+"""flagvec in LlamaIndex: embeddings for its vector stores, and its own vector store and reranker."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llama_index_flagvec.deferred_embedding import DeferredEmbedding
-    from llama_index_flagvec.embedding import FlagEmbedding
+    from llama_index_flagvec.embeddings import DeferredEmbedding, FlagEmbedding
     from llama_index_flagvec.milvus import M3SparseEmbeddingFunction
-    from llama_index_flagvec.qdrant import sparse_doc_fn, sparse_query_fn
-    from llama_index_flagvec.rerank import ColbertRerank
-    from llama_index_flagvec.sparse_embedding import M3SparseEmbedding
-    from llama_index_flagvec.store import FlagVectorStore
+    from llama_index_flagvec.reranker import ColbertRerank
+    from llama_index_flagvec.sparse import M3SparseEmbedding, sparse_doc_fn, sparse_query_fn
+    from llama_index_flagvec.vector_store import FlagVectorStore
 
 __all__ = [
     "ColbertRerank",
@@ -25,33 +23,31 @@ __all__ = [
     "sparse_query_fn",
 ]
 
-_CORE = ("llama-index-core", "pip install 'flagvec[llama-index]'")
-_MILVUS = ("llama-index-vector-stores-milvus", "pip install llama-index-vector-stores-milvus")
-
-# LlamaIndex's store for Milvus cannot be installed beside ours, so each name is imported when it is first asked for:
-# its module, and the package that this stands on with the line that installs it.
+# Each name is imported when it is first used, because LlamaIndex's store for Milvus may be missing.
 _MODULES = {
-    "ColbertRerank": ("llama_index_flagvec.rerank", *_CORE),
-    "DeferredEmbedding": ("llama_index_flagvec.deferred_embedding", *_CORE),
-    "FlagEmbedding": ("llama_index_flagvec.embedding", *_CORE),
-    "FlagVectorStore": ("llama_index_flagvec.store", *_CORE),
-    "M3SparseEmbedding": ("llama_index_flagvec.sparse_embedding", *_CORE),
-    "M3SparseEmbeddingFunction": ("llama_index_flagvec.milvus", *_MILVUS),
-    "sparse_doc_fn": ("llama_index_flagvec.qdrant", *_CORE),
-    "sparse_query_fn": ("llama_index_flagvec.qdrant", *_CORE),
+    "ColbertRerank": "llama_index_flagvec.reranker",
+    "DeferredEmbedding": "llama_index_flagvec.embeddings",
+    "FlagEmbedding": "llama_index_flagvec.embeddings",
+    "FlagVectorStore": "llama_index_flagvec.vector_store",
+    "M3SparseEmbedding": "llama_index_flagvec.sparse",
+    "M3SparseEmbeddingFunction": "llama_index_flagvec.milvus",
+    "sparse_doc_fn": "llama_index_flagvec.sparse",
+    "sparse_query_fn": "llama_index_flagvec.sparse",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'llama_index_flagvec' has no attribute {name!r}")
-    module, package, remedy = _MODULES[name]
     try:
-        return getattr(import_module(module), name)
+        return getattr(import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "llama_index":
             raise
-        raise ImportError(f"{name} needs the package {package}: {remedy}", name=package) from error
+        package, remedy = "llama-index-core", "'flagvec[llama-index]'"
+        if name == "M3SparseEmbeddingFunction":
+            package = remedy = "llama-index-vector-stores-milvus"
+        raise ImportError(f"{name} needs the package {package}: pip install {remedy}", name=package) from error
 
 
 def __dir__() -> list[str]:

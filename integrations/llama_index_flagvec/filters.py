@@ -1,50 +1,50 @@
-"""LlamaIndex's metadata filters in the portable form of `flagvec.filters.portable`."""
+"""LlamaIndex's metadata filters and ids in the portable form of `flagvec.filters.portable`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from flagvec.filters.dates import read_moment
 from flagvec.filters.portable import All, Any_, Filter, Not, parse_filter
+from flagvec.filters.typed_values import typed_fields
+from flagvec.store.documents import Document
+from llama_index_flagvec.nodes import NODE_ID
 
-_OF_ONE_VALUE = {FilterOperator.EQ: "eq", FilterOperator.NE: "ne", FilterOperator.CONTAINS: "eq"}
-_OF_A_RANGE = {
-    FilterOperator.GT: "gt",
-    FilterOperator.GTE: "gte",
-    FilterOperator.LT: "lt",
-    FilterOperator.LTE: "lte",
-}
-_OF_SEVERAL_VALUES = {FilterOperator.IN: "in", FilterOperator.NIN: "not in", FilterOperator.ANY: "in"}
+_ONE_VALUE = {FilterOperator.EQ: "eq", FilterOperator.NE: "ne", FilterOperator.CONTAINS: "eq"}
+_RANGE = {FilterOperator.GT: "gt", FilterOperator.GTE: "gte", FilterOperator.LT: "lt", FilterOperator.LTE: "lte"}
+_SEVERAL_VALUES = {FilterOperator.IN: "in", FilterOperator.NIN: "not in", FilterOperator.ANY: "in"}
+_TEXT_MATCH = (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE)
 
 
 def portable_filter(filters: MetadataFilters) -> Filter:
     """Return LlamaIndex's filters as a portable filter.
 
-    - ``==``, ``!=``, ``in``, ``nin``, ``is_empty`` and the condition ``not``, which holds where none of its filters
-      does, mean what they mean in LlamaIndex; no filters at all hold everywhere, whatever the condition.
-    - ``contains``, ``any`` and ``all`` look for values in a list, ``==`` and ``in`` as well; a value that is no list is
-      taken for a list of one.
-    - ``>`` to ``<=`` compare numbers; given a string with a date or time in ISO 8601, they compare moments.
+    - ``==``, ``!=``, ``in``, ``nin`` and ``is_empty`` mean what they mean in LlamaIndex. The condition ``not`` holds
+      if none of its filters holds. Without any filters, every condition holds.
+    - ``contains``, ``any`` and ``all`` look for values in a list, as do ``==`` and ``in``. A single value counts as a
+      list of one.
+    - ``>``, ``>=``, ``<`` and ``<=`` compare numbers, or moments if the value is a date or time in ISO 8601.
 
-    What the operators make of types, missing fields and nested keys, `flagvec.filters.portable.matches` says.
+    `flagvec.filters.portable.matches` describes types, missing fields and nested keys.
 
     Args:
         filters: Any filters, nested up to 14 levels.
 
     Raises:
         TypeError: A value of a type that its operator does not take; names field and operator.
-        ValueError: ``text_match`` or ``text_match_insensitive``, in place of which `with_whole_values` puts another; a
-            range that begins or ends at a string that is no date; ``all`` of no values; a field's name that cannot be
-            filtered by.
+        ValueError: ``text_match`` or ``text_match_insensitive``, which `with_whole_values` replaces; a range from or
+            to a string that is not a date; ``all`` without values; an invalid field name.
 
     Example:
         >>> portable_filter(MetadataFilters(filters=[MetadataFilter(key="year", value=2020, operator=">=")]))
         Condition(field='year', operator='gte', value=2020)
     """
-    parts = tuple(_part(one) for one in filters.filters)
+    parts = tuple(
+        portable_filter(one) if isinstance(one, MetadataFilters) else _condition(one) for one in filters.filters
+    )
     if not parts:
         return All(())
     match filters.condition or FilterCondition.AND:
@@ -56,36 +56,89 @@ def portable_filter(filters: MetadataFilters) -> Filter:
             return Not(Any_(parts))
 
 
-def both(*filters: Filter | None) -> Filter | None:
-    """Return the filter that holds where all of these do; None, which holds everywhere, for nothing but None."""
-    given = tuple(one for one in filters if one not in (None, All(())))
-    return given[0] if len(given) == 1 else All(given) if given else None
+def with_whole_values(filters: MetadataFilters, scroll: Callable[[Filter], Iterable[Document]]) -> MetadataFilters:
+    """Return filters with an ``in`` in place of each ``text_match``, because the stores compare whole values.
+
+    The values are those that contain the text. For each ``text_match`` this reads the metadata of all documents that
+    have its field, and for which the filters beside it hold if all must.
+
+    Args:
+        filters: Any filters, nested or not.
+        scroll: Iterates over the documents for which a filter holds.
+
+    Raises:
+        TypeError: The value of a ``text_match`` is not a ``str``; names field and operator.
+    """
+    all_hold = filters.condition in (None, FilterCondition.AND)
+    beside = [one for one in filters.filters if all_hold and not _has_text_match(one)]
+
+    def part(one: MetadataFilter | MetadataFilters) -> MetadataFilter | MetadataFilters:
+        if isinstance(one, MetadataFilters):
+            return with_whole_values(one, scroll)
+        if one.operator not in _TEXT_MATCH:
+            return one
+        documents = scroll(
+            All((portable_filter(MetadataFilters(filters=beside)), _parsed({one.key: {"exists": True}})))
+        )
+        return MetadataFilter(key=one.key, operator=FilterOperator.IN, value=_values_with(one, documents))
+
+    return MetadataFilters(filters=[part(one) for one in filters.filters], condition=filters.condition)
 
 
-def _part(filter: MetadataFilter | MetadataFilters) -> Filter:
-    return portable_filter(filter) if isinstance(filter, MetadataFilters) else _condition(filter)
+def chosen(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> Filter | None:
+    """Return the filter for nodes of these ids for which `filters` hold; None if it holds for every node."""
+    return with_ids(None if filters is None else portable_filter(filters), NODE_ID, node_ids)
+
+
+def with_ids(filter: Filter | None, field: str, ids: Sequence[str] | None) -> Filter | None:
+    """Return the filter that holds if `filter` holds and `field` is one of `ids`; None restricts nothing."""
+    if filter == All(()):
+        filter = None
+    if ids is None:
+        return filter
+    of_ids = _parsed({field: {"in": list(ids)}})
+    return of_ids if filter is None else All((filter, of_ids))
+
+
+def _has_text_match(part: MetadataFilter | MetadataFilters) -> bool:
+    if isinstance(part, MetadataFilters):
+        return any(_has_text_match(one) for one in part.filters)
+    return part.operator in _TEXT_MATCH
+
+
+def _values_with(filter: MetadataFilter, documents: Iterable[Document]) -> list[str]:
+    """Return the values of the filter's field that contain its text."""
+    if not isinstance(filter.value, str):
+        raise TypeError(
+            f"the filter {filter.operator.value!r} on {filter.key!r} takes a str, not {_named(filter.value)}"
+        )
+    folded = str.lower if filter.operator == FilterOperator.TEXT_MATCH_INSENSITIVE else str
+    values = (value for one in documents for value in typed_fields(one.metadata).strings.get(filter.key, ()))
+    return sorted({value for value in values if folded(filter.value) in folded(value)})
 
 
 def _condition(filter: MetadataFilter) -> Filter:
     operator, value = filter.operator, filter.value
     where = f"the filter {operator.value!r} on {filter.key!r}"
-    if operator in _OF_ONE_VALUE:
+    if operator in _ONE_VALUE:
         if value is None or isinstance(value, list):
-            remedy = "'is_empty' finds missing values, 'in' one of several, 'all' several"
-            raise TypeError(f"{where} takes one str, int or float, not {_named(value)}: {remedy}")
-        return _portable({filter.key: {_OF_ONE_VALUE[operator]: value}})
-    if operator in _OF_A_RANGE:
-        return _portable({filter.key: {_OF_A_RANGE[operator]: _bound(value, where)}})
-    if operator in _OF_SEVERAL_VALUES:
-        return _portable({filter.key: {_OF_SEVERAL_VALUES[operator]: _several(value, where)}})
+            raise TypeError(
+                f"{where} takes one str, int or float, not {_named(value)}: use 'is_empty' to find missing values, "
+                "'in' for one of several, and 'all' for several"
+            )
+        return _parsed({filter.key: {_ONE_VALUE[operator]: value}})
+    if operator in _RANGE:
+        return _parsed({filter.key: {_RANGE[operator]: _bound(value, where)}})
+    if operator in _SEVERAL_VALUES:
+        return _parsed({filter.key: {_SEVERAL_VALUES[operator]: _several(value, where)}})
     match operator:
         case FilterOperator.ALL:
             if not (values := _several(value, where)):
-                raise ValueError(f"{where} takes at least one value, or it would hold everywhere: leave it out")
-            return _portable({"and": [{filter.key: one} for one in values]})
+                raise ValueError(f"{where} has no values, so that it would hold for every node: leave it out")
+            return _parsed({"and": [{filter.key: one} for one in values]})
         case FilterOperator.IS_EMPTY:
-            return _portable({filter.key: {"exists": False}})
-    raise ValueError(f"{where} is none of whole values, by which the stores filter")
+            return _parsed({filter.key: {"exists": False}})
+    raise ValueError(f"{where} is not supported here: replace it by the whole values, as with_whole_values does")
 
 
 def _bound(value: Any, where: str) -> Any:
@@ -93,8 +146,8 @@ def _bound(value: Any, where: str) -> Any:
         moment = read_moment(value)
         if moment is None:
             raise ValueError(
-                f"{where} compares numbers and moments, and {value!r:.80} is neither a number nor a date like "
-                "'2024-05-17' or '2024-05-17T10:30:00Z'"
+                f"{where} has {value!r:.80}, which is not a date: give a number, or a date like '2024-05-17' or "
+                "'2024-05-17T10:30:00Z'"
             )
         return moment
     if value is None or isinstance(value, list):
@@ -108,10 +161,10 @@ def _several(value: Any, where: str) -> Sequence[Any]:
     return value
 
 
-def _portable(filter: Mapping[str, Any]) -> Filter:
-    parsed = parse_filter(filter)
-    assert isinstance(parsed, Filter)
-    return parsed
+def _parsed(filter: Mapping[str, Any]) -> Filter:
+    found = parse_filter(filter)
+    assert isinstance(found, Filter)
+    return found
 
 
 def _named(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction  # type: ignore[import-untyped]
@@ -16,24 +15,22 @@ from flagvec_milvus.convert import NO_TOKEN
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-# Milvus takes no empty vector, and refuses all rows of an insert for one. Neither number is a token's, so that what
-# stands for a text without weights scores with nothing; and each is another's, so that not even with one another.
-_DOCUMENT_WITHOUT_WEIGHTS = {NO_TOKEN: SMALLEST_WEIGHT}
-_QUERY_WITHOUT_WEIGHTS = {LARGEST_TOKEN_ID: SMALLEST_WEIGHT}
+# Milvus refuses an empty sparse vector. Each of these has a token that no tokenizer has, and not the same one, so that
+# neither changes a score and a query without weights finds nothing.
+_NO_DOCUMENT_WEIGHTS = {NO_TOKEN: SMALLEST_WEIGHT}
+_NO_QUERY_WEIGHTS = {LARGEST_TOKEN_ID: SMALLEST_WEIGHT}
 
 
 class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):  # type: ignore[misc]  # an untyped class
     """The ``sparse_embedding_function`` of a ``MilvusVectorStore``: the lexical weights of a BGE-M3 style model.
 
-    The store asks for one document at a time, and for its bare text, where the index embedded text and metadata
-    together. With a `FlagEmbedding` of the same model as the index's ``embed_model``, a node is encoded once where the
-    two are equal: where it has no metadata, or all of its keys are in ``excluded_embed_metadata_keys``. Any other
-    node is encoded a second time, alone, and its lexical weights are those of the text without the metadata.
-
-    Make it before the first node is embedded.
+    Give the index a `FlagEmbedding` of the same model as ``embed_model``, and make this before the first node is
+    embedded. A node is then encoded once if it has no metadata, or if all its keys are in
+    ``excluded_embed_metadata_keys``. Any other node is encoded a second time, because the index embeds text and
+    metadata together and this store asks for the weights of the text alone.
 
     Args:
-        model: A flagvec model with a sparse head.
+        model: A loaded `BGEM3FlagModel`.
 
     Raises:
         ValueError: The model gives no lexical weights.
@@ -45,21 +42,20 @@ class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):  # type: ignore[mi
 
     def encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
         """Return the weights of each query by token id, never empty."""
-        return _storable(self._one_pass.queries(queries), _QUERY_WITHOUT_WEIGHTS)
+        return _never_empty(self._one_pass.queries(queries), _NO_QUERY_WEIGHTS)
 
     async def async_encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
-        """Do as `encode_queries` does, in a worker thread."""
+        """Do as `encode_queries` does."""
         return await asyncio.to_thread(self.encode_queries, queries)
 
     def encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
         """Return the weights of each document by token id, never empty."""
-        return _storable(self._one_pass.documents(documents), _DOCUMENT_WITHOUT_WEIGHTS)
+        return _never_empty(self._one_pass.documents(documents), _NO_DOCUMENT_WEIGHTS)
 
     async def async_encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
-        """Do as `encode_documents` does, in a worker thread."""
+        """Do as `encode_documents` does."""
         return await asyncio.to_thread(self.encode_documents, documents)
 
 
-def _storable(output: M3Output, without_weights: dict[int, float]) -> list[dict[int, float]]:
-    weights: Sequence[dict[int, float]] = output["lexical_weights"]
-    return [one or dict(without_weights) for one in weights]
+def _never_empty(output: M3Output, instead: dict[int, float]) -> list[dict[int, float]]:
+    return [weights or dict(instead) for weights in output["lexical_weights"]]

@@ -1,4 +1,4 @@
-"""LlamaIndex's nodes as documents of a store, and documents as nodes."""
+"""LlamaIndex's nodes to flagvec's documents and back: pure functions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from flagvec.engine.unicode import valid_unicode
-from flagvec.store.documents import Document
+from flagvec.store.documents import Document, Hit
 
-# Beside the keys of LlamaIndex itself: filters find a node by its id, which is no metadata, and a node's own text is
-# kept where the text that was encoded is another.
+# LlamaIndex's own metadata keys, except `_node_id` and `_node_text`. The first lets filters find a node by its id, and
+# the second holds the node's own text if the encoded text differs from it.
 NODE_ID = "_node_id"
 DOCUMENT_ID = "ref_doc_id"
 _NODE_CONTENT, _NODE_TYPE, _NODE_TEXT = "_node_content", "_node_type", "_node_text"
 
-# LlamaIndex reads these back as text nodes, and fails where they have no text. An image document itself looks for its
-# image when it is made, and fails where that is not there.
+# LlamaIndex reads both as text nodes and fails if they have no text. An `ImageDocument` also fails if its image file is
+# no longer there.
 _WHOLE_DOCUMENTS = (schema.Document.class_name(), schema.ImageDocument.class_name())
 
 
@@ -27,7 +27,7 @@ def as_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
     """Yield each node as the document that `to_document` makes of it.
 
     Raises:
-        TypeError: Something else than a node, with its position.
+        TypeError: An item is not a node; names its position.
     """
     for position, node in enumerate(nodes):
         if not isinstance(node, BaseNode):
@@ -36,14 +36,15 @@ def as_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
 
 
 def to_document(node: BaseNode) -> Document:
-    """Return a node as a document: what LlamaIndex would embed of it, and metadata that it is made of again.
+    """Return a node as a document from which `to_node` makes the node again, without its embedding.
 
-    The text is the node's with those of its metadata that are not in ``excluded_embed_metadata_keys``. The metadata are
-    the node's own, as JSON has them, beside what LlamaIndex's stores keep: ``_node_content``, ``_node_type``,
-    ``ref_doc_id`` with ``doc_id`` and ``document_id``, which stand for the id of the document that the node is from.
+    The text is what LlamaIndex would embed: the node's text and the metadata that are not in
+    ``excluded_embed_metadata_keys``. The metadata are the node's own, and the keys that LlamaIndex's stores add:
+    ``_node_content``, ``_node_type``, and ``ref_doc_id``, ``doc_id`` and ``document_id``, which all hold the id of the
+    node's document.
     """
     encoded = valid_unicode(node.get_content(MetadataMode.EMBED))
-    # A `Node` keeps more about its text than the text, which is left in; a `TextNode` does not.
+    # `remove_text` would lose what a `Node` holds beside its text, such as its type.
     metadata = node_to_metadata_dict(node, remove_text=isinstance(node, TextNode))
     metadata[_NODE_CONTENT] = valid_unicode(metadata[_NODE_CONTENT])
     metadata[NODE_ID] = node.node_id
@@ -52,8 +53,8 @@ def to_document(node: BaseNode) -> Document:
     return Document(node.node_id, encoded, metadata)
 
 
-def to_node(document: Document) -> BaseNode:
-    """Return the node that a document was made of; of a document that never was one, a ``TextNode``.
+def to_node(document: Document | Hit) -> BaseNode:
+    """Return the node that a document was made of, and a ``TextNode`` for any other document.
 
     An ``ImageDocument`` comes back as a ``Document`` with the image.
     """

@@ -116,6 +116,6 @@ def test_an_index_over_llama_indexs_own_store_shares_one_pass_with_a_sparse_embe
 
 
 def test_a_deferred_embedding_embeds_no_query():
-    with pytest.raises(ValueError, match=r"embeds no queries.*FlagEmbedding\(model\) for other stores"):
+    with pytest.raises(ValueError, match=r"encodes no queries.*FlagEmbedding\(model\) with other stores"):
         DeferredEmbedding().get_query_embedding(QUERY)
     assert DeferredEmbedding.from_dict(DeferredEmbedding().to_dict()).to_dict() == DeferredEmbedding().to_dict()

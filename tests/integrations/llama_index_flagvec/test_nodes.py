@@ -58,7 +58,7 @@ NODES = {
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_a_node_is_made_again_of_its_document(name):
+def test_a_document_gives_the_node_back(name):
     assert to_node(to_document(NODES[name])) == NODES[name]
 
 
@@ -96,7 +96,7 @@ def test_an_embedding_is_not_stored():
     assert to_node(to_document(TextNode(text="Rinse.", embedding=[0.5]))).embedding is None
 
 
-def test_a_document_that_never_was_a_node_is_a_text_node():
+def test_a_document_that_was_not_a_node_becomes_a_text_node():
     node = to_node(flagvec.Document("a", "Rinse.", {"page": 3}))
     assert (type(node), node.node_id, node.text, node.metadata) == (TextNode, "a", "Rinse.", {"page": 3})
 
@@ -107,6 +107,6 @@ def test_a_lone_surrogate_in_a_text_is_replaced_as_in_every_store(vectors):
     assert vectors.get_nodes(["a"])[0].text == "Rinse \ufffd it."
 
 
-def test_something_else_than_a_node_is_named_with_its_position():
+def test_something_other_than_a_node_is_named_by_its_position():
     with pytest.raises(TypeError, match=r"nodes\[1\] is str, not a LlamaIndex node"):
         list(as_documents([TextNode(), "text"]))

@@ -1,11 +1,11 @@
-"""What ``text_match`` looks for in a store, and what it becomes."""
+"""A ``text_match`` becomes the whole values that contain its text."""
 
 import pytest
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from flagvec import Document
 from flagvec.filters.portable import matches
-from llama_index_flagvec.text_match import with_whole_values
+from llama_index_flagvec.filters import with_whole_values
 
 DOCUMENTS = [
     Document("rice", "", {"title": "Rice in water", "lang": "en"}),
@@ -17,7 +17,7 @@ DOCUMENTS = [
 
 
 class Scroll:
-    """Iterates over the documents that a filter holds for, and notes which."""
+    """Iterates over the documents for which a filter holds, and notes which."""
 
     def __init__(self):
         self.read = []
@@ -36,18 +36,18 @@ def replaced(*parts, joined="and", scroll=None):
     return with_whole_values(MetadataFilters(filters=list(parts), condition=joined), scroll or Scroll()).filters
 
 
-def test_it_becomes_the_values_that_have_the_text_in_them():
+def test_it_becomes_the_values_that_contain_the_text():
     assert replaced(condition("title", "text_match", "Rice")) == [
         condition("title", "in", ["Rice in water", "no Rice"])
     ]
 
 
-def test_capital_and_small_letters_may_be_the_same():
+def test_upper_and_lower_case_may_be_the_same():
     [insensitive] = replaced(condition("title", "text_match_insensitive", "RICE"))
     assert insensitive.value == ["Rice in water", "no Rice", "price of salt"]
 
 
-def test_a_text_that_no_value_has_becomes_no_values():
+def test_a_text_that_no_value_contains_becomes_no_values():
     assert replaced(condition("title", "text_match", "bread")) == [condition("title", "in", [])]
 
 
@@ -72,7 +72,7 @@ def test_only_documents_are_read_that_have_the_field_and_for_which_the_other_fil
     assert scroll.read == ["milk"]
 
 
-def test_where_one_of_several_may_hold_the_others_say_nothing_of_what_is_read():
+def test_all_documents_with_the_field_are_read_if_one_filter_is_enough():
     scroll = Scroll()
     replaced(condition("title", "text_match", "Rice"), condition("lang", "==", "de"), joined="or", scroll=scroll)
     assert scroll.read == ["rice", "price", "milk", "number"]
@@ -81,15 +81,15 @@ def test_where_one_of_several_may_hold_the_others_say_nothing_of_what_is_read():
 def test_filters_without_it_stay_as_they_are_and_nothing_is_read():
     filters = MetadataFilters(filters=[condition("lang", "==", "de")])
     scroll = Scroll()
-    assert with_whole_values(filters, scroll) is filters
+    assert with_whole_values(filters, scroll) == filters
     assert scroll.read == []
 
 
-def test_a_value_that_is_no_text_is_named():
+def test_a_value_that_is_not_a_str_is_named():
     with pytest.raises(TypeError, match="'text_match' on 'title' takes a str, not int"):
         replaced(condition("title", "text_match", 5))
 
 
 def test_a_field_that_cannot_be_filtered_by_is_named():
-    with pytest.raises(ValueError, match="no such field can be filtered by"):
+    with pytest.raises(ValueError, match="this field cannot be filtered by"):
         replaced(condition("file name", "text_match", "a"))

@@ -4,15 +4,15 @@ import copy
 import json
 import pickle
 import uuid
+from dataclasses import replace
 
-import numpy as np
 import pytest
+from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
 from flagvec import Document, StoreError, Weighted, WriteError
-from flagvec.frameworks.mmr import Diversity, marginal_relevance
-from llama_index_flagvec import FlagVectorStore
+from llama_index_flagvec import FlagEmbedding, FlagVectorStore
 
 QUERY = "rice in water"
 VEGAN = MetadataFilters(filters=[MetadataFilter(key="tags", value="vegan", operator="contains")])
@@ -69,7 +69,7 @@ def test_a_query_gives_the_hits_of_the_stores_own_search(filled, store, recipes,
 
 
 @pytest.mark.parametrize("mode", ["default", "mmr"])
-def test_an_embedding_without_a_text_finds_what_the_text_finds_by_dense_vectors(filled, store, mode):
+def test_an_embedding_without_a_text_makes_a_dense_search(filled, store, mode):
     vector = store.model.encode_queries([QUERY], True, False, False, True)["dense_vecs"][0]
     ready = VectorStoreQuery(query_embedding=vector.tolist(), similarity_top_k=3, mode=VectorStoreQueryMode(mode))
     dense = FlagVectorStore(store, default_mode="dense")
@@ -78,29 +78,45 @@ def test_an_embedding_without_a_text_finds_what_the_text_finds_by_dense_vectors(
     assert found.similarities == pytest.approx(expected.similarities, abs=1e-6)
 
 
+def test_nodes_below_the_least_score_are_left_out(filled):
+    best = filled.query(query("sparse")).similarities[0]
+    assert filled.query(query("sparse"), min_score=best).similarities == [best]
+
+
 def test_the_number_of_nodes_is_that_of_the_query(filled):
     assert len(filled.query(query(limit=2)).nodes) == 2
     assert len(filled.query(query("sparse", limit=2, sparse_top_k=1)).nodes) == 1
     assert len(filled.query(query("hybrid", limit=2, hybrid_top_k=3)).nodes) == 3
 
 
-def test_mmr_chooses_by_what_fits_and_was_not_chosen_yet(vectors, store):
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
+def test_mmr_chooses_what_llama_indexs_own_store_chooses(counted_store, counting, threshold):
+    vectors = FlagVectorStore(counted_store)
+    texts = ["rice water", "rice water pot", "rice stone", "stone", "water"]
+    nodes = [TextNode(id_=str(number), text=text) for number, text in enumerate(texts)]
+    vectors.add(nodes)
+    expected, found = (
+        index.as_retriever(
+            similarity_top_k=4, vector_store_query_mode="mmr", vector_store_kwargs={"mmr_threshold": threshold}
+        ).retrieve(QUERY)
+        for index in (
+            VectorStoreIndex(nodes, embed_model=FlagEmbedding(counting)),
+            VectorStoreIndex.from_vector_store(vectors, embed_model=vectors.embed_model),
+        )
+    )
+    assert [one.node_id for one in found] == [one.node_id for one in expected]
+    assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-5)
+
+
+def test_mmr_passes_over_what_repeats_the_node_before(vectors, store):
     texts = ["rice water", "rice water", "rice water pot", "rice stone", "stone"]
     vectors.add([TextNode(id_=str(number), text=text) for number, text in enumerate(texts)])
-    dense = {hit.id: hit.score for hit in store.search(QUERY, mode="dense")}
-    names = list(dense)
-    rows = store.model.encode_corpus([texts[int(name)] for name in names], True, False, False, convert_to_numpy=True)[
-        "dense_vecs"
-    ]
-    for threshold in (0.0, 0.5, 1.0):
-        found = vectors.query(query("mmr", limit=3, mmr_threshold=threshold))
-        expected = marginal_relevance(np.array(list(dense.values())), rows, Diversity(3, threshold))
-        assert found.ids == [names[row] for row, _ in expected]
-        assert found.similarities == pytest.approx([score for _, score in expected], abs=1e-5)
+    names = [hit.id for hit in store.search(QUERY, mode="dense")]
     # Of two equal texts only one is among the first, unless nothing but the query counts.
     first_two = vectors.query(query("mmr", limit=2, mmr_threshold=0.5)).ids
     assert set(first_two) != {"0", "1"}
     assert vectors.query(query("mmr", limit=2, mmr_threshold=1.0)).ids == names[:2]
+    assert vectors.query(query("mmr", limit=1, mmr_threshold=0.0)).ids == names[:1]
 
 
 def test_mmr_encodes_the_query_once_and_what_it_chooses_from_once(counted_store, counting, recipes):
@@ -161,10 +177,10 @@ def test_nodes_are_deleted_by_ids_by_filters_or_by_both(filled, arguments, left)
     assert ids(filled.get_nodes()) == left
 
 
-def test_nothing_in_particular_is_not_deleted(filled):
-    with pytest.raises(TypeError, match=r"takes node_ids, filters or both; clear\(\) deletes all"):
+def test_deleting_needs_ids_or_filters(filled):
+    with pytest.raises(TypeError, match=r"takes node_ids, filters or both: to delete all nodes, call clear\(\)"):
         filled.delete_nodes()
-    with pytest.raises(ValueError, match=r"empty filters hold for every node: clear\(\)"):
+    with pytest.raises(ValueError, match=r"empty filters hold for every node: to delete all nodes, call clear\(\)"):
         filled.delete_nodes(filters=MetadataFilters(filters=[]))
     assert len(filled.get_nodes()) == 4
 
@@ -202,7 +218,7 @@ def test_documents_that_were_added_to_the_store_itself_are_found(vectors, store)
     ]
 
 
-def test_a_store_without_lexical_weights_searches_dense_by_default_and_refuses_the_rest_in_words(new_store, tiny_bert):
+def test_a_store_without_lexical_weights_searches_dense_by_default_and_refuses_the_rest(new_store, tiny_bert):
     store = new_store(tiny_bert)
     store.create()
     vectors = FlagVectorStore(store)
@@ -226,7 +242,7 @@ def test_a_write_that_fails_is_an_exception_with_the_report(server_factory, seed
 
     with proxies.FaultyProxy(server_factory.server_url(), choose) as proxy:
         store = server_factory.make_at(proxy.url, seeded(), name)
-        store._BACKOFF = type(store._BACKOFF)(attempts=2, first_pause=0.01, jitter=0.01)
+        store._backend.limits = replace(store._backend.limits, attempts=2, first_pause=0.01, jitter=0.01)
         vectors = FlagVectorStore(store)
         vectors.add(recipes.nodes[:1])
         faults.append("all that comes")
@@ -271,6 +287,25 @@ def test_its_options_travel_as_a_dict_and_the_store_does_not(store):
     assert copy.deepcopy(vectors).client is copy.copy(vectors).client is store
 
 
+def test_a_representation_without_a_weight_has_a_weight_of_0(filled, store):
+    vectors = FlagVectorStore(store, fusion={"dense": 1, "sparse": 0.3})
+    assert vectors.fusion == Weighted(dense=1, sparse=0.3, colbert=0)
+    again = FlagVectorStore.from_dict(json.loads(vectors.to_json()), store=store)
+    expected = [hit.score for hit in store.search(QUERY, fusion={"dense": 1, "sparse": 0.3})]
+    for found in (
+        vectors.query(query()),
+        again.query(query()),
+        filled.query(query(), fusion={"dense": 1, "sparse": 0.3}),
+    ):
+        assert found.similarities == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_repr_names_the_store_and_the_options_that_are_set(store):
+    assert repr(FlagVectorStore(store)) == f"FlagVectorStore({store!r})"
+    vectors = FlagVectorStore(store, default_mode="dense", candidates=7)
+    assert repr(vectors) == f"FlagVectorStore({store!r}, default_mode='dense', candidates=7)"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -283,13 +318,13 @@ def test_its_options_travel_as_a_dict_and_the_store_does_not(store):
         ({"similarity": "dot"}, TypeError, "similarity"),
     ],
 )
-def test_a_store_is_not_made_with_options_that_cannot_be(store, options, error, message):
+def test_invalid_options_are_refused(store, options, error, message):
     with pytest.raises(error, match=message):
         FlagVectorStore(store, **options)
 
 
-def test_something_else_than_a_store_is_refused(seeded):
-    with pytest.raises(TypeError, match=r"store takes a flagvec store.*not SeededModel"):
+def test_something_other_than_a_store_is_refused(seeded):
+    with pytest.raises(TypeError, match=r"store takes one of flagvec's stores.*not SeededModel"):
         FlagVectorStore(seeded())
 
 
@@ -304,7 +339,7 @@ def test_something_else_than_a_store_is_refused(seeded):
     ids=["add", "delete", "delete_nodes", "get_nodes"],
 )
 def test_an_unknown_argument_is_named(vectors, call):
-    with pytest.raises(TypeError, match="takes no argument 'batch_size' here; it takes timeout"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batch_size'"):
         call(vectors)
 
 

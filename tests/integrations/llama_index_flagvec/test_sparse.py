@@ -31,7 +31,7 @@ def test_the_async_methods_give_the_same(tiny_m3):
     assert asyncio.run(sparse.aget_text_embedding_batch(TEXTS)) == sparse.get_text_embedding_batch(TEXTS)
 
 
-def test_it_is_made_again_of_its_json_and_its_pickle(tiny_m3):
+def test_json_and_pickle_give_an_equal_embedding(tiny_m3):
     sparse = M3SparseEmbedding(tiny_m3, embed_batch_size=7)
     copies = [M3SparseEmbedding(**json.loads(sparse.model_dump_json())), pickle.loads(pickle.dumps(sparse))]
     for again in (*copies, M3SparseEmbedding.model_validate(sparse.model_dump())):

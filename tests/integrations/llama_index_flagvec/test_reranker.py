@@ -1,4 +1,4 @@
-"""ColBERT orders nodes from anywhere."""
+"""ColBERT orders the nodes of any retriever."""
 
 import json
 import pickle
@@ -44,7 +44,7 @@ def test_query_and_nodes_are_one_pass_each(counting, nodes):
     assert (counting.queries, counting.documents) == ([[QUERY]], [TEXTS])
 
 
-def test_metadata_that_are_embedded_count(counting):
+def test_embedded_metadata_count(counting):
     node = TextNode(text="Rinse it.", metadata={"title": "Rice"})
     ColbertRerank(counting).postprocess_nodes([NodeWithScore(node=node)], query_str=QUERY)
     assert counting.documents == [["title: Rice\n\nRinse it."]]
@@ -55,14 +55,14 @@ async def test_awaiting_gives_the_same(tiny_m3, nodes):
     assert await rerank.apostprocess_nodes(nodes, query_str=QUERY) == rerank.postprocess_nodes(nodes, query_str=QUERY)
 
 
-def test_of_no_nodes_there_are_none_and_without_a_query_there_is_no_order(tiny_m3, nodes):
+def test_no_nodes_give_no_nodes_and_a_missing_query_is_refused(tiny_m3, nodes):
     rerank = ColbertRerank(tiny_m3)
     assert rerank.postprocess_nodes([], query_str=QUERY) == []
-    with pytest.raises(ValueError, match="give query_str or query_bundle"):
+    with pytest.raises(ValueError, match="pass query_str or query_bundle"):
         rerank.postprocess_nodes(nodes)
 
 
-def test_it_is_made_again_of_its_json_and_its_pickle(tiny_m3, nodes):
+def test_json_and_pickle_give_an_equal_reranker(tiny_m3, nodes):
     rerank = ColbertRerank(tiny_m3, top_n=2)
     assert json.loads(rerank.to_json())["top_n"] == 2
     for again in (ColbertRerank.from_json(rerank.to_json()), pickle.loads(pickle.dumps(rerank))):
@@ -70,7 +70,7 @@ def test_it_is_made_again_of_its_json_and_its_pickle(tiny_m3, nodes):
 
 
 @pytest.mark.parametrize(("top_n", "error"), [(0, ValueError), ("3", TypeError), (True, TypeError)])
-def test_a_number_of_nodes_that_cannot_be_is_refused(tiny_m3, top_n, error):
+def test_an_invalid_number_of_nodes_is_refused(tiny_m3, top_n, error):
     with pytest.raises(error, match="top_n"):
         ColbertRerank(tiny_m3, top_n)
 

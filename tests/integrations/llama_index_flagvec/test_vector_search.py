@@ -1,12 +1,11 @@
-"""What each of LlamaIndex's queries asks a store for."""
+"""Which search of a store each query of LlamaIndex becomes."""
 
 import pytest
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
 from flagvec import Weighted
 from flagvec.filters.portable import parse_filter
-from flagvec.frameworks.mmr import Diversity
-from llama_index_flagvec.queries import Defaults, search_of
+from llama_index_flagvec.vector_search import Defaults, Diversity, search_of
 
 HYBRID = Defaults("hybrid")
 READY = {"query_str": None, "query_embedding": [3.0, 4.0]}
@@ -18,7 +17,7 @@ def asked(mode="default", defaults=HYBRID, given=None, **query):
 
 
 def options(**expected):
-    return {"filter": None, "timeout": None, "candidates": None, "rerank": None, **expected}
+    return {"filter": None, "candidates": None, "rerank": None, **expected}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def options(**expected):
 )
 def test_a_mode_is_a_search(mode, expected):
     search = asked(mode)
-    assert (search.asked, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
+    assert (search.query, search.limit, search.options, search.diversity) == ("rice", 5, expected, None)
 
 
 @pytest.mark.parametrize("mode", ["dense", "sparse", "hybrid"])
@@ -53,7 +52,7 @@ def test_alpha_is_for_fusion_alone():
     assert "fusion" not in asked(defaults=Defaults("dense"), alpha=0.7).options
 
 
-def test_each_number_of_nodes_counts_where_llama_index_has_it_count():
+def test_each_number_of_nodes_counts_in_its_mode():
     numbers = {"sparse_top_k": 20, "hybrid_top_k": 8}
     assert asked("sparse", **numbers).limit == 20
     assert asked("text_search", sparse_top_k=20).limit == 20
@@ -63,7 +62,7 @@ def test_each_number_of_nodes_counts_where_llama_index_has_it_count():
     assert asked(defaults=Defaults("dense"), **numbers).limit == 5
 
 
-def test_what_the_store_was_made_with_holds_where_the_query_says_nothing():
+def test_the_options_of_the_vector_store_apply_if_the_query_sets_none():
     defaults = Defaults("hybrid", fusion=Weighted(), candidates=50)
     assert asked(defaults=defaults).options == options(mode="hybrid", fusion=Weighted(), candidates=50)
     assert asked(defaults=defaults, similarity_top_k=60).options["candidates"] == 60
@@ -72,16 +71,16 @@ def test_what_the_store_was_made_with_holds_where_the_query_says_nothing():
     assert asked("semantic_hybrid", defaults=defaults).options["fusion"] == "rrf"
 
 
-def test_what_is_given_with_a_query_comes_first():
-    given = {"fusion": "rrf", "rerank": None, "candidates": 70, "timeout": 3}
+def test_the_options_of_a_query_come_first():
+    given = {"fusion": "rrf", "rerank": None, "candidates": 70, "min_score": 0.5, "timeout": 3}
     search = asked(defaults=Defaults("hybrid", Weighted(), None, 50), given=given)
-    assert search.options == options(mode="hybrid", fusion="rrf", candidates=70, timeout=3)
+    assert search.options == options(mode="hybrid", **given)
 
 
 @pytest.mark.parametrize("mode", ["default", "mmr"])
 def test_an_embedding_without_a_text_is_compared_with_dense_vectors(mode):
     search = asked(mode, defaults=Defaults("hybrid", Weighted(), "colbert", 50), **READY)
-    assert search.asked["dense_vecs"].tolist() == [pytest.approx([0.6, 0.8])]
+    assert search.query["dense_vecs"].tolist() == [pytest.approx([0.6, 0.8])]
     assert (search.options["mode"], search.options.get("rerank")) == ("dense", None)
 
 
@@ -117,8 +116,8 @@ def test_mmr_chooses_from_more_nodes_than_it_returns(query, given, prefetched, t
 
 
 @pytest.mark.parametrize("mode", ["svm", "linear_regression", "logistic_regression"])
-def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_use(mode):
-    with pytest.raises(ValueError, match=f"the mode '{mode}' fits a classifier.*use 'default'"):
+def test_a_mode_that_needs_all_vectors_is_refused(mode):
+    with pytest.raises(ValueError, match=f"the mode '{mode}' needs the vectors of all nodes.*use 'default'"):
         asked(mode)
 
 
@@ -127,25 +126,32 @@ def test_a_mode_that_needs_all_vectors_is_refused_and_the_message_says_what_to_u
     [
         ("default", {"query_str": None}, {}, ValueError, "neither query_str nor query_embedding"),
         ("mmr", {"query_str": None, "query_embedding": []}, {}, ValueError, "neither query_str nor query_embedding"),
-        ("hybrid", READY, {}, ValueError, "no query_str, which the mode 'hybrid' needs"),
-        ("text_search", READY, {}, ValueError, "no query_str, which the mode 'text_search' needs"),
+        ("hybrid", READY, {}, ValueError, "no query_str, and the mode 'hybrid' needs one"),
+        ("text_search", READY, {}, ValueError, "no query_str, and the mode 'text_search' needs one"),
         ("default", {**READY, "query_embedding": [0.0, 0.0]}, {}, ValueError, "embedding has length 0"),
         ("default", {"embedding_field": "dense"}, {}, ValueError, "embedding_field='dense'"),
         ("default", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),
         ("mmr", {"similarity_top_k": 0}, {}, ValueError, "similarity_top_k=0: at least 1"),
-        ("hybrid", {"alpha": 1.5}, {}, ValueError, "alpha=1.5: a number from 0 to 1"),
-        ("hybrid", {"alpha": float("nan")}, {}, ValueError, "alpha=nan: a number from 0 to 1"),
+        ("hybrid", {"alpha": 1.5}, {}, ValueError, "alpha=1.5: give a number from 0 to 1"),
+        ("hybrid", {"alpha": float("nan")}, {}, ValueError, "alpha=nan: give a number from 0 to 1"),
         ("hybrid", {"alpha": "0.5"}, {}, TypeError, "alpha takes a number, not str"),
         ("hybrid", {"alpha": 0.5}, {"fusion": Weighted()}, ValueError, "alpha=0.5 and fusion=.*leave one"),
-        ("hybrid", {"alpha": 0.5}, {"rerank": "colbert"}, ValueError, "alpha=0.5 weighs.*leave one"),
-        ("semantic_hybrid", {"alpha": 0.5}, {}, ValueError, "alpha=0.5 weighs.*'semantic_hybrid'"),
-        ("default", {}, {"mmr_threshold": 0.5}, TypeError, "no 'mmr_threshold' in the mode 'default'.*fusion, rerank"),
-        ("mmr", {}, {"rerank": "colbert"}, TypeError, "no 'rerank' in the mode 'mmr'.*mmr_threshold"),
-        ("mmr", {}, {"mmr_threshold": 2}, ValueError, "mmr_threshold=2: a number from 0 to 1"),
+        ("hybrid", {"alpha": 0.5}, {"rerank": "colbert"}, ValueError, "alpha=0.5 has no effect.*leave one"),
+        ("semantic_hybrid", {"alpha": 0.5}, {}, ValueError, "alpha=0.5 has no effect.*'semantic_hybrid'"),
+        (
+            "default",
+            {},
+            {"mmr_threshold": 0.5},
+            TypeError,
+            "mode 'default' takes no argument 'mmr_threshold': it takes fusion, rerank",
+        ),
+        ("mmr", {}, {"rerank": "colbert"}, TypeError, "mode 'mmr' takes no argument 'rerank': it takes mmr_threshold"),
+        ("default", {}, {"top_k": 5}, TypeError, "takes no argument 'top_k'.*the argument `similarity_top_k`"),
+        ("mmr", {}, {"mmr_threshold": 2}, ValueError, "mmr_threshold=2: give a number from 0 to 1"),
         ("mmr", {}, {"mmr_prefetch_k": 3}, ValueError, "mmr_prefetch_k=3: at least 5"),
-        ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both say how many"),
+        ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both set how many"),
     ],
 )
-def test_a_query_that_cannot_be_answered_as_asked_is_refused(mode, query, given, error, message):
+def test_an_invalid_query_is_refused(mode, query, given, error, message):
     with pytest.raises(error, match=message):
         asked(mode, given=given, **query)

@@ -10,8 +10,8 @@ from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from flagvec import BGEM3FlagModel, FlagModel
-from llama_index_flagvec import FlagEmbedding, M3SparseEmbedding
+from flagvec import BGEM3FlagModel, FlagModel, ModelNotFoundError
+from llama_index_flagvec import ColbertRerank, FlagEmbedding, M3SparseEmbedding
 
 TEXTS = ["How to cook rice.", "Rinse it first.", ""]
 
@@ -89,7 +89,7 @@ def test_dense_and_sparse_of_one_model_share_one_pass(counting):
     assert (counting.documents, counting.queries) == ([TEXTS], [[TEXTS[0]]])
 
 
-def test_it_is_made_again_of_its_dict_and_its_json(model):
+def test_dict_and_json_give_an_equal_embedding(model):
     embedding = FlagEmbedding(model, embed_batch_size=7, num_workers=3)
     data = json.loads(embedding.to_json())
     assert data == embedding.to_dict()
@@ -99,7 +99,7 @@ def test_it_is_made_again_of_its_dict_and_its_json(model):
         assert again.get_query_embedding(TEXTS[0]) == embedding.get_query_embedding(TEXTS[0])
 
 
-def test_it_is_made_again_of_its_pickle(model):
+def test_a_pickle_gives_an_equal_embedding(model):
     embedding = FlagEmbedding(model, embed_batch_size=7)
     again = pickle.loads(pickle.dumps(embedding))
     assert again.embed_batch_size == 7
@@ -114,7 +114,7 @@ def test_pickle_and_dict_hold_neither_weights_nor_the_access_token(tiny_m3_direc
     assert len(pickled) < 1_000
     assert b"hf_secret" not in pickled
     assert "hf_secret" not in embedding.to_json() + repr(embedding) + str(embedding.to_payload())
-    # LlamaIndex warns of what it drops from a pickle in silence.
+    # LlamaIndex logs a warning for each field that it drops from a pickle.
     assert "unpickleable" not in caplog.text
 
 
@@ -144,15 +144,42 @@ def test_a_pipelines_cache_tells_models_apart_and_knows_one_again(tiny_m3_direct
 
 def test_a_model_of_another_class_is_not_loaded_from_a_description(counting):
     data = FlagEmbedding(counting).to_dict()
-    with pytest.raises(ValueError, match=r"model describes one of the class '.*CountingModel'.*give the model itself"):
+    with pytest.raises(
+        ValueError, match=r"description of the model has class='.*CountingModel'.*pass the model itself"
+    ):
         FlagEmbedding.from_dict(data)
     assert FlagEmbedding.from_dict(data, model=counting).model is counting
 
 
-@pytest.mark.parametrize("given", ["bge-m3", None, 3])
-def test_something_else_than_a_model_is_refused(given):
-    with pytest.raises(TypeError, match=f"model takes a flagvec model.*not {type(given).__name__}"):
+@pytest.mark.parametrize("make", [FlagEmbedding, M3SparseEmbedding, ColbertRerank])
+def test_a_model_is_taken_by_its_name_or_path(make, tiny_m3_directory):
+    for given in (tiny_m3_directory, str(tiny_m3_directory)):
+        made = make(given)
+        assert isinstance(made.model, BGEM3FlagModel)
+        fields = json.loads(made.model_dump_json())
+        fields.pop("class_name")
+        copies = [pickle.loads(pickle.dumps(made)), make(**fields)]
+        assert [again.model.model_name_or_path for again in copies] == [str(tiny_m3_directory)] * 2
+    with pytest.raises(ModelNotFoundError, match="bge-m33"):
+        make("bge-m33")
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_something_other_than_a_model_is_refused(given):
+    with pytest.raises(TypeError, match=f"model={given} is a {type(given).__name__}: pass a FlagModel"):
         FlagEmbedding(given)
+
+
+def test_a_model_of_another_library_is_refused(seeded):
+    with pytest.raises(TypeError, match="model is a SeededModel, which is not flagvec's: pass a FlagModel"):
+        FlagEmbedding(seeded())
+
+
+def test_a_repr_names_the_model_and_fits_a_screen(tiny_m3):
+    name = tiny_m3.model_name_or_path
+    assert repr(FlagEmbedding(tiny_m3, embed_batch_size=7)) == f"FlagEmbedding(model={name!r}, embed_batch_size=7)"
+    assert repr(M3SparseEmbedding(tiny_m3)).startswith(f"M3SparseEmbedding(model={name!r}, embed_batch_size=")
+    assert repr(ColbertRerank(tiny_m3, top_n=2)) == f"ColbertRerank(model={name!r}, top_n=2)"
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3}, {"embed_batch_size": 0}, {"embed_batch_size": 4096}], ids=str)
