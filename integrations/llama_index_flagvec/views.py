@@ -13,10 +13,11 @@ from llama_index.core.bridge.pydantic import BaseModel, Field, PlainSerializer, 
 from pydantic import PlainValidator
 
 import flagvec
-from flagvec.embedder import AbsEmbedder, signature_of
+from flagvec.embedder import AbsEmbedder
 from flagvec.frameworks.models import loaded_model
 from flagvec.frameworks.one_pass import OnePass, Part, one_pass
 from flagvec.m3_output import M3Output
+from flagvec.model_options import signature_of
 
 # LlamaIndex takes no larger `embed_batch_size`.
 LARGEST_BATCH = 2048
