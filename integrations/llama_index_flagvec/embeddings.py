@@ -76,6 +76,9 @@ class DeferredEmbedding(BaseEmbedding):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"model_name": "deferred", "embed_batch_size": LARGEST_BATCH, **options})
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return []
+
     @classmethod
     def class_name(cls) -> str:
         """Return the class's name in serialised data."""

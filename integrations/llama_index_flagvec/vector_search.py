@@ -121,9 +121,11 @@ def hits_of(search: Search, store: HybridStore) -> list[Hit]:
         with model_lock(store.model):
             query = encode_texts(store.model.encode_queries, store.model, [query], ["dense"])
     hits = store.search_vectors(query, search.limit, **search.options)
+    # Arrays, because numpy would convert lists anew for each of the comparisons.
+    rows = cast("list[list[float]]", list(vectors_of(hits, store.model)))
     relevance, positions = get_top_k_mmr_embeddings(
         query["dense_vecs"][0],
-        vectors_of(hits, store.model).tolist(),
+        rows,
         similarity_top_k=search.diversity.limit,
         mmr_threshold=search.diversity.threshold,
     )

@@ -11,7 +11,7 @@ from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from flagvec import BGEM3FlagModel, FlagModel, ModelNotFoundError
-from llama_index_flagvec import ColbertRerank, FlagEmbedding, M3SparseEmbedding
+from llama_index_flagvec import ColbertRerank, DeferredEmbedding, FlagEmbedding, M3SparseEmbedding
 
 TEXTS = ["How to cook rice.", "Rinse it first.", ""]
 
@@ -179,6 +179,7 @@ def test_a_repr_names_the_model_and_fits_a_screen(tiny_m3):
     name = tiny_m3.model_name_or_path
     assert repr(FlagEmbedding(tiny_m3, embed_batch_size=7)) == f"FlagEmbedding(model={name!r}, embed_batch_size=7)"
     assert repr(M3SparseEmbedding(tiny_m3)).startswith(f"M3SparseEmbedding(model={name!r}, embed_batch_size=")
+    assert repr(DeferredEmbedding()) == "DeferredEmbedding()"
     assert repr(ColbertRerank(tiny_m3, top_n=2)) == f"ColbertRerank(model={name!r}, top_n=2)"
 
 
