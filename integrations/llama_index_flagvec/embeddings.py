@@ -15,8 +15,8 @@ class FlagEmbedding(EmbeddingView, BaseEmbedding):
     """A model's dense vectors, for LlamaIndex's indices and vector stores.
 
     The model adds its own instructions for queries and for documents. If `M3SparseEmbedding`, `sparse_doc_fn` or
-    `M3SparseEmbeddingFunction` use the same model, each text is encoded once for both. The async methods run in a
-    worker thread; the model takes one call at a time.
+    `M3SparseEmbeddingFunction` get this one's attribute ``model``, each text is encoded once for both. The async
+    methods run in a worker thread; the model takes one call at a time.
 
     ``to_dict`` and a pickle hold the model's arguments, without weights and access token. Reading them loads the
     checkpoint again. A deep copy shares the model.

@@ -23,7 +23,8 @@ class M3SparseEmbedding(EmbeddingView, BaseSparseEmbedding):
     LlamaIndex's own stores do not take this class, because each asks for another form. `sparse_doc_fn` and
     `sparse_query_fn` are for its ``QdrantVectorStore``, and `M3SparseEmbeddingFunction` for its ``MilvusVectorStore``.
 
-    Serialising, pickling, copying and awaiting work as in `FlagEmbedding`, and one pass serves both.
+    Pass the attribute ``model`` of a `FlagEmbedding`, and each text is encoded once for both. Serialising, pickling,
+    copying and awaiting work as in that class.
 
     Args:
         model: A `BGEM3FlagModel`, the name or directory of a model, or the dict that ``model_dump`` gives for it.
