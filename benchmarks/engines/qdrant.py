@@ -28,7 +28,7 @@ from flagvec_qdrant import QdrantEdgeStore, QdrantStore
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
-# Batches of 64 to 256 are written alike fast.
+# Batches of 64 to 256 documents are written equally fast.
 BATCH = 256
 CANDIDATES = 100
 # One-based ranks with k=60, as Qdrant counts them.
@@ -71,7 +71,7 @@ def qdrant_server(corpus: Corpus) -> Iterator[Comparison]:
 def qdrant_server_langchain(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `QdrantStore` over gRPC with langchain-qdrant, on the server at QDRANT_URL.
 
-    langchain-qdrant's own fusion ranks the ten best of each leg alone, with another k: what it finds is not compared.
+    langchain-qdrant's own fusion is not compared, because it ranks only the ten best of each leg, with another k.
     """
     from engines.langchain_qdrant_subject import LangChain
 
@@ -109,7 +109,10 @@ def _beside_store(
     others: Mapping[str, ClientSubject],
     modes: Sequence[str] = MODES,
 ) -> Iterator[Comparison]:
-    """Compare with a store on a collection of its own, which all search, for no two indexes find the same."""
+    """Compare with a store on a collection of its own.
+
+    All subjects search the store's collection, because no two approximate indexes find the same documents.
+    """
     theirs = [other.collection for other in others.values()]
     ours = f"flagvec_benchmark_{uuid.uuid4().hex}"
     store = QdrantStore(corpus.model, client, ours)
@@ -129,7 +132,7 @@ def _beside_store(
 
 
 def _await_indexes(client: QdrantClient, collection: str) -> None:
-    """Wait until a server builds no index any more, which would slow down what is measured."""
+    """Wait until a server has built its indexes, because building slows down what is measured."""
     while client.get_collection(collection).status != models.CollectionStatus.GREEN:
         time.sleep(0.5)
 
@@ -185,7 +188,7 @@ def _sparse(weights: dict[int, float]) -> models.SparseVector:
 
 
 def _floats(vector: NDArray[np.float32]) -> array[float]:
-    """Return a vector as the engine reads it fastest: sooner than a list, and than an array of numpy's."""
+    """Return a vector in the form that the engine reads fastest, before a list and an array of numpy."""
     return array("f", vector.tobytes())
 
 
