@@ -56,30 +56,32 @@ def portable_filter(filters: MetadataFilters) -> Filter:
             return Not(Any_(parts))
 
 
-def with_whole_values(filters: MetadataFilters, scroll: Callable[[Filter], Iterable[Document]]) -> MetadataFilters:
+def with_whole_values(
+    filters: MetadataFilters, scroll: Callable[[Filter], Iterable[Document]], within: tuple[Filter, ...] = ()
+) -> MetadataFilters:
     """Return filters with an ``in`` in place of each ``text_match``, because the stores compare whole values.
 
     The values are those that contain the text. For each ``text_match`` this reads the metadata of all documents that
-    have its field, and for which the filters beside it hold if all must.
+    have its field, except documents for which another filter that must hold does not.
 
     Args:
         filters: Any filters, nested or not.
         scroll: Iterates over the documents for which a filter holds.
+        within: Filters that hold for all documents that matter.
 
     Raises:
         TypeError: The value of a ``text_match`` is not a ``str``; names field and operator.
     """
-    all_hold = filters.condition in (None, FilterCondition.AND)
-    beside = [one for one in filters.filters if all_hold and not _has_text_match(one)]
+    if filters.condition in (None, FilterCondition.AND):
+        others = [one for one in filters.filters if not _has_text_match(one)]
+        within = (*within, portable_filter(MetadataFilters(filters=others)))
 
     def part(one: MetadataFilter | MetadataFilters) -> MetadataFilter | MetadataFilters:
         if isinstance(one, MetadataFilters):
-            return with_whole_values(one, scroll)
+            return with_whole_values(one, scroll, within)
         if one.operator not in _TEXT_MATCH:
             return one
-        documents = scroll(
-            All((portable_filter(MetadataFilters(filters=beside)), _parsed({one.key: {"exists": True}})))
-        )
+        documents = scroll(All((*within, _parsed({one.key: {"exists": True}}))))
         return MetadataFilter(key=one.key, operator=FilterOperator.IN, value=_values_with(one, documents))
 
     return MetadataFilters(filters=[part(one) for one in filters.filters], condition=filters.condition)

@@ -72,6 +72,15 @@ def test_only_documents_are_read_that_have_the_field_and_for_which_the_other_fil
     assert scroll.read == ["milk"]
 
 
+def test_a_filter_that_must_hold_limits_what_a_nested_one_reads():
+    scroll = Scroll()
+    either = MetadataFilters(
+        filters=[condition("title", "text_match", "Rice"), condition("title", "text_match", "x")], condition="or"
+    )
+    replaced(either, condition("lang", "==", "de"), scroll=scroll)
+    assert scroll.read == ["milk", "milk"]
+
+
 def test_all_documents_with_the_field_are_read_if_one_filter_is_enough():
     scroll = Scroll()
     replaced(condition("title", "text_match", "Rice"), condition("lang", "==", "de"), joined="or", scroll=scroll)
