@@ -17,8 +17,8 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
 from flagvec_qdrant.convert import json_bytes, point_id, to_documents
 from flagvec_qdrant.errors import refusal_of

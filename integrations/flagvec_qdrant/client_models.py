@@ -10,8 +10,8 @@ from qdrant_client import models
 
 from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import Placement, StorageProfile
