@@ -1,6 +1,6 @@
 """Qdrant: the embedded engine, the client's local mode, and a server if QDRANT_URL is set.
 
-On a server, langchain-qdrant is compared as well if it is installed.
+On a server also langchain-qdrant, where that is installed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from flagvec_qdrant import QdrantEdgeStore, QdrantStore
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
-# Batches of 64 to 256 are equally fast to write.
+# Batches of 64 to 256 documents are written equally fast.
 BATCH = 256
 CANDIDATES = 100
-# Qdrant counts ranks from 0, so this is k=60 with ranks from 1.
+# One-based ranks with k=60, as Qdrant counts them.
 RRF_K = 61
 _IDS = uuid.NAMESPACE_OID
 
@@ -45,7 +45,7 @@ def qdrant_edge(corpus: Corpus) -> Iterator[Comparison]:
     ):
         store.create()
         raw = EdgeByHand(corpus.model, Path(directory) / "raw")
-        yield Comparison(name="Qdrant edge", store=StoreSubject(store), others={"by hand": raw})
+        yield Comparison("Qdrant edge", StoreSubject(store), {"by hand": raw})
         raw.close()
 
 
@@ -71,7 +71,7 @@ def qdrant_server(corpus: Corpus) -> Iterator[Comparison]:
 def qdrant_server_langchain(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `QdrantStore` over gRPC with langchain-qdrant, on the server at QDRANT_URL.
 
-    Fused searches are not compared, because langchain-qdrant fuses only the ten best of each leg, with another k.
+    langchain-qdrant's own fusion is not compared, because it ranks only the ten best of each leg, with another k.
     """
     from engines.langchain_qdrant_subject import LangChain
 
@@ -109,7 +109,10 @@ def _beside_store(
     others: Mapping[str, ClientSubject],
     modes: Sequence[str] = MODES,
 ) -> Iterator[Comparison]:
-    """Compare with a store whose collection all search, because two indexes find different documents."""
+    """Compare with a store on a collection of its own.
+
+    All subjects search the store's collection, because no two approximate indexes find the same documents.
+    """
     theirs = [other.collection for other in others.values()]
     ours = f"flagvec_benchmark_{uuid.uuid4().hex}"
     store = QdrantStore(corpus.model, client, ours)
@@ -122,20 +125,20 @@ def _beside_store(
             _await_indexes(client, collection)
 
     try:
-        yield Comparison(name=name, store=StoreSubject(store), others=others, modes=modes, settle=settle)
+        yield Comparison(name, StoreSubject(store), others, modes, settle)
     finally:
         for collection in (ours, *theirs):
             client.delete_collection(collection)
 
 
 def _await_indexes(client: QdrantClient, collection: str) -> None:
-    """Wait until the server builds no index, because that would slow down the searches."""
+    """Wait until a server has built its indexes, because building slows down what is measured."""
     while client.get_collection(collection).status != models.CollectionStatus.GREEN:
         time.sleep(0.5)
 
 
 class ClientSubject(Subject, Protocol):
-    """A subject on one collection, whose points have flagvec's payload and vector names."""
+    """A subject that uses one collection, in which the points have flagvec's payload and vectors of its names."""
 
     collection: str
 
@@ -185,7 +188,7 @@ def _sparse(weights: dict[int, float]) -> models.SparseVector:
 
 
 def _floats(vector: NDArray[np.float32]) -> array[float]:
-    """Return a vector in the form that the engine reads fastest; lists and numpy arrays are slower."""
+    """Return a vector in the form that the engine reads fastest, before a list and an array of numpy."""
     return array("f", vector.tobytes())
 
 
@@ -236,7 +239,7 @@ class EdgeByHand:
         return [point.payload["id"] for point in self.shard.query(request) if point.payload]
 
     def close(self) -> None:
-        """Close the engine and its files."""
+        """Free the files."""
         self.shard.close()
 
 

@@ -11,8 +11,6 @@ from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.m3_output import M3Output
 from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
-from flagvec.search.options import SearchOptions
-from flagvec.store.base import HybridStore
 from flagvec.store.documents import Document, Hit
 
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from flagvec.bge_m3 import BGEM3FlagModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
+    from flagvec.search.options import SearchOptions
+    from flagvec.store.base import HybridStore
 
 __version__ = "0.1.0"
 
@@ -45,19 +45,21 @@ __all__ = [
     "list_models",
 ]
 
-# The model classes need torch, which takes seconds to import: they are imported on first use.
-_MODEL_MODULES = {
+# These are imported on first use. The model classes need torch, which takes seconds to import.
+_ON_FIRST_USE = {
     "AbsEmbedder": "flagvec.embedder",
     "BGEM3FlagModel": "flagvec.bge_m3",
     "FlagAutoModel": "flagvec.auto_model",
     "FlagModel": "flagvec.flag_model",
+    "HybridStore": "flagvec.store.base",
+    "SearchOptions": "flagvec.search.options",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODEL_MODULES:
+    if name not in _ON_FIRST_USE:
         raise AttributeError(f"module 'flagvec' has no attribute {name!r}")
-    return getattr(import_module(_MODEL_MODULES[name]), name)
+    return getattr(import_module(_ON_FIRST_USE[name]), name)
 
 
 def __dir__() -> list[str]:

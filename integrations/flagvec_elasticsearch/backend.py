@@ -11,8 +11,8 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import convert, errors, filters
 from flagvec_elasticsearch.client import Index, takes_packed_vectors
 from flagvec_elasticsearch.queries import MOST_HITS

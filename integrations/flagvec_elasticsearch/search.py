@@ -13,7 +13,7 @@ from flagvec.scoring import colbert_score
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.options import SearchOptions
 from flagvec.store.documents import Hit
-from flagvec.store.encoding import TextVectors
+from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import queries
 from flagvec_elasticsearch.client import Found, Index
 from flagvec_elasticsearch.convert import to_document

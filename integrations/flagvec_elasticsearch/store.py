@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 from flagvec.search.options import check_choice
 from flagvec.store.base import HybridStore
-from flagvec.store.encoding import ColbertOverflow
+from flagvec.store.vectors import ColbertOverflow
 from flagvec_elasticsearch.backend import ElasticsearchBackend
 from flagvec_elasticsearch.client import Index
 from flagvec_elasticsearch.schema import ColbertField, DenseIndex, SparseField

@@ -11,8 +11,8 @@ from flagvec.late_interaction.codec import text_size
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_milvus import convert, errors, filters
 from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.convert import Row

@@ -13,7 +13,7 @@ from flagvec.late_interaction.codec import rows_from_text, rows_to_text
 from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
-from flagvec.store.encoding import LARGEST_TOKEN_ID, SMALLEST_WEIGHT, TextVectors
+from flagvec.store.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT, TextVectors
 from flagvec_milvus.filters import packed, terms, with_prefixes
 from flagvec_milvus.schema import (
     COLBERT,

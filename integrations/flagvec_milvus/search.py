@@ -18,7 +18,7 @@ from flagvec.search.fusion import RRF_K
 from flagvec.search.options import SearchOptions
 from flagvec.search.ties import best_with_ties
 from flagvec.store.documents import Hit
-from flagvec.store.encoding import TextVectors
+from flagvec.store.vectors import TextVectors
 from flagvec_milvus.client import MOST_ROWS, CollectionClient
 from flagvec_milvus.convert import Row, own_score, to_document
 from flagvec_milvus.filters import expression, one_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from flagvec.search.options import check_choice
 from flagvec.store.base import HybridStore
-from flagvec.store.encoding import ColbertOverflow
+from flagvec.store.vectors import ColbertOverflow
 from flagvec_milvus.backend import MilvusBackend
 from flagvec_milvus.client import CollectionClient, ConsistencyLevel
 

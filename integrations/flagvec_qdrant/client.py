@@ -17,8 +17,8 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
 from flagvec_qdrant.convert import json_bytes, point_id, to_documents
 from flagvec_qdrant.errors import refusal_of
@@ -121,12 +121,20 @@ class ClientBackend(Backend[Record]):
         vectors, where = native.vectors(query), native_filter(options.filter, native.TERMS)
 
         def ask(stages: Sequence[Stage]) -> list[list[models.ScoredPoint]]:
+            if self._is_local and stages[0].only:
+                return self._compared_here(stages, query)
             requests = [native.request(stage, vectors, where, not self._is_local) for stage in stages]
             with self._calling:
                 answers = self._client.query_batch_points(self._collection, requests, **_limit(options.timeout))
             return [answer.points for answer in answers]
 
         return find_hits(query, options, ask)
+
+    def _compared_here(self, stages: Sequence[Stage], query: TextVectors) -> list[list[models.ScoredPoint]]:
+        # Local mode compares all points before it filters them, which takes as long as the search itself.
+        with self._calling:
+            records = self._client.retrieve(self._collection, stages[0].only, with_payload=False, with_vectors=True)
+        return [native.scored_points(stage, query, records) for stage in stages]
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:

@@ -8,13 +8,14 @@ from typing import Any
 
 from qdrant_client import models
 
+from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import Placement, StorageProfile
-from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum
+from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum, score_scale
 
 _MEMORY_SINCE = (1, 19)
 _HAS_MEMORY = "memory" in models.VectorParams.model_fields
@@ -189,3 +190,25 @@ def _order(stage: Stage, query: Mapping[str, Any]) -> Any:
                 models.MultExpression(mult=[factor, name]) for factor, name in zip(factors, names, strict=True)
             ]
             return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults=dict.fromkeys(names, 0.0))
+
+
+def scored_points(stage: Stage, query: TextVectors, records: Sequence[models.Record]) -> list[models.ScoredPoint]:
+    """Return points that came with their vectors, with the scores that Qdrant gives them in a `Nearest` stage."""
+    assert isinstance(stage.order, Nearest), "only representations score chosen points"
+    name = stage.order.vector
+    return [
+        models.ScoredPoint(id=record.id, version=0, score=_score(name, record.vector[name], query))
+        for record in records
+        if isinstance(record.vector, dict) and name in record.vector
+    ]
+
+
+def _score(representation: str, vector: Any, query: TextVectors) -> float:
+    match representation:
+        case "dense":
+            return float(dense_score(query.dense, vector))
+        case "sparse":
+            return lexical_score(query.sparse or {}, dict(zip(vector.indices, vector.values, strict=True)))
+        case _:
+            # Qdrant's score is the sum over the query's vectors, and `colbert_score` their mean.
+            return float(colbert_score(query.colbert, vector)) / score_scale(COLBERT, query)

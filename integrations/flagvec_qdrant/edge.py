@@ -17,8 +17,8 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_models as native
 from flagvec_qdrant import shared_shards
 from flagvec_qdrant.convert import point_id, to_documents

@@ -12,8 +12,8 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import FieldType, Placement, StorageProfile

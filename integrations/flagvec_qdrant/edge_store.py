@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flagvec.store.base import HybridStore
-from flagvec.store.encoding import ColbertOverflow
+from flagvec.store.vectors import ColbertOverflow
 from flagvec_qdrant.edge import EdgeBackend
 from flagvec_qdrant.schema import NO_FIELDS, FieldType, Layout, Storage
 

@@ -11,7 +11,7 @@ from flagvec.search.fusion import RRF_K
 from flagvec.search.options import SearchOptions
 from flagvec.search.ties import best_with_ties
 from flagvec.store.documents import Hit
-from flagvec.store.encoding import TextVectors
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant.convert import COLBERT, PointId, to_documents
 
 # Quantised vectors only find this many times more candidates than are wanted; their full vectors then choose.

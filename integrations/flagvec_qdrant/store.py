@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flagvec.store.base import HybridStore
-from flagvec.store.encoding import ColbertOverflow
+from flagvec.store.vectors import ColbertOverflow
 from flagvec_qdrant.client import ClientBackend
 from flagvec_qdrant.schema import NO_FIELDS, FieldType, Layout, Storage
 

@@ -16,8 +16,8 @@ from langchain_core.embeddings import Embeddings
 
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import DEFAULT_CANDIDATES, Mode, SearchKeywords, SearchOptions, check_choice, whole_number
-from flagvec.store.encoding import TextVectors, validated
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors, validated
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.schema import DENSE, SPARSE, DenseIndex, Layout, dense_property

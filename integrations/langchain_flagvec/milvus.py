@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-from flagvec.store.encoding import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
+from flagvec.store.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
 from flagvec_milvus.convert import NO_TOKEN
 from langchain_flagvec.views import SparseView
 

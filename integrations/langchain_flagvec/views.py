@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flagvec.arguments import checked_batch_size, checked_texts
 from flagvec.frameworks.one_pass import Part, one_pass
 from flagvec.m3_output import M3Output
-from flagvec.store.encoding import validated
+from flagvec.store.vectors import validated
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder

@@ -9,7 +9,7 @@ from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction  
 
 from flagvec.frameworks.one_pass import one_pass
 from flagvec.m3_output import M3Output
-from flagvec.store.encoding import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
+from flagvec.store.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT
 from flagvec_milvus.convert import NO_TOKEN
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from flagvec.scoring import lexical_score_matrix
 from flagvec.search.fusion import RRF_K, best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.search.options import SearchOptions
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 
 Scores = Mapping[str, float]
 

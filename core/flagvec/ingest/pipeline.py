@@ -14,7 +14,7 @@ from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.ingest.retry import Outcome, Prepared, refused, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
-from flagvec.store.encoding import EncodedDocuments
+from flagvec.store.vectors import EncodedDocuments
 
 OnError = Literal["raise", "report"]
 Encode = Callable[[Sequence[Document]], EncodedDocuments]

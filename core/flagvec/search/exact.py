@@ -9,7 +9,7 @@ import numpy as np
 
 from flagvec.search.fusion import Weighted, best_first, ids_best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.search.options import SearchOptions
-from flagvec.store.encoding import TextVectors
+from flagvec.store.vectors import TextVectors
 
 # Each document's score by its id, in the model's scale.
 Scores = Mapping[str, float]

@@ -11,8 +11,8 @@ from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
 from flagvec.store.documents import Document, Hit
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 
 Row = TypeVar("Row")
 

@@ -27,17 +27,10 @@ from flagvec.store.documents import (
     checked_ids,
     listed_documents,
 )
-from flagvec.store.encoding import (
-    ColbertLimit,
-    ColbertOverflow,
-    EncodedDocuments,
-    TextVectors,
-    encode_documents,
-    encode_query,
-    query_vectors,
-)
+from flagvec.store.encoding import encode_documents, encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments, TextVectors
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -14,7 +14,7 @@ from flagvec.ingest.pipeline import write_documents
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
 from flagvec.store.documents import InvalidDocument
-from flagvec.store.encoding import EncodedDocuments, TextVectors
+from flagvec.store.vectors import EncodedDocuments, TextVectors
 
 LONG = 30
 AWAY = Refusal("away", retryable=False)

@@ -9,8 +9,8 @@ from flagvec import Weighted
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.fusion import best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.search.options import SearchOptions
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 
 SCHEMA = Schema("m3", dimension=4, sparse=True, colbert_dimension=4)
 QUERY = TextVectors(np.eye(4, dtype=np.float32)[0], {3: 0.5}, np.eye(4, dtype=np.float32)[:2])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flagvec import Document
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
+from flagvec.store.vectors import TextVectors
 from flagvec_milvus import convert
 from flagvec_milvus.schema import Layout
 

@@ -10,8 +10,8 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from flagvec import Document, StoreError
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_milvus.convert import to_row
 from flagvec_milvus.schema import Contents, Engine
 

@@ -8,8 +8,8 @@ import pytest
 
 from flagvec import Weighted
 from flagvec.search.options import SearchOptions
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.filters import Expression
 from flagvec_milvus.schema import Engine, Layout

@@ -167,3 +167,20 @@ def test_a_server_that_keeps_no_metadata_is_refused_before_the_collection_is_mad
     with pytest.raises(StoreError, match=r"the server is Qdrant 1\.15\.5, .* update it to 1\.16 or later"):
         QdrantStore(seeded(), client, "articles").create()
     assert not client.collection_exists("articles")
+
+
+def test_local_mode_compares_chosen_points_without_searching_all(store, client, monkeypatch):
+    store.add(Document(str(number), f"word{number} shared") for number in range(20))
+    searches = []
+    query_batch_points = client.query_batch_points
+    monkeypatch.setattr(
+        client,
+        "query_batch_points",
+        lambda *given, **more: searches.append(given) or query_batch_points(*given, **more),
+    )
+    explained = store.search("word3 shared", rerank="colbert", explain=True)
+    assert len(searches) == 1
+    for representation in ("dense", "sparse"):
+        own = {hit.id: hit.score for hit in store.search("word3 shared", 20, mode=representation)}
+        for hit in explained:
+            assert hit.scores[representation] == pytest.approx(own.get(hit.id, 0.0), abs=1e-6)

@@ -13,9 +13,9 @@ from flagvec import Document, M3Output, Weighted
 from flagvec.filters.portable import parse_filter
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Record
-from flagvec.store.encoding import TextVectors
 from flagvec.store.metadata import MAX_METADATA_DEPTH
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import QdrantStore, client_models
 from flagvec_qdrant.filters import native_filter
 from flagvec_qdrant.schema import PROFILES, description

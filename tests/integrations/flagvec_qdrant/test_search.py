@@ -2,8 +2,8 @@ import numpy as np
 
 from flagvec import Weighted
 from flagvec.search.options import SearchOptions
-from flagvec.store.encoding import TextVectors
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import search
 from flagvec_qdrant.search import Nearest, ReciprocalRanks, Stage, WeightedSum
 

@@ -63,9 +63,9 @@ async def test_no_documents_are_no_work(tiny_m3, monkeypatch):
 def test_a_call_encodes_the_query_and_all_documents_once_each(tiny_m3, documents, monkeypatch):
     calls, encode = [], tiny_m3.encode
 
-    def recorded(texts, **options):
+    def recorded(texts, *arguments, **options):
         calls.append((len(texts), options["return_dense"], options["return_sparse"]))
-        return encode(texts, **options)
+        return encode(texts, *arguments, **options)
 
     monkeypatch.setattr(tiny_m3, "encode", recorded)
     ColbertReranker(model=tiny_m3).compress_documents(documents, "a question")

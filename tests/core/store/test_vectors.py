@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from flagvec import BGEM3FlagModel, FlagModel, M3Output
-from flagvec.store.encoding import NO_LIMIT, ColbertLimit, TextVectors, dense_query, encode_documents, encode_query
-from flagvec.store.encoding import validated as validate
+from flagvec.store.encoding import dense_query, encode_documents, encode_query
+from flagvec.store.vectors import NO_LIMIT, ColbertLimit, TextVectors
+from flagvec.store.vectors import validated as validate
 
 EVERYTHING = ("dense", "sparse", "colbert")
 

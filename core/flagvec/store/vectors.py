@@ -1,0 +1,185 @@
+"""The vectors of one text, `TextVectors`, and the checks that make them valid for every store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flagvec.m3_output import M3Output
+from flagvec.scoring import with_integer_keys
+
+# Half precision rounds the length of a unit vector by up to 5e-4.
+LENGTH_TOLERANCE = 1e-3
+_LEAST_SQUARE, _GREATEST_SQUARE = (1.0 - LENGTH_TOLERANCE) ** 2, (1.0 + LENGTH_TOLERANCE) ** 2
+# The smallest float32 in full precision, which is also the smallest weight that Elasticsearch takes.
+SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+# Milvus takes no larger id, and the Milvus adapter keeps the one above it for texts without weights.
+LARGEST_TOKEN_ID = 2**32 - 3
+
+ColbertOverflow = Literal["error", "truncate", "pool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColbertLimit:
+    """How many ColBERT vectors of one text a store takes, and what happens to a text of more.
+
+    Args:
+        most: The most vectors; None for any number.
+        overflow: ``"error"`` refuses the text, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
+            vectors by their mean, scaled to length 1, until they are few enough.
+    """
+
+    most: int | None = None
+    overflow: ColbertOverflow = "error"
+
+
+NO_LIMIT = ColbertLimit()
+
+
+@dataclass(slots=True)
+class TextVectors:
+    """The vectors of one document or query, valid for every store; None for what was not asked for.
+
+    Args:
+        dense: (dimension,) float32, of length 1.
+        sparse: Token id to weight, finite and above zero; empty if no token has a weight.
+        colbert: (tokens, dimension) float32, rows of length 1.
+    """
+
+    dense: NDArray[np.float32] | None = None
+    sparse: Mapping[int, float] | None = None
+    colbert: NDArray[np.float32] | None = None
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The representations that are there and not empty, in the order dense, sparse, colbert."""
+        values = {"dense": self.dense, "sparse": self.sparse, "colbert": self.colbert}
+        return tuple(name for name, value in values.items() if value is not None and len(value))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocuments:
+    """What a model made of a batch of documents.
+
+    Args:
+        vectors: One for each text, in order. Those in `refused` are not valid.
+        refused: Why a text's vectors cannot be stored, by its position.
+        truncated: The positions of the texts that were longer than the model reads.
+    """
+
+    vectors: list[TextVectors]
+    refused: Mapping[int, str]
+    truncated: Collection[int]
+
+    def all_valid(self) -> list[TextVectors]:
+        """Return the vectors if all are valid.
+
+        Raises:
+            ValueError: One is not; says why.
+        """
+        for reason in self.refused.values():
+            raise ValueError(reason)
+        return self.vectors
+
+
+def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> EncodedDocuments:
+    """Return the vectors of each text of a batch, checked as `encode_documents` says."""
+    refused: dict[int, str] = {}
+    vectors = [TextVectors() for _ in names]
+    if (dense := output["dense_vecs"]) is not None:
+        dense = np.ascontiguousarray(dense, dtype=np.float32)
+        for position, reason in _wrong_lengths(dense):
+            refused.setdefault(position, f"the dense vector of {names[position]} {reason}")
+        for one, row in zip(vectors, dense, strict=True):
+            one.dense = row
+    if (sparse := output["lexical_weights"]) is not None:
+        for position, (one, weights) in enumerate(zip(vectors, _plain_weights(sparse), strict=True)):
+            one.sparse = weights
+            if problem := _wrong_weights(weights):
+                refused.setdefault(position, f"{names[position]} has a lexical weight {problem}")
+    if (colbert := output["colbert_vecs"]) is not None:
+        for position, (one, rows) in enumerate(zip(vectors, colbert, strict=True)):
+            one.colbert, problem = _checked_rows(rows, names[position], colbert_limit)
+            if problem:
+                refused.setdefault(position, problem)
+    return EncodedDocuments(vectors, refused, output.truncated)
+
+
+def _plain_weights(all_weights: Sequence[Mapping[Any, float]]) -> Sequence[Mapping[int, float]]:
+    """Return weights with int keys and Python floats, which every client takes, without those of zero and below."""
+    tokens = set(map(type, chain.from_iterable(all_weights)))
+    numbers = set(map(type, chain.from_iterable(weights.values() for weights in all_weights)))
+    if not (tokens <= {int} and numbers <= {float}):
+        all_weights = [
+            {token: float(weight) for token, weight in with_integer_keys(weights).items()} for weights in all_weights
+        ]
+    least = min(chain.from_iterable(weights.values() for weights in all_weights), default=1.0)
+    if least >= SMALLEST_WEIGHT:
+        return all_weights
+    # "not <" keeps NaN, which is refused later.
+    return [{token: weight for token, weight in one.items() if not weight < SMALLEST_WEIGHT} for one in all_weights]
+
+
+def _wrong_weights(weights: Mapping[int, float]) -> str | None:
+    if not weights:
+        return None
+    values = np.fromiter(weights.values(), dtype=np.float64, count=len(weights))
+    # A comparison with NaN is false.
+    if not (values.max() <= _LARGEST_WEIGHT):
+        return "that is not finite: the model or its checkpoint is broken"
+    if min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID:
+        return f"for a token id outside 0 to {LARGEST_TOKEN_ID}"
+    return None
+
+
+def _checked_rows(rows: Any, name: str, limit: ColbertLimit) -> tuple[NDArray[np.float32], str | None]:
+    """Return the ColBERT vectors to keep, and why they cannot be stored if they cannot."""
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    for position, reason in _wrong_lengths(rows):
+        return rows, f"ColBERT vector {position} of {name} {reason}"
+    if limit.most is None or len(rows) <= limit.most:
+        return rows, None
+    match limit.overflow:
+        case "truncate":
+            return rows[: limit.most], None
+        case "pool":
+            return pooled(rows, limit.most), None
+    return rows, (
+        f"{name} has {len(rows)} ColBERT vectors; at this dimension the store takes at most {limit.most} a text: split "
+        f"the text, let the model read {limit.most + 1} tokens at most, or make the store with "
+        "colbert_overflow='truncate' or 'pool', or with colbert=False"
+    )
+
+
+def pooled(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Return `most` rows of length 1, each the direction of the mean of an equal share of neighbouring rows.
+
+    Args:
+        rows: (n, dimension) float32, rows of length 1, with n above `most`.
+        most: How many rows to return, 1 and up.
+    """
+    starts = np.arange(most) * len(rows) // most
+    sums = np.add.reduceat(rows, starts, axis=0)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    # Opposite rows cancel out, so that their mean has no direction: the first of them is kept.
+    return np.where(lengths > LENGTH_TOLERANCE, sums / np.maximum(lengths, LENGTH_TOLERANCE), rows[starts])
+
+
+def _wrong_lengths(rows: NDArray[np.float32]) -> list[tuple[int, str]]:
+    """Return the positions of rows that are not of length 1, with the reason."""
+    squares = np.einsum("ij,ij->i", rows, rows)
+    # A comparison with NaN is false, so that NaN counts as wrong.
+    wrong = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares <= _GREATEST_SQUARE)))
+    return [(int(position), _reason(float(squares[position]) ** 0.5)) for position in wrong]
+
+
+def _reason(length: float) -> str:
+    if not np.isfinite(length):
+        return "is not finite: the model or its checkpoint is broken"
+    return f"has length {length:.4g}, not 1: make the model with normalize_embeddings=True"
