@@ -119,6 +119,9 @@ class _Request(Generic[Row]):
                 raise
             return self.refusal.retryable
         self.refusal = None
+        if not failures:
+            self.pending, self.postponed = [], []
+            return False
         documents = {one.document.id: one.document for one in self.pending}
         failures = [FailedWrite(one.id, one.reason, one.retryable, documents.get(one.id)) for one in failures]
         self.failed += [failure for failure in failures if not failure.retryable]

@@ -99,10 +99,13 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
         for one, row in zip(vectors, dense, strict=True):
             one.dense = row
     if (sparse := output["lexical_weights"]) is not None:
-        for position, (one, weights) in enumerate(zip(vectors, _plain_weights(sparse), strict=True)):
+        if not _are_plain_and_valid(sparse):
+            sparse = [_plain_weights(weights) for weights in sparse]
+            for position, weights in enumerate(sparse):
+                if problem := _problem_of(weights):
+                    refused.setdefault(position, f"{names[position]} has a lexical weight {problem}")
+        for one, weights in zip(vectors, sparse, strict=True):
             one.sparse = weights
-            if problem := _wrong_weights(weights):
-                refused.setdefault(position, f"{names[position]} has a lexical weight {problem}")
     if (colbert := output["colbert_vecs"]) is not None:
         for position, (one, rows) in enumerate(zip(vectors, colbert, strict=True)):
             one.colbert, problem = _checked_rows(rows, names[position], colbert_limit)
@@ -111,29 +114,33 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
     return EncodedDocuments(vectors, refused, output.truncated)
 
 
-def _plain_weights(all_weights: Sequence[Mapping[Any, float]]) -> Sequence[Mapping[int, float]]:
-    """Return weights with int keys and Python floats, which every client takes, without those of zero and below."""
-    tokens = set(map(type, chain.from_iterable(all_weights)))
-    numbers = set(map(type, chain.from_iterable(weights.values() for weights in all_weights)))
-    if not (tokens <= {int} and numbers <= {float}):
-        all_weights = [
-            {token: float(weight) for token, weight in with_integer_keys(weights).items()} for weights in all_weights
-        ]
-    least = min(chain.from_iterable(weights.values() for weights in all_weights), default=1.0)
-    if least >= SMALLEST_WEIGHT:
-        return all_weights
-    # "not <" keeps NaN, which is refused later.
-    return [{token: weight for token, weight in one.items() if not weight < SMALLEST_WEIGHT} for one in all_weights]
-
-
-def _wrong_weights(weights: Mapping[int, float]) -> str | None:
-    if not weights:
-        return None
-    values = np.fromiter(weights.values(), dtype=np.float64, count=len(weights))
+def _are_plain_and_valid(all_weights: Sequence[Mapping[Any, Any]]) -> bool:
+    """Return whether nothing has to be changed or refused, which is so for nearly every batch and fast to find out."""
+    tokens = [*chain.from_iterable(all_weights)]
+    weights = [*chain.from_iterable(one.values() for one in all_weights)]
+    if not tokens:
+        return True
+    if set(map(type, tokens)) != {int} or set(map(type, weights)) != {float}:
+        return False
+    # As float64, which holds ids of any size.
+    ids, values = (np.fromiter(numbers, np.float64, len(numbers)) for numbers in (tokens, weights))
     # A comparison with NaN is false.
-    if not (values.max() <= _LARGEST_WEIGHT):
+    in_range = values.min() >= SMALLEST_WEIGHT and values.max() <= _LARGEST_WEIGHT
+    return bool(in_range and ids.min() >= 0 and ids.max() <= LARGEST_TOKEN_ID)
+
+
+def _plain_weights(weights: Mapping[Any, float]) -> dict[int, float]:
+    """Return weights with int keys and Python floats, which every client takes, without those of zero and below."""
+    # "not <" keeps NaN, which is refused later.
+    return {
+        token: float(weight) for token, weight in with_integer_keys(weights).items() if not weight < SMALLEST_WEIGHT
+    }
+
+
+def _problem_of(weights: Mapping[int, float]) -> str | None:
+    if not all(weight <= _LARGEST_WEIGHT for weight in weights.values()):
         return "that is not finite: the model or its checkpoint is broken"
-    if min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID:
+    if weights and (min(weights) < 0 or max(weights) > LARGEST_TOKEN_ID):
         return f"for a token id outside 0 to {LARGEST_TOKEN_ID}"
     return None
 
