@@ -66,8 +66,8 @@ $(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
-# uv can resolve to lowest versions, which pip cannot. It copies files, because nltk refuses hard links. Only the packages that users install are at their lowest; the
-# tools that run the tests have the versions in constraints.txt.
+# uv can resolve to lowest versions, and pip cannot. It copies files, because nltk refuses hard links. Only the packages
+# that users install are at their lowest; the tools that run the tests have the versions in constraints.txt.
 $(LOWEST)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
