@@ -66,14 +66,14 @@ $(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
-# uv can resolve to lowest versions, which pip cannot. Only the packages that users install are at their lowest; the
-# tools that run the tests have the versions in constraints.txt.
+# uv can resolve to lowest versions, and pip cannot. It copies files, because nltk refuses hard links. Only the packages
+# that users install are at their lowest; the tools that run the tests have the versions in constraints.txt.
 $(LOWEST)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	grep -E '^(hypothesis|pytest[a-z-]*)==' constraints.txt > $(@D)/constraints.txt
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct -c $(@D)/constraints.txt \
-		-e '.[all,demo]' hypothesis pytest pytest-asyncio pytest-xdist
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --link-mode copy --resolution lowest-direct \
+		-c $(@D)/constraints.txt -e '.[all,demo]' hypothesis pytest pytest-asyncio pytest-xdist
 	@touch $@
 
 # A version that the requirements pin replaces the one in constraints.txt.
