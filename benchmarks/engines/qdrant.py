@@ -45,7 +45,7 @@ def qdrant_edge(corpus: Corpus) -> Iterator[Comparison]:
     ):
         store.create()
         raw = EdgeByHand(corpus.model, Path(directory) / "raw")
-        yield Comparison("Qdrant edge", StoreSubject(store), {"by hand": raw})
+        yield Comparison(name="Qdrant edge", store=StoreSubject(store), others={"by hand": raw})
         raw.close()
 
 
@@ -125,7 +125,7 @@ def _beside_store(
             _await_indexes(client, collection)
 
     try:
-        yield Comparison(name, StoreSubject(store), others, modes, settle)
+        yield Comparison(name=name, store=StoreSubject(store), others=others, modes=modes, settle=settle)
     finally:
         for collection in (ours, *theirs):
             client.delete_collection(collection)

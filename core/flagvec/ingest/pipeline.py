@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from threading import Event
+from time import perf_counter
 from typing import Generic, Literal
 
 from more_itertools import constrained_batches
@@ -17,6 +19,10 @@ from flagvec.store.documents import Document, InvalidDocument
 from flagvec.store.vectors import EncodedDocuments
 
 OnError = Literal["raise", "report"]
+
+# Seconds. The calling thread writes a batch that took less to encode. With ready vectors, an engine in this process is
+# a tenth slower in another thread (benchmarks/stores.py).
+WORTH_A_THREAD = 0.03
 Encode = Callable[[Sequence[Document]], EncodedDocuments]
 
 
@@ -32,8 +38,8 @@ def write_documents(
 ) -> WriteReport:
     """Encode and write documents in batches, and flush at the end, also after an error.
 
-    One batch is encoded while the last request of the one before is written; no more is held. Once the database is
-    away or refuses everything, the remaining documents are reported as failed without encoding them.
+    If encoding takes time, one batch is encoded while the last request of the one before is written; no more is held.
+    Once the database is away or refuses everything, the remaining documents are reported as failed without encoding them.
 
     Args:
         documents: Read as they are needed, each once. Of documents with one id the last one is written last.
@@ -111,7 +117,9 @@ class _Run(Generic[Row]):
         if self.hopeless is not None:
             self._give_up(documents)
             return
+        started = perf_counter()
         prepared = self._prepared(documents)
+        is_slow = perf_counter() - started >= WORTH_A_THREAD
         limits = self._backend.limits
         requests = constrained_batches(prepared, limits.bytes, limits.records, get_len=self._bytes, strict=False)
         for request in requests:
@@ -121,8 +129,11 @@ class _Run(Generic[Row]):
                 continue
             for one in request:
                 self.outcomes[one.document.id] = None
-            send = copy_context().run
-            self._in_flight = writer.submit(send, write_request, request, self._backend, self._timeout, self._stop)
+            send = partial(write_request, request, self._backend, self._timeout, self._stop)
+            if is_slow:
+                self._in_flight = writer.submit(copy_context().run, send)
+            else:
+                self._note_outcome(send())
             self._written(len(request))
 
     def _prepared(self, documents: Sequence[Document]) -> list[Prepared[Row]]:
@@ -143,10 +154,12 @@ class _Run(Generic[Row]):
         """Wait until nothing is in flight, and note what became of it."""
         if self._in_flight is not None:
             flight, self._in_flight = self._in_flight, None
-            outcome = flight.result()
-            for failure in outcome.failed:
-                self._note(failure)
-            self.hopeless = outcome.hopeless
+            self._note_outcome(flight.result())
+
+    def _note_outcome(self, outcome: Outcome) -> None:
+        for failure in outcome.failed:
+            self._note(failure)
+        self.hopeless = outcome.hopeless
 
     def _give_up(self, documents: Sequence[Document]) -> None:
         assert self.hopeless is not None, "nothing is given up before"

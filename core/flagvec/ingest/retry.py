@@ -20,7 +20,7 @@ _LONGEST_PAUSE = 10.0
 _LONGEST_ASKED_PAUSE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared(Generic[Row]):
     """A document, and its row in the form in which the database takes it."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flagvec import Document
+from flagvec.ingest import pipeline
 from flagvec.ingest.pipeline import write_documents
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
@@ -37,6 +38,11 @@ def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="rai
         on_error=on_error,
         written=lambda count: None,
     )
+
+
+@pytest.fixture(autouse=True)
+def every_batch_is_worth_a_thread(monkeypatch):
+    monkeypatch.setattr(pipeline, "WORTH_A_THREAD", 0)
 
 
 def left_threads():
@@ -97,6 +103,13 @@ def test_what_is_written_sees_the_context_of_the_caller(scripted):
     trace.set("mine")
     write(scripted(lambda sent: seen.append(trace.get()) or []), "abc")
     assert seen == ["mine"] * 3
+
+
+def test_the_calling_thread_writes_a_batch_that_took_no_time_to_encode(scripted, monkeypatch):
+    monkeypatch.setattr(pipeline, "WORTH_A_THREAD", LONG)
+    writers = []
+    write(scripted(lambda sent: writers.append(threading.current_thread()) or []), "abc")
+    assert writers == [threading.current_thread()] * 3
 
 
 def test_no_thread_is_left_at_the_end(scripted):

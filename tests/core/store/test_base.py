@@ -12,6 +12,7 @@ import pytest
 
 from flagvec import Document, Hit, StoreError, WriteError
 from flagvec.filters.portable import Condition, NativeFilter, Not
+from flagvec.ingest import pipeline
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Backend, Refusal, WriteLimits
 from flagvec.store.base import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, HybridStore
@@ -250,7 +251,9 @@ def test_a_document_that_the_database_refuses_is_raised_and_the_others_are_writt
     assert len(place.batches) == 1
 
 
-def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_not_encoded(store, place):
+def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_not_encoded(store, place, monkeypatch):
+    monkeypatch.setattr(pipeline, "WORTH_A_THREAD", 0)
+
     def answer(documents):
         if len(place.batches) > 1:
             raise Away(Refusal("no route", retryable=True))
@@ -276,7 +279,9 @@ def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_no
     assert place.commits == 0
 
 
-def test_documents_are_encoded_while_the_batch_before_is_written(store, place):
+def test_documents_are_encoded_while_the_batch_before_is_written(store, place, monkeypatch):
+    monkeypatch.setattr(pipeline, "WORTH_A_THREAD", 0)
+
     second_encoded = threading.Event()
     place.answer = lambda documents: [] if second_encoded.wait(30) else [FailedWrite(documents[0].id, "late", True)]
     encode, encoded = store.model.encode_corpus, []
