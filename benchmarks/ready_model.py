@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flagvec import M3Output
@@ -46,3 +46,8 @@ class ReadyModel:
         return M3Output(found)
 
     encode_queries = encode_corpus
+
+    def encode_corpus_output(self, texts: Sequence[str], representations: Collection[str], **options: Any) -> M3Output:
+        """Return what `encode_corpus` gives for these representations."""
+        wanted = (name in representations for name in ("dense", "sparse", "colbert"))
+        return self.encode_corpus(texts, *wanted)

@@ -39,7 +39,7 @@ def write_documents(
     """Encode and write documents in batches, and flush at the end, also after an error.
 
     If encoding takes time, one batch is encoded while the last request of the one before is written; no more is held.
-    Once the database is away or refuses everything, the remaining documents are reported as failed without encoding them.
+    Once the database is away or refuses everything, the remaining documents are not encoded and are reported as failed.
 
     Args:
         documents: Read as they are needed, each once. Of documents with one id the last one is written last.

@@ -49,14 +49,15 @@ def encode_documents(
     Raises:
         ValueError: The model gave vectors of another dimension or number than it should.
     """
+    # Other makers' models have FlagEmbedding's methods only.
+    is_ours = hasattr(model, "encode_corpus_output")
     with model_lock(model):
-        if hasattr(model, "encode_corpus_output"):
+        if is_ours:
             output = model.encode_corpus_output(texts, representations, show_progress=False)
             _check_shapes(output, model, len(texts))
         else:
-            # Models of other makers have FlagEmbedding's methods alone.
             output = encode_texts(model.encode_corpus, model, texts, representations)
-    return validated(output, names, colbert_limit)
+    return validated(output, names, colbert_limit, is_plain=is_ours)
 
 
 def encode_query(

@@ -88,8 +88,18 @@ class EncodedDocuments:
         return self.vectors
 
 
-def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT) -> EncodedDocuments:
-    """Return the vectors of each text of a batch, checked as `encode_documents` says."""
+def validated(
+    output: M3Output, names: Sequence[str], colbert_limit: ColbertLimit = NO_LIMIT, *, is_plain: bool = False
+) -> EncodedDocuments:
+    """Return the vectors of each text of a batch, checked as `flagvec.store.encoding.encode_documents` says.
+
+    Args:
+        output: A batch.
+        names: What messages call the texts, one for each.
+        colbert_limit: How many ColBERT vectors of one text are kept.
+        is_plain: Whether lexical weights have the token ids of a tokenizer as int and weights as float, as flagvec's
+            own models give them. Those of other models are converted.
+    """
     refused: dict[int, str] = {}
     vectors = [TextVectors() for _ in names]
     if (dense := output["dense_vecs"]) is not None:
@@ -99,7 +109,8 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
         for one, row in zip(vectors, dense, strict=True):
             one.dense = row
     if (sparse := output["lexical_weights"]) is not None:
-        if not _are_plain_and_valid(sparse):
+        # Nearly every batch of a flagvec model needs no change, which one look at its weights shows.
+        if not (is_plain and _are_in_range(sparse)):
             sparse = [_plain_weights(weights) for weights in sparse]
             for position, weights in enumerate(sparse):
                 if problem := _problem_of(weights):
@@ -114,19 +125,10 @@ def validated(output: M3Output, names: Sequence[str], colbert_limit: ColbertLimi
     return EncodedDocuments(vectors, refused, output.truncated)
 
 
-def _are_plain_and_valid(all_weights: Sequence[Mapping[Any, Any]]) -> bool:
-    """Return whether nothing has to be changed or refused, which is so for nearly every batch and fast to find out."""
-    tokens = [*chain.from_iterable(all_weights)]
-    weights = [*chain.from_iterable(one.values() for one in all_weights)]
-    if not tokens:
-        return True
-    if set(map(type, tokens)) != {int} or set(map(type, weights)) != {float}:
-        return False
-    # As float64, which holds ids of any size.
-    ids, values = (np.fromiter(numbers, np.float64, len(numbers)) for numbers in (tokens, weights))
+def _are_in_range(all_weights: Sequence[Mapping[int, float]]) -> bool:
+    values = np.fromiter(chain.from_iterable(one.values() for one in all_weights), np.float64)
     # A comparison with NaN is false.
-    in_range = values.min() >= SMALLEST_WEIGHT and values.max() <= _LARGEST_WEIGHT
-    return bool(in_range and ids.min() >= 0 and ids.max() <= LARGEST_TOKEN_ID)
+    return not len(values) or bool(values.min() >= SMALLEST_WEIGHT and values.max() <= _LARGEST_WEIGHT)
 
 
 def _plain_weights(weights: Mapping[Any, float]) -> dict[int, float]:
