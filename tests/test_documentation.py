@@ -16,6 +16,7 @@ import subprocess
 import sys
 import venv
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def examples_of(markdown):
     """Return the blocks of a page that run."""
     fences = list(FENCE.finditer(markdown))
     found, pip_lines = [], ()
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in zip_longest(fences, fences[1:]):
         if fence[1] == "sh":
             pip_lines += tuple(line for line in fence[2].splitlines() if line.startswith("pip install "))
         elif fence[1] == "python":
