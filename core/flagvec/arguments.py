@@ -63,7 +63,9 @@ def refuse_tables_and_sets(value: Any, argument: str, remedy: str) -> None:
             f"pass a list, such as sorted({argument})"
         )
     # Arrow's tables have both attributes, and their `columns` are the data. A Series has neither.
-    columns = getattr(value, "column_names", None) or getattr(value, "columns", None)
+    columns = getattr(value, "columns", None)
+    if hasattr(value, "to_pylist") or columns is None:
+        columns = getattr(value, "column_names", None)
     if columns is not None and not isinstance(value, (str, list, tuple)):
         names = ", ".join(repr(name) for name in list(columns)[:5])
         raise TypeError(f"{argument} is a {type(value).__name__} with the columns {names}, not a list: {remedy}")

@@ -36,8 +36,11 @@ def progress_bar(total: int | None, what: str, unit: str, show: bool | None) -> 
 
 
 def _is_terminal(stream: Any) -> bool:
-    # Python without a console has no standard error.
-    return stream is not None and bool(stream.isatty())
+    # Python without a console has no standard error, and a stream that replaces it may lack the method or be closed.
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 def _is_in_notebook() -> bool:

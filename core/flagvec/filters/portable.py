@@ -264,7 +264,9 @@ def _condition(field: str, name: Any, value: Any, where: str) -> Filter:
 
 
 def _value(value: Any, where: str) -> Value:
-    if isinstance(value, np.generic):
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
+    elif isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (date, datetime)):
         return as_moment(value)

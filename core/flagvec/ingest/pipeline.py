@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -17,6 +18,8 @@ from flagvec.ingest.retry import Outcome, Prepared, refused, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
 from flagvec.store.vectors import EncodedDocuments
+
+_logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "report"]
 
@@ -34,7 +37,8 @@ def write_documents(
     most_characters: int,
     timeout: float | None,
     on_error: OnError,
-    written: Callable[[int], object],
+    flush: Callable[[], object],
+    done: Callable[[int], object],
 ) -> WriteReport:
     """Encode and write documents in batches, and flush at the end, also after an error.
 
@@ -49,20 +53,28 @@ def write_documents(
         timeout: Seconds that one attempt to write a request may take; None for the client's own limit.
         on_error: ``"raise"`` raises for a document that is invalid or has vectors that cannot be stored;
             ``"report"`` puts it into the report.
-        written: Called with the number of documents whenever some were dealt with.
+        flush: Makes what was written durable and searchable.
+        done: Called with the number of documents whenever some were written or failed.
 
     Raises:
         TypeError: ``"raise"``, and a document is invalid.
         ValueError: ``"raise"``, and a document is invalid or its vectors cannot be stored. None of its batch was
             written.
     """
-    run = _Run(backend, encode, timeout, on_error, written)
+    run = _Run(backend, encode, timeout, on_error, done)
     try:
         with ThreadPoolExecutor(1, "flagvec-write") as writer:
             run.write_all(run.valid(documents), most_characters, writer)
-    finally:
+    except BaseException:
         if run.hopeless is None:
-            backend.flush(timeout)
+            # The error that ended the work matters more than a second one.
+            try:
+                flush()
+            except Exception:
+                _logger.warning("%s could not be flushed after an error", backend.name, exc_info=True)
+        raise
+    if run.hopeless is None:
+        flush()
     return WriteReport.of(run.outcomes, run.truncated)
 
 
@@ -75,7 +87,7 @@ class _Run(Generic[Row]):
         encode: Encode,
         timeout: float | None,
         on_error: OnError,
-        written: Callable[[int], object],
+        done: Callable[[int], object],
     ) -> None:
         self.outcomes: dict[str, FailedWrite | None] = {}
         self.truncated: set[str] = set()
@@ -84,26 +96,30 @@ class _Run(Generic[Row]):
         self._encode = encode
         self._timeout = timeout
         self._on_error = on_error
-        self._written = written
+        self._done = done
         self._stop = Event()
         self._in_flight: Future[Outcome] | None = None
 
-    def valid(self, documents: Iterable[Document | InvalidDocument]) -> Iterator[Document]:
-        """Yield the valid documents, and raise for the others or note them."""
+    def valid(self, documents: Iterable[Document | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
+        """Yield the documents, and raise for an invalid one unless it is to be reported."""
         for one in documents:
-            if isinstance(one, Document):
-                yield one
-            elif self._on_error == "raise":
+            if isinstance(one, InvalidDocument) and self._on_error == "raise":
                 raise one.error
-            else:
-                self._note(FailedWrite(one.id, str(one.error), False, one.document))
-                self._written(1)
+            yield one
 
-    def write_all(self, documents: Iterable[Document], most_characters: int, writer: ThreadPoolExecutor) -> None:
+    def write_all(
+        self, documents: Iterable[Document | InvalidDocument], most_characters: int, writer: ThreadPoolExecutor
+    ) -> None:
         records = self._backend.limits.records
         try:
             for batch in constrained_batches(documents, most_characters, records, get_len=_characters, strict=False):
-                self._write_batch(list({document.id: document for document in batch}.values()), writer)
+                # The last of the documents with one id counts, whether it is valid or not.
+                latest = {one.id: one for one in batch}.values()
+                for one in latest:
+                    if isinstance(one, InvalidDocument):
+                        self._note(FailedWrite(one.id, str(one.error), False, one.document))
+                self._write_batch([one for one in latest if isinstance(one, Document)], writer)
+                self._done(len(batch))
             self._settle()
         except Exception:
             self._settle()
@@ -118,7 +134,14 @@ class _Run(Generic[Row]):
             self._give_up(documents)
             return
         started = perf_counter()
-        prepared = self._prepared(documents)
+        try:
+            prepared = self._prepared(documents)
+        except Exception:
+            self._settle()
+            if self.hopeless is None:
+                raise
+            self._give_up(documents)
+            return
         is_slow = perf_counter() - started >= WORTH_A_THREAD
         limits = self._backend.limits
         requests = constrained_batches(prepared, limits.bytes, limits.records, get_len=self._bytes, strict=False)
@@ -134,7 +157,6 @@ class _Run(Generic[Row]):
                 self._in_flight = writer.submit(copy_context().run, send)
             else:
                 self._note_outcome(send())
-            self._written(len(request))
 
     def _prepared(self, documents: Sequence[Document]) -> list[Prepared[Row]]:
         encoded = self._encode(documents)
@@ -165,7 +187,6 @@ class _Run(Generic[Row]):
         assert self.hopeless is not None, "nothing is given up before"
         for document in documents:
             self._note(refused(document, self.hopeless))
-        self._written(len(documents))
 
     def _note(self, failure: FailedWrite) -> None:
         self.outcomes[failure.id] = failure
@@ -174,5 +195,5 @@ class _Run(Generic[Row]):
         return self._backend.row_bytes(prepared.row)
 
 
-def _characters(document: Document) -> int:
-    return len(document.text)
+def _characters(document: Document | InvalidDocument) -> int:
+    return len(document.text) if isinstance(document, Document) else 0

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
@@ -215,7 +216,7 @@ def checked_timeout(timeout: Any) -> float | None:
     """
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
         raise TypeError(f"timeout takes a number of seconds, not {type(timeout).__name__}")
     if not math.isfinite(timeout) or timeout <= 0:
         raise ValueError(f"timeout={timeout}: give a number of seconds above 0, or None for the client's own limit")
@@ -270,7 +271,7 @@ def _check_fusion(mode: str, weights: Weighted | None, rerank: str | None) -> No
 def _checked_min_score(min_score: Any) -> float | None:
     if min_score is None:
         return None
-    if isinstance(min_score, bool) or not isinstance(min_score, (int, float)):
+    if isinstance(min_score, bool) or not isinstance(min_score, Real):
         raise TypeError(f"min_score takes a number, not {type(min_score).__name__}")
     if not math.isfinite(min_score):
         raise ValueError(f"min_score={min_score}: give a finite number")

@@ -123,8 +123,9 @@ class HybridStore:
             documents: A text, a `Document`, a dict with the key ``text`` and, if wanted, ``id`` and ``metadata``; or
                 any iterable of these. A text without an id gets one that depends on the text alone, so that adding it
                 again changes nothing. `Document.from_records` reads a DataFrame or another table.
-            on_error: ``"raise"`` raises if a document was not written. ``"report"`` never does: the report then also
-                has the documents that are invalid, and the rest is written.
+            on_error: ``"raise"`` raises if a document was not written. ``"report"`` does not: the report then also has
+                the documents that are invalid, and the rest is written. An error of the iterable or of the model is
+                raised in both.
             show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
             timeout: Seconds that one request to the database may take; None for the client's own limit.
 
@@ -145,7 +146,7 @@ class HybridStore:
         if on_error == "raise" and isinstance(given, Sequence):
             checked = [_valid(one) for one in checked]
         total = len(given) if isinstance(given, Sized) else None
-        with progress_bar(total, "add", "document", show_progress) as bar, self._opening.errors("be written to"):
+        with progress_bar(total, "add", "document", show_progress) as bar:
             report = write_documents(
                 checked,
                 self._backend,
@@ -153,7 +154,8 @@ class HybridStore:
                 most_characters=self._characters_per_batch(),
                 timeout=timeout,
                 on_error=on_error,
-                written=bar.update,
+                flush=lambda: self._flush(timeout),
+                done=bar.update,
             )
         self._warn(report)
         if on_error == "raise":
@@ -245,7 +247,7 @@ class HybridStore:
         timeout = checked_timeout(timeout)
         unwanted = [] if ids is None else checked_ids(ids)
         chosen = self._parsed(filter)
-        if chosen == All(()):
+        if chosen == All(()) or (isinstance(chosen, NativeFilter) and not chosen.value):
             raise ValueError("an empty filter holds for every document: to delete all, call drop()")
         self._opening.opened()
         with self._opening.errors("be deleted from"):
@@ -253,7 +255,7 @@ class HybridStore:
                 self._backend.delete_where(chosen, timeout)
             for part in chunked(unwanted, IDS_PER_REQUEST):
                 self._backend.delete(part, timeout)
-            self._backend.flush(timeout)
+        self._flush(timeout)
 
     def count(self, filter: FilterLike | None = None, *, timeout: float | None = None) -> int:
         """Return the number of documents, or of those for which a filter holds. ``len(store)`` counts all.
@@ -397,6 +399,10 @@ class HybridStore:
             self.schema.representations,
             self._colbert_limit(),
         )
+
+    def _flush(self, timeout: float | None) -> None:
+        with self._opening.errors("be flushed"):
+            self._backend.flush(timeout)
 
     def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
         with self._opening.errors("be searched"):

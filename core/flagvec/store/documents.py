@@ -43,7 +43,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Document({self.id!r}, {shortened(self.text)!r}, {shortened(repr(dict(self.metadata)), 2)})"
+        return f"Document({self.id!r}, {shortened(str(self.text))!r}, {shortened(repr(self.metadata), 2)})"
 
     @classmethod
     def from_records(
@@ -61,7 +61,7 @@ class Document:
             text: The column of the texts.
             id: The column of the ids; numbers become strings. With None the id depends on the text alone.
             metadata: The columns that become metadata; None takes all others. A missing value (NaN, NaT, NA) of a
-                DataFrame becomes None.
+                pandas DataFrame becomes None.
 
         Raises:
             TypeError: ``rows`` is something else, or a text is not a ``str``; names the row.
@@ -158,8 +158,14 @@ def checked_documents(documents: Iterable[DocumentLike]) -> Iterator[Document | 
             given = _as_document(item, position)
             yield checked_document(given)
         except (TypeError, ValueError) as error:
-            name = given.id if given is not None and isinstance(given.id, str) else f"documents[{position}]"
-            yield InvalidDocument(name, error, given)
+            yield InvalidDocument(_id_or_position(given, position), error, given)
+
+
+def _id_or_position(document: Document | None, position: int) -> str:
+    try:
+        return _checked_id(None if document is None else document.id)
+    except (TypeError, ValueError):
+        return f"documents[{position}]"
 
 
 def checked_document(document: Document) -> Document:

@@ -54,11 +54,11 @@ def _plain_value(value: Any, document: str, path: tuple[Any, ...]) -> Any:
         case int():
             if not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
                 raise ValueError(f"{_place(document, path)} is {value}, which is over 64 bits: store it as a str")
-            return value
+            return int(value)
         case float():
             if not math.isfinite(value):
                 raise ValueError(f"{_place(document, path)} is {value}, which JSON cannot hold: store None or a str")
-            return value
+            return float(value)
         case date():
             return _iso_8601(value, document, path)
         case UUID() | PurePath():
@@ -85,9 +85,15 @@ def _plain_container(value: Any, document: str, path: tuple[Any, ...]) -> Any:
 
 def _plain_scalar(value: np.generic, document: str, path: tuple[Any, ...]) -> Any:
     if isinstance(value, np.datetime64):
-        # Microseconds are what datetime holds; finer units would become an int.
-        value = value.astype("datetime64[us]")
-    return _plain_value(value.item(), document, path)
+        # datetime holds microseconds. Finer units, and years after 9999, would become an int.
+        moment = value.astype("datetime64[us]").item()
+        if not isinstance(moment, datetime):
+            raise ValueError(f"{_place(document, path)} is {value!r}, which ISO 8601 cannot write: store None or a str")
+        return moment.isoformat()
+    plain = float(value) if isinstance(value, np.floating) else value.item()
+    if isinstance(value, np.timedelta64) or isinstance(plain, np.generic):
+        raise TypeError(f"{_place(document, path)} is {type(value).__name__}; {_TAKEN}")
+    return _plain_value(plain, document, path)
 
 
 def _iso_8601(value: date, document: str, path: tuple[Any, ...]) -> str:
@@ -108,7 +114,8 @@ def _plain_key(key: Any, document: str, path: tuple[Any, ...]) -> str:
 def _valid_text(text: str, document: str, path: tuple[Any, ...]) -> str:
     if not text.isascii() and text != valid_unicode(text):
         raise ValueError(f"{_place(document, path)} holds a lone surrogate, which is not valid Unicode: {text!r:.80}")
-    return str(text)
+    # Not str(text), which an Enum of strings overrides.
+    return str.__str__(text)
 
 
 def _place(document: str, path: tuple[Any, ...]) -> str:

@@ -26,14 +26,14 @@ class Opening(Generic[Row]):
         self._backend = backend
         self._schema = schema
         self._owner = owner
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_open = False
         self._is_closed = False
 
     def create(self) -> None:
         """Make the store if it is not there, and open it."""
         self.refuse_closed()
-        with self.errors("be created"):
+        with self._lock, self.errors("be created"):
             if self._backend.describe() is None:
                 self._backend.create(self._schema)
         self.opened()
@@ -48,9 +48,10 @@ class Opening(Generic[Row]):
 
     def close(self) -> None:
         """Close the backend, once."""
-        if not self._is_closed:
-            self._backend.close()
-        self._is_closed = True
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self._backend.close()
 
     def opened(self) -> Backend[Row]:
         """Return the backend, which is checked and opened by the first call.
@@ -58,8 +59,8 @@ class Opening(Generic[Row]):
         Raises:
             StoreError: The store does not exist, does not fit, cannot be opened, or was closed.
         """
-        self.refuse_closed()
         with self._lock:
+            self.refuse_closed()
             if not self._is_open:
                 with self.errors("be opened"):
                     self._check_and_open()

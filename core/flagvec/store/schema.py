@@ -145,10 +145,10 @@ class Schema:
 
     def _remedy(self, found: Schema) -> str:
         same = (found.dimension, found.sparse) == (self.dimension, self.sparse)
-        if same and None in (found.colbert_dimension, self.colbert_dimension):
-            return f"open it with colbert={found.colbert_dimension is not None}"
         if same and found.colbert_dimension == self.colbert_dimension:
             return "make the model with the same arguments"
+        if same and None in (found.colbert_dimension, self.colbert_dimension):
+            return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
 
 

@@ -26,8 +26,10 @@ def _as_mappings(rows: Any) -> Iterable[Mapping[str, Any]]:
     if hasattr(rows, "iter_rows"):  # polars
         return rows.iter_rows(named=True)  # type: ignore[no-any-return]
     if hasattr(rows, "to_pylist"):  # Arrow
-        return rows.to_pylist()  # type: ignore[no-any-return]
-    if hasattr(rows, "to_dict") and hasattr(rows, "isna"):  # pandas
+        _refuse_twins(getattr(rows, "column_names", []))
+        return _checked(rows.to_pylist())
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # pandas
+        _refuse_twins(rows.columns)
         return rows.astype(object).where(~rows.isna(), None).to_dict("records")  # type: ignore[no-any-return]
     if isinstance(rows, (str, bytes, Mapping, set, frozenset)) or not isinstance(rows, Iterable):
         raise TypeError(
@@ -35,6 +37,12 @@ def _as_mappings(rows: Any) -> Iterable[Mapping[str, Any]]:
             f"not {type(rows).__name__}"
         )
     return _checked(rows)
+
+
+def _refuse_twins(columns: Iterable[Any]) -> None:
+    names = list(columns)
+    if twins := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"rows has more than one column {twins[0]!r}: rename them")
 
 
 def _checked(rows: Iterable[Any]) -> Iterator[Mapping[str, Any]]:

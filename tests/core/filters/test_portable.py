@@ -164,3 +164,8 @@ def test_a_field_may_be_called_like_an_operator():
 
 def test_a_filter_of_the_database_is_taken_as_it_is():
     assert parse_filter("lang == 'en'", lambda value: isinstance(value, str)) == NativeFilter("lang == 'en'")
+
+
+def test_a_date_of_numpys_in_nanoseconds_is_a_moment():
+    moment = np.datetime64("2024-05-17", "ns")
+    assert parse_filter({"when": {"gte": moment}}) == parse_filter({"when": {"gte": datetime(2024, 5, 17)}})

@@ -36,7 +36,8 @@ def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="rai
         most_characters=10**6,
         timeout=None,
         on_error=on_error,
-        written=lambda count: None,
+        flush=lambda: backend.flush(None),
+        done=lambda count: None,
     )
 
 
@@ -190,6 +191,55 @@ def test_an_invalid_document_is_reported_in_its_place(scripted):
     report = write(scripted(lambda sent: []), "", documents=documents, on_error="report")
     assert report.ok == ("a", "c")
     assert [(failure.id, failure.reason) for failure in report.failed] == [("b", "too sour")]
+
+
+def test_the_last_of_the_documents_with_one_id_counts_if_it_is_invalid(scripted):
+    invalid = InvalidDocument("a", ValueError("too sour"), Document("a", "text"))
+    report = write(
+        scripted(lambda sent: []), "", per_request=9, documents=[Document("a", "x"), invalid], on_error="report"
+    )
+    assert (report.ok, [failure.reason for failure in report.failed]) == ((), ["too sour"])
+
+
+def test_a_failing_flush_does_not_hide_the_error_that_ended_the_work(scripted, caplog):
+    def documents():
+        yield Document("a", "x")
+        raise OSError("the file ended")
+
+    backend = scripted(lambda sent: [])
+    backend.flush = lambda timeout: 1 / 0
+    with pytest.raises(OSError, match="the file ended"):
+        write(backend, "", documents=documents())
+    assert "could not be flushed after an error" in caplog.text
+
+
+def test_an_error_of_encoding_is_not_raised_once_the_database_is_away(scripted, refused):
+    encoded = Event()
+
+    def encode(documents):
+        if names_of(documents) == "b":
+            encoded.set()
+            raise ValueError("a bad vector")
+        return encode_nothing(documents)
+
+    backend = scripted(lambda sent: refused if encoded.wait(LONG) else None, AWAY)
+    report = write(backend, "abc", encode)
+    assert report.failed == tuple(FailedWrite(name, "away", False) for name in "abc")
+
+
+def test_every_document_is_counted_once(scripted):
+    counted = []
+    write_documents(
+        [Document("a", "x"), Document("a", "y"), InvalidDocument("b", ValueError("no"), None), Document("c", "z")],
+        scripted(lambda sent: []),
+        encode_nothing,
+        most_characters=10**6,
+        timeout=None,
+        on_error="report",
+        flush=lambda: None,
+        done=counted.append,
+    )
+    assert sum(counted) == 4
 
 
 def test_an_interruption_while_a_batch_is_encoded_stops_what_is_in_flight(scripted, refused):

@@ -136,3 +136,8 @@ def test_a_least_score_is_refused_if_ranks_order_the_hits():
 def test_a_least_score_is_a_finite_number(bad, error):
     with pytest.raises(error, match="min_score"):
         checked(min_score=bad, mode="dense")
+
+
+def test_numpys_numbers_are_numbers():
+    options = checked(min_score=np.float32(0.5), timeout=np.float64(3), mode="dense")
+    assert (options.min_score, options.timeout) == (0.5, 3.0)

@@ -534,3 +534,18 @@ def test_requests_are_bounded_by_bytes(store, place):
     store._backend.row_bytes = lambda row: 10
     store.add(["a", "b", "c", "d", "e"])
     assert [len(batch) for batch in place.batches] == [2, 2, 1]
+
+
+def test_an_error_of_the_documents_is_raised_as_it_is(store):
+    def documents():
+        yield "a"
+        raise Away(Refusal("another database", retryable=False))
+
+    with pytest.raises(Away):
+        store.add(documents(), on_error="report")
+
+
+def test_deleting_by_an_empty_filter_of_the_database_is_refused(store, place):
+    with pytest.raises(ValueError, match="an empty filter holds for every document"):
+        store.delete(filter="")
+    assert place.filters == []

@@ -183,6 +183,15 @@ def test_what_is_wrong_with_a_document_comes_in_its_place():
     assert (odd.id, odd.document) == ("documents[2]", None)
 
 
+def test_an_invalid_id_is_reported_by_its_position():
+    first, second = checked_documents([Document("", "one"), Document("", "two")])
+    assert (first.id, second.id) == ("documents[0]", "documents[1]")
+
+
+def test_an_invalid_document_can_be_shown():
+    assert repr(Document("a", None, None)) == "Document('a', 'None', None)"
+
+
 def test_long_texts_are_cut_in_what_is_shown_and_not_in_data():
     document, hit = Document("a", "x" * 10_000, {"k": "v" * 10_000}), Hit("a", 0.5, "x" * 10_000, {})
     assert len(repr(document)) < 300 > len(repr(hit))

@@ -17,6 +17,10 @@ class Course(enum.Enum):
     SOUP = "soup"
 
 
+class Key(str, enum.Enum):
+    LANG = "lang"
+
+
 class Level(enum.IntEnum):
     HIGH = 3
 
@@ -70,6 +74,30 @@ def test_no_time_of_pandas_is_refused():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="is NaT"):
         plain(pandas.NaT)
+
+
+def test_a_key_that_is_an_enum_of_strings_is_its_value():
+    assert plain_metadata({Key.LANG: "en"}, "document 'a'") == {"lang": "en"}
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(5, "ns"), np.clongdouble(1)])
+def test_a_scalar_that_json_cannot_hold_is_refused(value):
+    with pytest.raises(TypeError, match="metadata takes"):
+        plain(value)
+
+
+@pytest.mark.parametrize("value", [np.datetime64("20000-01-01"), np.datetime64("NaT")])
+def test_a_date_that_iso_8601_cannot_write_is_refused(value):
+    with pytest.raises(ValueError, match="which ISO 8601 cannot write"):
+        plain(value)
+
+
+def test_a_number_of_a_subclass_becomes_pythons_own():
+    class Metres(float):
+        pass
+
+    assert type(plain(Metres(1.5))) is float
+    assert plain(np.longdouble(1)) == 1.0
 
 
 def test_a_decimal_is_refused_with_both_remedies():

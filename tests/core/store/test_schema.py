@@ -50,6 +50,11 @@ def test_vectors_that_were_made_in_another_way_are_refused(theirs, ours, words):
         replace(full, **ours).check(replace(full, **theirs), "the store")
 
 
+def test_a_dense_store_of_another_pooling_is_not_told_to_leave_out_colbert():
+    with pytest.raises(StoreError, match="make the model with the same arguments"):
+        replace(dense_only, pooling="cls").check(replace(dense_only, pooling="mean"), "the store")
+
+
 def test_what_an_older_store_does_not_say_is_not_compared():
     replace(full, pooling="mean", normalize=True, passage_instruction="p").check(full, "the store")
 

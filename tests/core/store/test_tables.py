@@ -67,3 +67,21 @@ def test_something_that_is_not_a_table_is_refused(rows):
 def test_an_id_that_is_neither_text_nor_number_is_refused():
     with pytest.raises(TypeError, match=r"rows\[0\]\['id'\] is float; an id is a str, a whole number or a UUID"):
         Document.from_records([{"text": "a", "id": 1.0}], id="id")
+
+
+@pytest.mark.parametrize("make", ["pandas", "arrow"])
+def test_two_columns_of_one_name_are_refused(make):
+    if make == "pandas":
+        table = pytest.importorskip("pandas").DataFrame([["a", 1, 2]], columns=["text", "n", "n"])
+    else:
+        arrow = pytest.importorskip("pyarrow")
+        table = arrow.Table.from_arrays([arrow.array(["a"]), arrow.array([1]), arrow.array([2])], ["text", "n", "n"])
+    with pytest.raises(ValueError, match="rows has more than one column 'n'"):
+        Document.from_records(table)
+
+
+def test_one_column_alone_is_not_a_table():
+    with pytest.raises(TypeError, match=r"rows\[0\] is str, not a dict"):
+        Document.from_records(pytest.importorskip("pyarrow").array(["a"]))
+    with pytest.raises(TypeError, match=r"rows\[0\] is str, not a dict"):
+        Document.from_records(pytest.importorskip("pandas").Series(["a"]))
