@@ -60,12 +60,17 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def create(self, schema: Schema) -> None:
+        # No shard is there. One that is open was deleted under its owners, and must not be taken for the new one.
+        shared_shards.forget(self._path / _SHARD)
         self._path.mkdir(parents=True, exist_ok=True)
         (self._path / _DESCRIPTION).write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")
         unfinished = self._path / _UNFINISHED_SHARD
         shutil.rmtree(unfinished, ignore_errors=True)
         qdrant_edge.EdgeShard.create(str(unfinished), native.shard_config(schema, self._layout.profile)).close()
         unfinished.rename(self._path / _SHARD)
+        if self._shared is not None:
+            # This object had the deleted one open, and is not opened again.
+            self.open(schema)
 
     @override
     def open(self, schema: Schema) -> None:

@@ -21,7 +21,7 @@ class SharedShard:
 
     Attributes:
         shard: The open shard.
-        dropped: Whether it was closed for all, to be deleted.
+        dropped: Whether it was closed for all, because its directory is deleted.
     """
 
     def __init__(self, shard: qdrant_edge.EdgeShard) -> None:
@@ -45,11 +45,22 @@ def acquire(path: Path, name: str) -> SharedShard:
         StoreError: Another process has it open, or it is damaged.
     """
     with LOCK:
-        key = (os.getpid(), path.resolve())
+        key = _key(path)
         shared = _open.get(key)
         if shared is None:
             shared = _open[key] = SharedShard(_load(path, name))
         return shared
+
+
+def forget(path: Path) -> bool:
+    """Close a shard for all who share it, because its directory is deleted. Return whether it was open."""
+    with LOCK:
+        shared = _open.pop(_key(path), None)
+        if shared is None:
+            return False
+        shared.dropped = True
+        shared.close()
+        return True
 
 
 def close_for_all(path: Path, name: str) -> None:
@@ -59,10 +70,13 @@ def close_for_all(path: Path, name: str) -> None:
         StoreError: As in `acquire`.
     """
     with LOCK:
-        shared = acquire(path, name)
-        shared.dropped = True
-        shared.close()
-        del _open[os.getpid(), path.resolve()]
+        if not forget(path):
+            # Loading it finds out whether another process has it open.
+            _load(path, name).close()
+
+
+def _key(path: Path) -> tuple[int, Path]:
+    return os.getpid(), path.resolve()
 
 
 def _load(path: Path, name: str) -> qdrant_edge.EdgeShard:

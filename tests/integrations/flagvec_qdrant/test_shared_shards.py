@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 
@@ -122,6 +123,29 @@ def test_a_store_is_dropped_by_an_object_that_never_opened_it(open_store, seeded
     assert not first.path.exists()
     with pytest.raises(StoreError, match="was dropped"):
         first.count()
+
+
+def test_a_directory_that_somebody_deleted_becomes_a_new_store_beside_objects_of_the_old_one(open_store, seeded):
+    old = open_store()
+    old.add(["one", "two"])
+    shutil.rmtree(old.path)
+    new = open_store()
+    assert new.count() == 0
+    new.add("three")
+    with pytest.raises(StoreError, match="was dropped"):
+        old.count()
+    new.close()
+    with QdrantEdgeStore(seeded(), new.path) as again:
+        assert [document.text for document in again.scroll()] == ["three"]
+
+
+def test_an_object_whose_directory_somebody_deleted_creates_it_again(open_store):
+    store = open_store()
+    store.add(["one", "two"])
+    shutil.rmtree(store.path)
+    store.create()
+    store.add("three")
+    assert store.count() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
