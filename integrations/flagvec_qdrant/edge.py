@@ -50,17 +50,25 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def describe(self) -> Schema | None:
-        file = self._path / _DESCRIPTION
-        if not file.is_file():
-            if self._path.exists() and not _is_empty_directory(self._path):
-                raise StoreError(f"{str(self._path)!r} holds files that flagvec did not make: choose another path")
-            return None
-        schema = described_schema(_read_description(file), repr(str(file)), "path")
-        return schema if (self._path / _SHARD).is_dir() else None
+        # Another thread may be creating it.
+        with shared_shards.LOCK:
+            file = self._path / _DESCRIPTION
+            if not file.is_file():
+                if self._path.exists() and not _is_empty_directory(self._path):
+                    raise StoreError(f"{str(self._path)!r} holds files that flagvec did not make: choose another path")
+                return None
+            schema = described_schema(_read_description(file), repr(str(file)), "path")
+            return schema if (self._path / _SHARD).is_dir() else None
 
     @override
     def create(self, schema: Schema) -> None:
-        # No shard is there. One that is open was deleted under its owners, and must not be taken for the new one.
+        with shared_shards.LOCK:
+            # Another thread may have created it meanwhile.
+            if self.describe() is None:
+                self._create(schema)
+
+    def _create(self, schema: Schema) -> None:
+        # A shard that is open was deleted under its owners, and must not be taken for the new one.
         shared_shards.forget(self._path / _SHARD)
         self._path.mkdir(parents=True, exist_ok=True)
         (self._path / _DESCRIPTION).write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")

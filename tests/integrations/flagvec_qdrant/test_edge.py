@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import qdrant_edge as edge
@@ -88,6 +89,23 @@ def test_threads_may_open_a_store_together(store, seeded):
     store.close()
     with QdrantEdgeStore(seeded(), store.path) as again, ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda _: again.count(), range(8))) == [1] * 8
+
+
+def test_threads_may_create_a_store_together(seeded, tmp_path):
+    for turn in range(5):
+        stores = [QdrantEdgeStore(seeded(), tmp_path / f"index{turn}") for _ in range(8)]
+        together = Barrier(len(stores))
+
+        def create(store, together=together):
+            together.wait()
+            store.create()
+            store.add("one two")
+
+        with ThreadPoolExecutor(len(stores)) as threads:
+            list(threads.map(create, stores))
+        assert [store.count() for store in stores] == [1] * len(stores)
+        for store in stores:
+            store.close()
 
 
 def test_a_directory_with_other_files_is_not_taken_for_a_store(seeded, tmp_path):
