@@ -28,7 +28,9 @@ from flagvec_qdrant.search import Stage, find_hits
 
 _DESCRIPTION = "flagvec.json"
 _SHARD = "shard"
-# A shard is made and deleted under this name. Renaming is atomic, so that a process that dies leaves no half of one.
+# Files are made and a shard is deleted under these names. Renaming is atomic, so that a process that dies leaves no
+# half of one.
+_UNFINISHED_DESCRIPTION = "flagvec.json.new"
 _UNFINISHED_SHARD = "shard.new"
 
 
@@ -54,11 +56,19 @@ class EdgeBackend(Backend[Record]):
         with shared_shards.LOCK:
             file = self._path / _DESCRIPTION
             if not file.is_file():
-                if self._path.exists() and not _is_empty_directory(self._path):
+                if self._path.exists() and not _is_empty_directory(self._path, besides=_UNFINISHED_DESCRIPTION):
                     raise StoreError(f"{str(self._path)!r} holds files that flagvec did not make: choose another path")
                 return None
-            schema = described_schema(_read_description(file), repr(str(file)), "path")
-            return schema if (self._path / _SHARD).is_dir() else None
+            has_shard = (self._path / _SHARD).is_dir()
+            try:
+                found = _read_description(file)
+            except StoreError:
+                if has_shard:
+                    raise
+                # A process died while it created the store.
+                return None
+            schema = described_schema(found, repr(str(file)), "path")
+            return schema if has_shard else None
 
     @override
     def create(self, schema: Schema) -> None:
@@ -71,7 +81,9 @@ class EdgeBackend(Backend[Record]):
         # A shard that is open was deleted under its owners, and must not be taken for the new one.
         shared_shards.forget(self._path / _SHARD)
         self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / _DESCRIPTION).write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")
+        described = self._path / _UNFINISHED_DESCRIPTION
+        described.write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")
+        described.replace(self._path / _DESCRIPTION)
         unfinished = self._path / _UNFINISHED_SHARD
         shutil.rmtree(unfinished, ignore_errors=True)
         qdrant_edge.EdgeShard.create(str(unfinished), native.shard_config(schema, self._layout.profile)).close()
@@ -196,8 +208,8 @@ class EdgeBackend(Backend[Record]):
         return self._shared.shard
 
 
-def _is_empty_directory(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _is_empty_directory(path: Path, besides: str = "") -> bool:
+    return path.is_dir() and all(file.name == besides for file in path.iterdir())
 
 
 def _read_description(file: Path) -> dict[str, Any]:

@@ -138,6 +138,16 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(seeded, tmp_path)
         assert store.count() == 0
 
 
+@pytest.mark.parametrize("content", ["", '{"made_by": "flag'])
+@pytest.mark.parametrize("file", ["flagvec.json", "flagvec.json.new"])
+def test_a_store_whose_description_was_cut_short_is_created_again(seeded, tmp_path, file, content):
+    (tmp_path / file).write_text(content)
+    with QdrantEdgeStore(seeded(), tmp_path) as store:
+        store.create()
+        assert store.count() == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["flagvec.json", "shard"]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
 def test_a_damaged_description_is_refused_by_its_file(store, seeded, content):
     store.close()
