@@ -16,6 +16,10 @@ from flagvec.errors import StoreError
 LOCK = threading.RLock()
 
 
+class _OpenElsewhereError(StoreError):
+    """Another process has the shard open."""
+
+
 class SharedShard:
     """An open shard. It closes once the last object that refers to it lets go of it, or is garbage-collected.
 
@@ -64,15 +68,21 @@ def forget(path: Path) -> bool:
 
 
 def close_for_all(path: Path, name: str) -> None:
-    """Close a shard for all who share it, to be deleted.
+    """Close a shard for all who share it, to be deleted. It may be damaged.
 
     Raises:
-        StoreError: As in `acquire`.
+        StoreError: Another process has it open.
     """
     with LOCK:
-        if not forget(path):
-            # Loading it finds out whether another process has it open.
+        if forget(path):
+            return
+        try:
             _load(path, name).close()
+        except _OpenElsewhereError:
+            raise
+        except StoreError:
+            # A damaged shard is not open elsewhere.
+            return
 
 
 def _key(path: Path) -> tuple[int, Path]:
@@ -84,7 +94,7 @@ def _load(path: Path, name: str) -> qdrant_edge.EdgeShard:
         return qdrant_edge.EdgeShard.load(str(path))
     except Exception as error:  # the engine raises no narrower class
         if "WouldBlock" in str(error):
-            raise StoreError(
+            raise _OpenElsewhereError(
                 f"{name} is open in another process: close it there first, or use a Qdrant server and QdrantStore for "
                 "several processes"
             ) from error

@@ -215,6 +215,13 @@ def test_dropping_deletes_the_directory(store):
     assert not store.path.exists()
 
 
+def test_a_damaged_store_is_dropped(store, seeded):
+    store.close()
+    (store.path / "shard" / "edge_config.json").write_text("{")
+    QdrantEdgeStore(seeded(), store.path).drop()
+    assert not store.path.exists()
+
+
 def test_dropping_leaves_the_files_of_others(store):
     (store.path / "letter.txt").write_text("dear reader")
     store.drop()
