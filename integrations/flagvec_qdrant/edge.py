@@ -204,7 +204,10 @@ class EdgeBackend(Backend[Record]):
         if self._shared is None:
             raise StoreError(f"{self.name} was closed: make a new QdrantEdgeStore")
         if self._shared.dropped:
-            raise StoreError(f"{self.name} was dropped: make a new QdrantEdgeStore and call create()")
+            raise StoreError(
+                f"{self.name} was dropped or deleted, and this object cannot open a new one there: make a new "
+                "QdrantEdgeStore, and call its create()"
+            )
         return self._shared.shard
 
 
