@@ -31,11 +31,13 @@ class SharedShard:
     def __init__(self, shard: qdrant_edge.EdgeShard) -> None:
         self.shard = shard
         self.dropped = False
-        self.close = weakref.finalize(self, shard.close)
+        self.close = weakref.finalize(self, _close, shard)
 
 
 # Keys have the process's id, because a forked child must not use its parent's engine.
 _open: weakref.WeakValueDictionary[tuple[int, Path], SharedShard] = weakref.WeakValueDictionary()
+# The engine of each, which outlives its owner while another thread's garbage collection waits for the lock.
+_engines: dict[tuple[int, Path], qdrant_edge.EdgeShard] = {}
 
 
 def acquire(path: Path, name: str) -> SharedShard:
@@ -52,15 +54,19 @@ def acquire(path: Path, name: str) -> SharedShard:
         key = _key(path)
         shared = _open.get(key)
         if shared is None:
+            _close_garbage(key)
             shared = _open[key] = SharedShard(_load(path, name))
+            _engines[key] = shared.shard
         return shared
 
 
 def forget(path: Path) -> bool:
     """Close a shard for all who share it, because its directory is deleted. Return whether it was open."""
     with LOCK:
-        shared = _open.pop(_key(path), None)
+        key = _key(path)
+        shared = _open.pop(key, None)
         if shared is None:
+            _close_garbage(key)
             return False
         shared.dropped = True
         shared.close()
@@ -81,8 +87,20 @@ def close_for_all(path: Path, name: str) -> None:
         except _OpenElsewhereError:
             raise
         except StoreError:
-            # A damaged shard is not open elsewhere.
+            # It is damaged.
             return
+
+
+def _close(shard: qdrant_edge.EdgeShard) -> None:
+    with LOCK:
+        shard.close()
+        for key in [key for key, engine in _engines.items() if engine is shard]:
+            del _engines[key]
+
+
+def _close_garbage(key: tuple[int, Path]) -> None:
+    if key in _engines:
+        _close(_engines[key])
 
 
 def _key(path: Path) -> tuple[int, Path]:

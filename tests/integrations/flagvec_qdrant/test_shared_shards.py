@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 
@@ -80,6 +82,44 @@ def test_the_engine_closes_once_the_last_store_object_is_garbage(seeded, tmp_pat
     del forgotten
     gc.collect()
     assert other_process_can_open(closed)
+
+
+def can_take_the_lock():
+    taken = shared_shards.LOCK.acquire(blocking=False)
+    if taken:
+        shared_shards.LOCK.release()
+    return taken
+
+
+class Engine:
+    """An engine whose `close` notes whether another thread could take the lock."""
+
+    could_open = None
+
+    def close(self):
+        with ThreadPoolExecutor(1) as threads:
+            self.could_open = threads.submit(can_take_the_lock).result()
+
+
+def test_the_engine_closes_while_no_other_thread_can_open_it():
+    engine = Engine()
+    shared = shared_shards.SharedShard(engine)
+    del shared
+    assert engine.could_open is False
+
+
+def test_a_store_is_opened_while_another_threads_garbage_collection_is_about_to_close_it(seeded, tmp_path):
+    stores = [QdrantEdgeStore(seeded(), tmp_path / "index")]
+    stores[0].create()
+    stores[0].add("one two")
+    with ThreadPoolExecutor(1) as threads:
+        with shared_shards.LOCK:
+            collecting = threads.submit(stores.clear)
+            while stores:
+                sleep(0.01)
+            with QdrantEdgeStore(seeded(), tmp_path / "index") as again:
+                assert again.count() == 1
+        collecting.result()
 
 
 def test_a_store_of_another_schema_is_refused_beside_an_open_one(open_store):
