@@ -23,7 +23,7 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
 from flagvec_qdrant.convert import json_bytes, point_id, to_documents
 from flagvec_qdrant.errors import refusal_of
-from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 
@@ -163,6 +163,7 @@ class ClientBackend(Backend[Record]):
 
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        refuse_empty(filter)
         self._delete(models.FilterSelector(filter=native_filter(filter, native.TERMS)), timeout)
 
     def _delete(self, selector: models.PointsSelector, timeout: float | None) -> None:

@@ -22,7 +22,7 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_models as native
 from flagvec_qdrant import shared_shards
 from flagvec_qdrant.convert import point_id, to_documents
-from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 
@@ -172,6 +172,7 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        refuse_empty(filter)
         where = native_filter(filter, native.TERMS)
         self._shard.update(qdrant_edge.UpdateOperation.delete_points_by_filter(where))
 

@@ -179,6 +179,14 @@ def test_a_native_filter_is_taken_as_it_is(store):
     assert store.count(models.Filter(must_not=[condition])) == 1
 
 
+@pytest.mark.parametrize("empty", [models.Filter(), models.Filter(must=[], should=[])])
+def test_an_empty_native_filter_deletes_nothing(store, empty):
+    store.add(["one", "two"])
+    with pytest.raises(ValueError, match=r"filter=Filter\(\): an empty filter holds for every document: .* drop\(\)"):
+        store.delete(filter=empty)
+    assert store.count() == 2
+
+
 def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):
     requests = []
     upsert = store.client.upsert

@@ -199,6 +199,14 @@ def test_a_native_filter_is_taken_as_it_is(store):
     assert store.count(edge.Filter(must_not=[condition])) == 1
 
 
+@pytest.mark.parametrize("empty", [edge.Filter(), edge.Filter(must=[], should=[])])
+def test_an_empty_native_filter_deletes_nothing(store, empty):
+    store.add(["one", "two"])
+    with pytest.raises(ValueError, match=r"filter=Filter\(\): an empty filter holds for every document: .* drop\(\)"):
+        store.delete(filter=empty)
+    assert store.count() == 2
+
+
 def test_what_the_engine_refuses_is_a_store_error_with_its_words(store):
     store.count()
     store._edge._shard.close()
