@@ -216,7 +216,7 @@ def test_a_store_whose_client_was_closed_says_so(opened, connect):
     client = connect()
     if client.init_options["prefer_grpc"]:
         # Otherwise the client would connect only after it was closed.
-        client.grpc_points
+        assert client.grpc_points
     store = opened(client)
     client.close()
     for use in (store.count, lambda: store.add("text"), lambda: store.search("text"), lambda: store.get("a")):

@@ -141,7 +141,7 @@ def test_all_who_share_a_dropped_store_hear_of_it(open_store):
     first, second = open_store(), open_store()
     second.drop()
     for use in (first.count, lambda: first.add("one"), lambda: first.search("one"), lambda: first.get("a")):
-        with pytest.raises(StoreError, match="was dropped or deleted, .* make a new QdrantEdgeStore"):
+        with pytest.raises(StoreError, match=r"was dropped or deleted, .* make a new QdrantEdgeStore"):
             use()
 
 
