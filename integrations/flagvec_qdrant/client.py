@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,13 +23,17 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
 from flagvec_qdrant.convert import json_bytes, point_id, to_documents
 from flagvec_qdrant.errors import refusal_of
-from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 
 # Older collections have the model's name under this key instead of a description.
 _FORMER_KEY = "flagvec_model"
 _METADATA_SINCE = (1, 16)
+
+# Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
+_local_locks: weakref.WeakKeyDictionary[QdrantClient, AbstractContextManager[Any]] = weakref.WeakKeyDictionary()
+_finding_lock = threading.Lock()
 
 
 class ClientBackend(Backend[Record]):
@@ -39,8 +44,7 @@ class ClientBackend(Backend[Record]):
         self._collection = collection
         self._layout = layout
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
-        # Local mode is Python code that is not thread-safe.
-        self._calling: AbstractContextManager[Any] = threading.Lock() if self._is_local else nullcontext()
+        self._calling: AbstractContextManager[Any] = _lock_of(client) if self._is_local else nullcontext()
 
     @property
     @override
@@ -49,9 +53,10 @@ class ClientBackend(Backend[Record]):
 
     @override
     def describe(self) -> Schema | None:
-        if not self._client.collection_exists(self._collection):
-            return None
-        config = self._client.get_collection(self._collection).config
+        with self._calling:
+            if not self._client.collection_exists(self._collection):
+                return None
+            config = self._client.get_collection(self._collection).config
         metadata = config.metadata or {}
         if _FORMER_KEY in metadata:
             return native.schema_of_params(config.params, metadata[_FORMER_KEY])
@@ -59,7 +64,8 @@ class ClientBackend(Backend[Record]):
 
     @override
     def create(self, schema: Schema) -> None:
-        version = self._client.info().version
+        with self._calling:
+            version = self._client.info().version
         major, minor = map(int, version.split(".")[:2])
         if (major, minor) < _METADATA_SINCE:
             raise StoreError(
@@ -67,12 +73,20 @@ class ClientBackend(Backend[Record]):
                 "collections; update it to 1.16 or later"
             )
         has_memory = native.knows_memory(major, minor)
-        self._client.create_collection(
-            self._collection,
-            vectors_config=native.vector_params(schema, self._layout.profile, has_memory),
-            sparse_vectors_config=native.sparse_params(self._layout.profile, has_memory) if schema.sparse else None,
-            metadata=description(schema),
-        )
+        try:
+            with self._calling:
+                self._client.create_collection(
+                    self._collection,
+                    vectors_config=native.vector_params(schema, self._layout.profile, has_memory),
+                    sparse_vectors_config=native.sparse_params(self._layout.profile, has_memory)
+                    if schema.sparse
+                    else None,
+                    metadata=description(schema),
+                )
+        except Exception as error:
+            # Another thread or process may have created it meanwhile. Every transport says so in these words.
+            if "already exists" not in str(error) or self.describe() is None:
+                raise
 
     @override
     def open(self, schema: Schema) -> None:
@@ -85,7 +99,8 @@ class ClientBackend(Backend[Record]):
 
     @override
     def drop(self) -> None:
-        self._client.delete_collection(self._collection)
+        with self._calling:
+            self._client.delete_collection(self._collection)
 
     @override
     def classify(self, error: Exception) -> Refusal | None:
@@ -148,6 +163,7 @@ class ClientBackend(Backend[Record]):
 
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        refuse_empty(filter)
         self._delete(models.FilterSelector(filter=native_filter(filter, native.TERMS)), timeout)
 
     def _delete(self, selector: models.PointsSelector, timeout: float | None) -> None:
@@ -174,6 +190,11 @@ class ClientBackend(Backend[Record]):
                 yield to_documents(points)
             if offset is None:
                 return
+
+
+def _lock_of(client: QdrantClient) -> AbstractContextManager[Any]:
+    with _finding_lock:
+        return _local_locks.setdefault(client, threading.RLock())
 
 
 def _limit(timeout: float | None) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_models as native
 from flagvec_qdrant import shared_shards
 from flagvec_qdrant.convert import point_id, to_documents
-from flagvec_qdrant.filters import native_filter
+from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 
 _DESCRIPTION = "flagvec.json"
 _SHARD = "shard"
-# A shard is made and deleted under this name. Renaming is atomic, so that a process that dies leaves no half of one.
+# Files are made and a shard is deleted under these names. Renaming is atomic, so that a process that dies leaves no
+# half of one.
+_UNFINISHED_DESCRIPTION = "flagvec.json.new"
 _UNFINISHED_SHARD = "shard.new"
 
 
@@ -50,22 +52,45 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def describe(self) -> Schema | None:
-        file = self._path / _DESCRIPTION
-        if not file.is_file():
-            if self._path.exists() and not _is_empty_directory(self._path):
-                raise StoreError(f"{str(self._path)!r} holds files that flagvec did not make: choose another path")
-            return None
-        schema = described_schema(_read_description(file), repr(str(file)), "path")
-        return schema if (self._path / _SHARD).is_dir() else None
+        # Another thread may be creating it.
+        with shared_shards.LOCK:
+            file = self._path / _DESCRIPTION
+            if not file.is_file():
+                if self._path.exists() and not _is_empty_directory(self._path, besides=_UNFINISHED_DESCRIPTION):
+                    raise StoreError(f"{str(self._path)!r} holds files that flagvec did not make: choose another path")
+                return None
+            has_shard = (self._path / _SHARD).is_dir()
+            try:
+                found = _read_description(file)
+            except StoreError:
+                if has_shard:
+                    raise
+                # A process died while it created the store.
+                return None
+            schema = described_schema(found, repr(str(file)), "path")
+            return schema if has_shard else None
 
     @override
     def create(self, schema: Schema) -> None:
+        with shared_shards.LOCK:
+            # Another thread may have created it meanwhile.
+            if self.describe() is None:
+                self._create(schema)
+
+    def _create(self, schema: Schema) -> None:
+        # A shard that is open was deleted under its owners, and must not be taken for the new one.
+        shared_shards.forget(self._path / _SHARD)
         self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / _DESCRIPTION).write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")
+        described = self._path / _UNFINISHED_DESCRIPTION
+        described.write_text(json.dumps(description(schema), indent=1) + "\n", "utf-8")
+        described.replace(self._path / _DESCRIPTION)
         unfinished = self._path / _UNFINISHED_SHARD
         shutil.rmtree(unfinished, ignore_errors=True)
         qdrant_edge.EdgeShard.create(str(unfinished), native.shard_config(schema, self._layout.profile)).close()
         unfinished.rename(self._path / _SHARD)
+        if self._shared is not None:
+            # This object had the deleted one open, and is not opened again.
+            self.open(schema)
 
     @override
     def open(self, schema: Schema) -> None:
@@ -147,6 +172,7 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
+        refuse_empty(filter)
         where = native_filter(filter, native.TERMS)
         self._shard.update(qdrant_edge.UpdateOperation.delete_points_by_filter(where))
 
@@ -179,12 +205,15 @@ class EdgeBackend(Backend[Record]):
         if self._shared is None:
             raise StoreError(f"{self.name} was closed: make a new QdrantEdgeStore")
         if self._shared.dropped:
-            raise StoreError(f"{self.name} was dropped: make a new QdrantEdgeStore and call create()")
+            raise StoreError(
+                f"{self.name} was dropped or deleted, and this object cannot open a new one there: make a new "
+                "QdrantEdgeStore, and call its create()"
+            )
         return self._shared.shard
 
 
-def _is_empty_directory(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _is_empty_directory(path: Path, besides: str = "") -> bool:
+    return path.is_dir() and all(file.name == besides for file in path.iterdir())
 
 
 def _read_description(file: Path) -> dict[str, Any]:

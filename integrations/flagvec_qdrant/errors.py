@@ -22,12 +22,15 @@ _DIVISIBLE_CODES = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RAN
 _CONNECTION_ERRORS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 # Local mode answers with a ValueError.
 _NO_LOCAL_COLLECTION = re.compile(r"Collection .+ not found", re.DOTALL)
+# Local mode answers with a RuntimeError, REST with one inside another exception, and gRPC with a ValueError.
+_CLOSED = re.compile(r"instance is closed|client has been closed|on closed channel")
+_CLOSED_REASON = "its client was closed: make a new QdrantClient and store"
 # What a server in strict mode says of a filter on a field without an index.
 _NO_INDEX = "Index required but not found"
 
 
 def refusal_of(error: Exception) -> Refusal | None:
-    """Return what an exception means, in the server's own sentence; None if it is not a server's answer or absence."""
+    """Return what an exception means, in the server's own sentence; None if it is not about the server or client."""
     match error:
         case ResourceExhaustedResponse():
             return Refusal(_one_line(str(error)), retryable=True, pause=float(error.retry_after_s))
@@ -36,6 +39,10 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(_sentence(error), status in _RETRYABLE_STATUSES, divisible=status in _DIVISIBLE_STATUSES)
         case ResponseHandlingException() if isinstance(error.source, _CONNECTION_ERRORS):
             return Refusal(_one_line(f"{type(error.source).__name__}: {error.source}"), retryable=True)
+        case RuntimeError() | ValueError() | ResponseHandlingException() if _CLOSED.search(str(error)):
+            return Refusal(_CLOSED_REASON, retryable=False)
+        case ResponseHandlingException():
+            return Refusal(_one_line(f"{type(error.source).__name__}: {error.source}"), retryable=False)
         case grpc.RpcError() if isinstance(error, grpc.Call):
             code = error.code()
             reason = _with_remedy(_one_line(error.details() or code.name))

@@ -42,6 +42,15 @@ def native_filter(filter: Filter | NativeFilter | None, terms: Terms) -> Any:
     return filter.value if isinstance(filter, NativeFilter) else _filter(filter, terms)
 
 
+def refuse_empty(filter: Filter | NativeFilter) -> None:
+    """Raise a `ValueError` for a native filter without conditions, which would delete every document."""
+    if not isinstance(filter, NativeFilter):
+        return
+    value = filter.value
+    if not (value.must or value.should or value.must_not or value.min_should):
+        raise ValueError("filter=Filter(): an empty filter holds for every document: to delete all, call drop()")
+
+
 def _filter(filter: Filter, terms: Terms) -> Any:
     match filter:
         case All(parts):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 from qdrant_client import QdrantClient, models
@@ -47,6 +48,48 @@ def test_two_collections_of_one_client_are_kept_apart(store, client, seeded):
     other.create()
     other.add("one")
     assert (store.count(), other.count()) == (0, 1)
+
+
+def test_a_collection_that_another_creates_at_the_same_time_is_taken(client, seeded, monkeypatch):
+    stores = [QdrantStore(seeded(), client, "articles") for _ in range(2)]
+    create_collection = client.create_collection
+
+    def after_another(*given, **more):
+        monkeypatch.setattr(client, "create_collection", create_collection)
+        stores[1].create()
+        stores[1].add("one")
+        return create_collection(*given, **more)
+
+    monkeypatch.setattr(client, "create_collection", after_another)
+    stores[0].create()
+    assert stores[0].count() == 1
+
+
+CALLS = ["collection_exists", "get_collection", "info", "create_collection", "upsert", "count", "delete_collection"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_stores_of_a_local_client_take_turns(client, seeded, monkeypatch, call):
+    one, other = (QdrantStore(seeded(), client, name) for name in ("articles", "letters"))
+    answer, taken = getattr(client, call), []
+
+    def take():
+        if other._backend._calling.acquire(blocking=False):
+            taken.append(call)
+            other._backend._calling.release()
+
+    def looked_at(*given, **more):
+        thread = Thread(target=take)
+        thread.start()
+        thread.join()
+        return answer(*given, **more)
+
+    monkeypatch.setattr(client, call, looked_at)
+    one.create()
+    one.add("text")
+    one.count()
+    one.drop()
+    assert taken == []
 
 
 def test_a_persistent_client_finds_the_documents_again(seeded, tmp_path):
@@ -134,6 +177,14 @@ def test_a_native_filter_is_taken_as_it_is(store):
     condition = models.FieldCondition(key="metadata.n", match=models.MatchValue(value=2))
     assert [hit.id for hit in store.search("text", filter=models.Filter(must=[condition]))] == ["b"]
     assert store.count(models.Filter(must_not=[condition])) == 1
+
+
+@pytest.mark.parametrize("empty", [models.Filter(), models.Filter(must=[], should=[])])
+def test_an_empty_native_filter_deletes_nothing(store, empty):
+    store.add(["one", "two"])
+    with pytest.raises(ValueError, match=r"filter=Filter\(\): an empty filter holds for every document: .* drop\(\)"):
+        store.delete(filter=empty)
+    assert store.count() == 2
 
 
 def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):

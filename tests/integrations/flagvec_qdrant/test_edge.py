@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import qdrant_edge as edge
@@ -90,6 +91,23 @@ def test_threads_may_open_a_store_together(store, seeded):
         assert list(threads.map(lambda _: again.count(), range(8))) == [1] * 8
 
 
+def test_threads_may_create_a_store_together(seeded, tmp_path):
+    for turn in range(5):
+        stores = [QdrantEdgeStore(seeded(), tmp_path / f"index{turn}") for _ in range(8)]
+        together = Barrier(len(stores))
+
+        def create(store, together=together):
+            together.wait()
+            store.create()
+            store.add("one two")
+
+        with ThreadPoolExecutor(len(stores)) as threads:
+            list(threads.map(create, stores))
+        assert [store.count() for store in stores] == [1] * len(stores)
+        for store in stores:
+            store.close()
+
+
 def test_a_directory_with_other_files_is_not_taken_for_a_store(seeded, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
     with pytest.raises(StoreError, match="holds files that flagvec did not make: choose another path"):
@@ -118,6 +136,16 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(seeded, tmp_path)
             store.count()
         store.create()
         assert store.count() == 0
+
+
+@pytest.mark.parametrize("content", ["", '{"made_by": "flag'])
+@pytest.mark.parametrize("file", ["flagvec.json", "flagvec.json.new"])
+def test_a_store_whose_description_was_cut_short_is_created_again(seeded, tmp_path, file, content):
+    (tmp_path / file).write_text(content)
+    with QdrantEdgeStore(seeded(), tmp_path) as store:
+        store.create()
+        assert store.count() == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["flagvec.json", "shard"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
@@ -171,6 +199,14 @@ def test_a_native_filter_is_taken_as_it_is(store):
     assert store.count(edge.Filter(must_not=[condition])) == 1
 
 
+@pytest.mark.parametrize("empty", [edge.Filter(), edge.Filter(must=[], should=[])])
+def test_an_empty_native_filter_deletes_nothing(store, empty):
+    store.add(["one", "two"])
+    with pytest.raises(ValueError, match=r"filter=Filter\(\): an empty filter holds for every document: .* drop\(\)"):
+        store.delete(filter=empty)
+    assert store.count() == 2
+
+
 def test_what_the_engine_refuses_is_a_store_error_with_its_words(store):
     store.count()
     store._edge._shard.close()
@@ -184,6 +220,13 @@ def test_what_the_engine_refuses_is_a_store_error_with_its_words(store):
 def test_dropping_deletes_the_directory(store):
     store.add("one")
     store.drop()
+    assert not store.path.exists()
+
+
+def test_a_damaged_store_is_dropped(store, seeded):
+    store.close()
+    (store.path / "shard" / "edge_config.json").write_text("{")
+    QdrantEdgeStore(seeded(), store.path).drop()
     assert not store.path.exists()
 
 

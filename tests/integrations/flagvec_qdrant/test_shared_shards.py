@@ -2,8 +2,11 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 
@@ -81,6 +84,44 @@ def test_the_engine_closes_once_the_last_store_object_is_garbage(seeded, tmp_pat
     assert other_process_can_open(closed)
 
 
+def can_take_the_lock():
+    taken = shared_shards.LOCK.acquire(blocking=False)
+    if taken:
+        shared_shards.LOCK.release()
+    return taken
+
+
+class Engine:
+    """An engine whose `close` notes whether another thread could take the lock."""
+
+    could_open = None
+
+    def close(self):
+        with ThreadPoolExecutor(1) as threads:
+            self.could_open = threads.submit(can_take_the_lock).result()
+
+
+def test_the_engine_closes_while_no_other_thread_can_open_it():
+    engine = Engine()
+    shared = shared_shards.SharedShard(engine)
+    del shared
+    assert engine.could_open is False
+
+
+def test_a_store_is_opened_while_another_threads_garbage_collection_is_about_to_close_it(seeded, tmp_path):
+    stores = [QdrantEdgeStore(seeded(), tmp_path / "index")]
+    stores[0].create()
+    stores[0].add("one two")
+    with ThreadPoolExecutor(1) as threads:
+        with shared_shards.LOCK:
+            collecting = threads.submit(stores.clear)
+            while stores:
+                sleep(0.01)
+            with QdrantEdgeStore(seeded(), tmp_path / "index") as again:
+                assert again.count() == 1
+        collecting.result()
+
+
 def test_a_store_of_another_schema_is_refused_beside_an_open_one(open_store):
     first = open_store()
     with pytest.raises(StoreError, match="open it with colbert=True"):
@@ -100,7 +141,7 @@ def test_all_who_share_a_dropped_store_hear_of_it(open_store):
     first, second = open_store(), open_store()
     second.drop()
     for use in (first.count, lambda: first.add("one"), lambda: first.search("one"), lambda: first.get("a")):
-        with pytest.raises(StoreError, match="was dropped: make a new QdrantEdgeStore"):
+        with pytest.raises(StoreError, match=r"was dropped or deleted, .* make a new QdrantEdgeStore"):
             use()
 
 
@@ -112,7 +153,8 @@ def test_a_dropped_store_is_made_anew_beside_objects_of_the_old_one(open_store):
     dropping.create()
     new.add(["one", "two"])
     assert dropping.count() == 2
-    with pytest.raises(StoreError, match="was dropped"):
+    old.create()
+    with pytest.raises(StoreError, match="this object cannot open a new one there: make a new QdrantEdgeStore, and"):
         old.count()
 
 
@@ -122,6 +164,29 @@ def test_a_store_is_dropped_by_an_object_that_never_opened_it(open_store, seeded
     assert not first.path.exists()
     with pytest.raises(StoreError, match="was dropped"):
         first.count()
+
+
+def test_a_directory_that_somebody_deleted_becomes_a_new_store_beside_objects_of_the_old_one(open_store, seeded):
+    old = open_store()
+    old.add(["one", "two"])
+    shutil.rmtree(old.path)
+    new = open_store()
+    assert new.count() == 0
+    new.add("three")
+    with pytest.raises(StoreError, match="was dropped"):
+        old.count()
+    new.close()
+    with QdrantEdgeStore(seeded(), new.path) as again:
+        assert [document.text for document in again.scroll()] == ["three"]
+
+
+def test_an_object_whose_directory_somebody_deleted_creates_it_again(open_store):
+    store = open_store()
+    store.add(["one", "two"])
+    shutil.rmtree(store.path)
+    store.create()
+    store.add("three")
+    assert store.count() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
