@@ -69,4 +69,4 @@ def test_the_peer_calls_pip_where_a_package_is_missing_that_only_it_asks_for(run
 
 
 def test_the_peers_reranker_is_refused_with_what_to_use_instead(run_peer):
-    assert "which has no FlagAutoReranker. flagvec has no cross-encoders" in run_peer(RERANK, alias=True)
+    assert "has no FlagAutoReranker, because flagvec stands in for FlagEmbedding here" in run_peer(RERANK, alias=True)
