@@ -14,7 +14,7 @@ from typing import Generic, Literal
 from more_itertools import constrained_batches
 
 from flagvec.ingest.report import FailedWrite, WriteReport
-from flagvec.ingest.retry import Outcome, Prepared, refused, write_request
+from flagvec.ingest.retry import Outcome, Request, refused, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
 from flagvec.store.vectors import EncodedDocuments
@@ -143,22 +143,20 @@ class _Run(Generic[Row]):
             self._give_up(documents)
             return
         is_slow = perf_counter() - started >= WORTH_A_THREAD
-        limits = self._backend.limits
-        requests = constrained_batches(prepared, limits.bytes, limits.records, get_len=self._bytes, strict=False)
-        for request in requests:
+        for request in self._requests(prepared):
             self._settle()
             if self.hopeless is not None:
-                self._give_up([one.document for one in request])
+                self._give_up(request.documents)
                 continue
-            for one in request:
-                self.outcomes[one.document.id] = None
+            for document in request.documents:
+                self.outcomes[document.id] = None
             send = partial(write_request, request, self._backend, self._timeout, self._stop)
             if is_slow:
                 self._in_flight = writer.submit(copy_context().run, send)
             else:
                 self._note_outcome(send())
 
-    def _prepared(self, documents: Sequence[Document]) -> list[Prepared[Row]]:
+    def _prepared(self, documents: Sequence[Document]) -> Request[Row]:
         encoded = self._encode(documents)
         vectors = encoded.all_valid() if self._on_error == "raise" else encoded.vectors
         for position, reason in encoded.refused.items():
@@ -169,8 +167,16 @@ class _Run(Generic[Row]):
             if position not in encoded.refused
         ]
         self.truncated |= {documents[position].id for position in encoded.truncated}
-        rows = self._backend.prepare(records)
-        return [Prepared(record.document, row) for record, row in zip(records, rows, strict=True)]
+        return Request([record.document for record in records], self._backend.prepare(records))
+
+    def _requests(self, prepared: Request[Row]) -> Iterator[Request[Row]]:
+        """Yield what was prepared in requests of bounded number and size."""
+        limits, start = self._backend.limits, 0
+        for rows in constrained_batches(
+            prepared.rows, limits.bytes, limits.records, get_len=self._backend.row_bytes, strict=False
+        ):
+            yield prepared.part(start, start + len(rows))
+            start += len(rows)
 
     def _settle(self) -> None:
         """Wait until nothing is in flight, and note what became of it."""
@@ -190,9 +196,6 @@ class _Run(Generic[Row]):
 
     def _note(self, failure: FailedWrite) -> None:
         self.outcomes[failure.id] = failure
-
-    def _bytes(self, prepared: Prepared[Row]) -> int:
-        return self._backend.row_bytes(prepared.row)
 
 
 def _characters(document: Document | InvalidDocument) -> int:

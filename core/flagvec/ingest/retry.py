@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from threading import Event
@@ -20,12 +20,24 @@ _LONGEST_PAUSE = 10.0
 _LONGEST_ASKED_PAUSE = 60.0
 
 
-@dataclass(slots=True)
-class Prepared(Generic[Row]):
-    """A document, and its row in the form in which the database takes it."""
+@dataclass(frozen=True, slots=True)
+class Request(Generic[Row]):
+    """Documents of distinct ids, and their rows in the form in which the database takes them, in the same order."""
 
-    document: Document
-    row: Row
+    documents: Sequence[Document]
+    rows: Sequence[Row]
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def part(self, start: int, end: int | None = None) -> Request[Row]:
+        """Return the documents from `start` on, up to `end` if given."""
+        return Request(self.documents[start:end], self.rows[start:end])
+
+    def only(self, ids: Collection[str]) -> Request[Row]:
+        """Return the documents of these ids."""
+        kept = [position for position, document in enumerate(self.documents) if document.id in ids]
+        return Request([self.documents[position] for position in kept], [self.rows[position] for position in kept])
 
 
 class Outcome(NamedTuple):
@@ -40,16 +52,14 @@ class Outcome(NamedTuple):
     hopeless: Refusal | None
 
 
-def write_request(
-    prepared: Sequence[Prepared[Row]], backend: Backend[Row], timeout: float | None, stop: Event
-) -> Outcome:
+def write_request(request: Request[Row], backend: Backend[Row], timeout: float | None, stop: Event) -> Outcome:
     """Write documents in one request, and in more if that saves some of them.
 
     Only what failed retryably is sent again, after growing pauses. A request that was refused because of a part of it
     is cut in two, so that in the end only the bad documents have failed.
 
     Args:
-        prepared: Documents of distinct ids.
+        request: What to write.
         backend: Where they are written.
         timeout: Seconds that each attempt may take; None for the client's own limit.
         stop: When it is set, pauses end and nothing more is sent.
@@ -58,17 +68,18 @@ def write_request(
         Exception: What the client raised, if `Backend.classify` does not know it.
         CancelledError: `stop` was set before the end.
     """
-    request = _Request(prepared, backend, timeout, stop)
-    request.send_with_retries()
-    refusal, pending = request.refusal, request.pending
+    sending = _Sending(request, backend, timeout, stop)
+    sending.send_with_retries()
+    refusal, pending = sending.refusal, sending.pending
     if refusal is None:
-        return Outcome(request.failed + request.postponed, hopeless=None)
+        return Outcome(sending.failed + sending.postponed, hopeless=None)
     if not refusal.divisible or len(pending) == 1:
-        failed = [refused(one.document, refusal) for one in pending]
-        return Outcome(request.failed + failed, None if refusal.divisible else refusal)
+        failed = [refused(document, refusal) for document in pending.documents]
+        return Outcome(sending.failed + failed, None if refusal.divisible else refusal)
     middle = len(pending) // 2
-    first, second = (write_request(half, backend, timeout, stop) for half in (pending[:middle], pending[middle:]))
-    return Outcome(request.failed + first.failed + second.failed, first.hopeless or second.hopeless)
+    halves = (pending.part(0, middle), pending.part(middle))
+    first, second = (write_request(half, backend, timeout, stop) for half in halves)
+    return Outcome(sending.failed + first.failed + second.failed, first.hopeless or second.hopeless)
 
 
 def refused(document: Document, refusal: Refusal) -> FailedWrite:
@@ -76,13 +87,11 @@ def refused(document: Document, refusal: Refusal) -> FailedWrite:
     return FailedWrite(document.id, without_secrets(refusal.reason), refusal.retryable, document)
 
 
-class _Request(Generic[Row]):
+class _Sending(Generic[Row]):
     """A request between its attempts: what is still to be sent, and what will not be sent again."""
 
-    def __init__(
-        self, prepared: Sequence[Prepared[Row]], backend: Backend[Row], timeout: float | None, stop: Event
-    ) -> None:
-        self.pending = list(prepared)
+    def __init__(self, request: Request[Row], backend: Backend[Row], timeout: float | None, stop: Event) -> None:
+        self.pending = request
         self.failed: list[FailedWrite] = []
         self.postponed: list[FailedWrite] = []
         self.refusal: Refusal | None = None
@@ -112,7 +121,7 @@ class _Request(Generic[Row]):
         if self._stop.is_set():
             raise CancelledError
         try:
-            failures = self._backend.write([one.row for one in self.pending], self._timeout)
+            failures = self._backend.write(self.pending.rows, self._timeout)
         except Exception as error:
             self.refusal = self._backend.classify(error)
             if self.refusal is None:
@@ -120,12 +129,11 @@ class _Request(Generic[Row]):
             return self.refusal.retryable
         self.refusal = None
         if not failures:
-            self.pending, self.postponed = [], []
+            self.postponed = []
             return False
-        documents = {one.document.id: one.document for one in self.pending}
+        documents = {document.id: document for document in self.pending.documents}
         failures = [FailedWrite(one.id, one.reason, one.retryable, documents.get(one.id)) for one in failures]
         self.failed += [failure for failure in failures if not failure.retryable]
         self.postponed = [failure for failure in failures if failure.retryable]
-        left = {failure.id for failure in self.postponed}
-        self.pending = [one for one in self.pending if one.document.id in left]
-        return bool(self.pending)
+        self.pending = self.pending.only({failure.id for failure in self.postponed})
+        return len(self.pending) > 0

@@ -8,13 +8,13 @@ import pytest
 
 from flagvec import Document
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Prepared, write_request
+from flagvec.ingest.retry import Request, write_request
 from flagvec.store.backend import Refusal, WriteLimits
 
 
 def send(backend, names, stop=None):
-    prepared = [Prepared(Document(name, "text"), name) for name in names]
-    return write_request(prepared, backend, None, stop or Event())
+    request = Request([Document(name, "text") for name in names], list(names))
+    return write_request(request, backend, None, stop or Event())
 
 
 def busy(name):
