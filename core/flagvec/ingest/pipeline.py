@@ -166,7 +166,9 @@ class _Run(Generic[Row]):
             for position, (document, one) in enumerate(zip(documents, vectors, strict=True))
             if position not in encoded.refused
         ]
-        self.truncated |= {documents[position].id for position in encoded.truncated}
+        # A later version of a document may be short.
+        self.truncated.difference_update(document.id for document in documents)
+        self.truncated.update(documents[position].id for position in encoded.truncated)
         return Request([record.document for record in records], self._backend.prepare(records))
 
     def _requests(self, prepared: Request[Row]) -> Iterator[Request[Row]]:

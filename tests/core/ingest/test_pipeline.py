@@ -227,6 +227,15 @@ def test_an_error_of_encoding_is_not_raised_once_the_database_is_away(scripted, 
     assert report.failed == tuple(FailedWrite(name, "away", False) for name in "abc")
 
 
+def test_a_document_is_truncated_if_its_last_version_is(scripted):
+    def encode(documents):
+        long = [position for position, document in enumerate(documents) if document.text == "long"]
+        return replace(encode_nothing(documents), truncated=long)
+
+    documents = [Document("a", "long"), Document("b", "short"), Document("a", "short"), Document("b", "long")]
+    assert write(scripted(lambda sent: []), "", encode, documents=documents).truncated == ("b",)
+
+
 def test_every_document_is_counted_once(scripted):
     counted = []
     write_documents(
