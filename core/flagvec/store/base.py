@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -141,7 +143,7 @@ class HybridStore:
         """
         check_choice("on_error", on_error, get_args(OnError))
         given, timeout = listed_documents(documents), checked_timeout(timeout)
-        self._opening.opened()
+        self._opening.opened(timeout)
         checked: Iterable[Document | InvalidDocument] = self._checked(given)
         if on_error == "raise" and isinstance(given, Sequence):
             checked = [_valid(one) for one in checked]
@@ -186,7 +188,7 @@ class HybridStore:
         if not isinstance(query, str):
             raise TypeError(f"query takes a str, not {type(query).__name__}")
         checked = self._options(limit, options, "search")
-        self._opening.opened()
+        self._opening.opened(checked.timeout)
         vectors = encode_query(self.model, query, checked.representations, self._colbert_limit())
         return self._found(vectors, checked)
 
@@ -205,7 +207,7 @@ class HybridStore:
             StoreError: As in `search`.
         """
         checked = self._options(limit, options, "search_vectors")
-        self._opening.opened()
+        self._opening.opened(checked.timeout)
         ready = query_vectors(vectors, self.schema, checked.representations, self._colbert_limit())
         return self._found(ready, checked)
 
@@ -218,13 +220,12 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         wanted, timeout = checked_ids(ids), checked_timeout(timeout)
-        self._opening.opened()
-        with self._opening.errors("be read"):
-            found = {
-                document.id: document
-                for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
-                for document in self._backend.get(part, timeout)
-            }
+        self._opening.opened(timeout)
+        found = {
+            document.id: document
+            for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
+            for document in self._opening.ask("be read", partial(self._backend.get, part), timeout)
+        }
         return [found[name] for name in wanted if name in found]
 
     def delete(
@@ -249,12 +250,11 @@ class HybridStore:
         chosen = self._parsed(filter)
         if chosen == All(()) or (isinstance(chosen, NativeFilter) and not chosen.value):
             raise ValueError("an empty filter holds for every document: to delete all, call drop()")
-        self._opening.opened()
-        with self._opening.errors("be deleted from"):
-            if chosen is not None:
-                self._backend.delete_where(chosen, timeout)
-            for part in chunked(unwanted, IDS_PER_REQUEST):
-                self._backend.delete(part, timeout)
+        self._opening.opened(timeout)
+        if chosen is not None:
+            self._opening.ask("be deleted from", partial(self._backend.delete_where, chosen), timeout)
+        for part in chunked(unwanted, IDS_PER_REQUEST):
+            self._opening.ask("be deleted from", partial(self._backend.delete, part), timeout)
         self._flush(timeout)
 
     def count(self, filter: FilterLike | None = None, *, timeout: float | None = None) -> int:
@@ -266,9 +266,8 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
-        self._opening.opened()
-        with self._opening.errors("be counted"):
-            return self._backend.count(chosen, timeout)
+        self._opening.opened(timeout)
+        return self._opening.ask("be counted", partial(self._backend.count, chosen), timeout)
 
     def scroll(
         self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
@@ -401,12 +400,14 @@ class HybridStore:
         )
 
     def _flush(self, timeout: float | None) -> None:
-        with self._opening.errors("be flushed"):
-            self._backend.flush(timeout)
+        self._opening.ask("be flushed", self._backend.flush, timeout)
 
     def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
-        with self._opening.errors("be searched"):
-            found = self._backend.search(vectors, options)
+        found = self._opening.ask(
+            "be searched",
+            lambda timeout: self._backend.search(vectors, replace(options, timeout=timeout)),
+            options.timeout,
+        )
         least = -float("inf") if options.min_score is None else options.min_score
         best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
         return [hit for hit in best if hit.score >= least]
@@ -414,16 +415,12 @@ class HybridStore:
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
         chosen, size = self._parsed(filter), whole_number("batch_size", batch_size, at_least=1)
         timeout = checked_timeout(timeout)
-        self._opening.opened()
-        return self._while_open(self._backend.scroll(chosen, size, timeout))
+        self._opening.opened(timeout)
+        return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))
 
     def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
         """Yield the batches; closing the store ends them with an error."""
-        while True:
-            with self._opening.errors("be read"):
-                batch = next(batches, None)
-            if batch is None:
-                return
+        for batch in batches:
             yield batch
             self._opening.refuse_closed()
 
