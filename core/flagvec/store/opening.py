@@ -96,7 +96,13 @@ class Opening(Generic[Row]):
         if self._is_closed:
             raise StoreError(f"{self._backend.name} was closed: make a new {self._owner}")
 
-    def ask(self, what: str, request: Callable[[float | None], Result], timeout: float | None) -> Result:
+    def ask(
+        self,
+        what: str,
+        request: Callable[[float | None], Result],
+        timeout: float | None,
+        stop: Event | None = None,
+    ) -> Result:
         """Make a request that may be made twice, of an open backend, and repeat it if that may help.
 
         Args:
@@ -104,6 +110,7 @@ class Opening(Generic[Row]):
             request: Makes the request once, in so many seconds; None is for the client's own limit.
             timeout: Seconds that all of it may take. With None an attempt may take the client's own limit, and none
                 begins after ten seconds.
+            stop: When it is set, pauses end and the request is not repeated.
 
         Raises:
             StoreError: The database refused, or the name leads nowhere or to a store that does not fit.
@@ -112,7 +119,7 @@ class Opening(Generic[Row]):
         if monotonic() - self._confirmed_at > CONFIRMED_FOR:
             self._follow_if_told(patience)
         try:
-            return ask(self._backend, request, patience)
+            return ask(self._backend, request, patience, stop=stop)
         except Refused as refused:
             is_away, error, cause = refused.refusal.retryable, self._error(what, refused), refused.__cause__
         except StoreError as refused:

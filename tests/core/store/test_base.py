@@ -15,8 +15,9 @@ from flagvec.filters.portable import Condition, NativeFilter, Not
 from flagvec.ingest import pipeline
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Backend, Refusal, WriteLimits
-from flagvec.store.base import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, HybridStore
+from flagvec.store.base import HybridStore
 from flagvec.store.schema import Schema
+from flagvec.store.writing import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 DOCUMENTS_PER_BATCH = Backend.limits.records
 
