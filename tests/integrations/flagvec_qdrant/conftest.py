@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,26 @@ def http_server() -> Iterator[HttpServer]:
     made.server.shutdown()
     made.server.server_close()
     thread.join()
+
+
+@pytest.fixture(params=["local", "rest", "grpc"])
+def any_client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    """A client of local mode, and of the server at QDRANT_URL over both wires."""
+    if request.param == "local":
+        client = QdrantClient(":memory:")
+    elif url := os.environ.get("QDRANT_URL"):
+        client = QdrantClient(
+            url=url,
+            api_key=os.environ.get("QDRANT_API_KEY"),
+            prefer_grpc=request.param == "grpc",
+            grpc_port=int(os.environ.get("QDRANT_GRPC_PORT", "6334")),
+            timeout=30,
+            check_compatibility=False,
+        )
+    else:
+        pytest.skip("QDRANT_URL is not set")
+    yield client
+    client.close()
 
 
 @pytest.fixture
