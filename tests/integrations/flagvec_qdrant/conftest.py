@@ -19,10 +19,15 @@ DONE = (200, {"result": {"operation_id": 1, "status": "completed"}, "status": "o
 
 
 class HttpServer:
-    """An HTTP server. `answer` is the status and body of the next answers, and `requests` are those that came."""
+    """An HTTP server.
+
+    `answer` is the status and body of the next answers, after those in `first`, and `requests` are those that came.
+    `headers` go with every answer.
+    """
 
     def __init__(self) -> None:
         self.answer: tuple[int, Any] = DONE
+        self.first: list[tuple[int, Any]] = []
         self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, str, Any]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -35,7 +40,7 @@ class HttpServer:
             def reply(self) -> None:
                 content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 server.requests.append((self.command, self.path, json.loads(content) if content else None))
-                status, body = server.answer
+                status, body = server.first.pop(0) if server.first else server.answer
                 written = body.encode() if isinstance(body, str) else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in {**server.headers, "Content-Length": str(len(written))}.items():
