@@ -39,9 +39,7 @@ def test_a_read_that_would_have_to_wait_for_too_long_says_how_long(rest_store, h
 
 def test_a_read_that_is_refused_for_good_is_not_repeated(rest_store, http_server):
     http_server.answer = DEFINITE
-    with pytest.raises(
-        StoreError, match=r"could not be counted: Forbidden: Access to collection articles is required$"
-    ):
+    with pytest.raises(StoreError, match=r"could not be counted: Forbidden: Access .* is required$"):
         rest_store.count()
     assert len(http_server.requests) == 1
 
