@@ -78,9 +78,11 @@ def colbert_rows(value: Any, count: int, dimension: int) -> NDArray[np.float32] 
     if not isinstance(value, str) or len(value) != text_size(count, dimension):
         return None
     try:
-        return rows_from_text(value, dimension)
+        vectors = rows_from_text(value, dimension)
     except ValueError:  # it is not base64, or ends early
         return None
+    # Characters that are not base64 are skipped.
+    return vectors if len(vectors) == count else None
 
 
 def _condition(version: Version | None) -> dict[str, int]:
