@@ -13,6 +13,7 @@ from elasticsearch import ApiError, AuthorizationException, Elasticsearch, NotFo
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
+from flagvec.store.backend import Ask
 from flagvec_elasticsearch.convert import json_line
 from flagvec_elasticsearch.errors import IndexRefused, error_reason, failed_items, lacks_privilege, refusal_of_all
 from flagvec_elasticsearch.filters import Query
@@ -29,6 +30,7 @@ _FAILURES = ["items.*._id", "items.*.status", "items.*.error"]
 _DESCRIBED = ["*.mappings", "*.settings.index.uuid", "*.settings.index.version"]
 # How long a point in time outlives the last page.
 _KEPT_ALIVE = "5m"
+_LONGEST_CLOSING = 1.0
 
 _ENTERPRISE_LICENCES = ("enterprise", "trial")
 
@@ -181,25 +183,28 @@ class Index:
                 self,
             )
 
-    def pages(
-        self, query: Query | None, size: int, timeout: float | None, read: Query = ONLY_DOCUMENTS
-    ) -> Iterator[list[Found]]:
+    def pages(self, query: Query | None, size: int, ask: Ask, read: Query = ONLY_DOCUMENTS) -> Iterator[list[Found]]:
         """Yield what a query finds now, `size` documents a request; None finds all. `read` says what of each."""
-        client = self._within(timeout)
-        point = client.open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE)["id"]
+        point = ask(lambda timeout: self._within(timeout).open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE))[
+            "id"
+        ]
+        after: list[Any] | None = None
+
+        def page(timeout: float | None) -> Any:
+            return self._within(timeout).search(
+                pit={"id": point, "keep_alive": _KEPT_ALIVE},
+                query=query,
+                size=size,
+                sort=["_shard_doc"],
+                search_after=after,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+                **_parameters(read),
+            )
+
         try:
-            after: list[Any] | None = None
             while True:
-                answer = client.search(
-                    pit={"id": point, "keep_alive": _KEPT_ALIVE},
-                    query=query,
-                    size=size,
-                    sort=["_shard_doc"],
-                    search_after=after,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                    **_parameters(read),
-                )
+                answer = ask(page)
                 hits = answer["hits"]["hits"]
                 if not hits:
                     return
@@ -208,7 +213,7 @@ class Index:
         finally:
             # The index or the server may be gone; the server forgets the point in time after its lifetime anyway.
             with suppress(ApiError, TransportError):
-                client.close_point_in_time(id=point)
+                self._within(_LONGEST_CLOSING).close_point_in_time(id=point)
 
     def has_enterprise_licence(self) -> bool:
         """Return whether the server's licence includes the ``rrf`` retriever; False if the server does not say."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flagvec.filters.portable import Filter, NativeFilter
-from flagvec.store.backend import Record
+from flagvec.store.backend import Ask, Record
 from flagvec.store.documents import Document
 from flagvec.store.schema import Schema
 from flagvec_elasticsearch import convert, queries
@@ -42,11 +42,9 @@ class RepairBackend(ElasticsearchBackend):
         super().open(schema)
         self._dimension = schema.colbert_dimension or 0
 
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         """Yield the documents without usable ColBERT vectors; there is no filter."""
-        for page in self._pages(batch_size, timeout):
+        for page in self._pages(batch_size, ask):
             for found in page:
                 self._versions[found["_id"]] = (found["_seq_no"], found["_primary_term"])
             yield [convert.to_document(found) for found in page]
@@ -56,12 +54,12 @@ class RepairBackend(ElasticsearchBackend):
         versions = {name: self._versions.pop(name) for name in (record.document.id for record in records)}
         return convert.rows(records, self._layout, self._packs_vectors, versions)
 
-    def _pages(self, size: int, timeout: float | None) -> Iterator[Sequence[Found]]:
+    def _pages(self, size: int, ask: Ask) -> Iterator[Sequence[Found]]:
         if not self._check_vectors or self._layout.colbert_field != "binary":
-            yield from self._index.pages(queries.without_colbert(), size, timeout, _DOCUMENTS)
+            yield from self._index.pages(queries.without_colbert(), size, ask, _DOCUMENTS)
             return
         read = {**_DOCUMENTS, "docvalue_fields": [COLBERT, COLBERT_ROWS]}
-        for page in self._index.pages(None, min(size, _PAGE_WITH_VECTORS), timeout, read):
+        for page in self._index.pages(None, min(size, _PAGE_WITH_VECTORS), ask, read):
             yield [found for found in page if not self._is_intact(found)]
 
     def _is_intact(self, found: Found) -> bool:

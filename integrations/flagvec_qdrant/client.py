@@ -16,7 +16,7 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal
+from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -177,15 +177,15 @@ class ClientBackend(Backend[Record]):
             return self._client.count(self._collection, where, exact=True, **_limit(timeout)).count
 
     @override
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         where, offset = native_filter(filter, native.TERMS), None
-        while True:
+
+        def page(timeout: float | None) -> tuple[list[models.Record], Any]:
             with self._calling:
-                points, offset = self._client.scroll(
-                    self._collection, where, limit=batch_size, offset=offset, **_limit(timeout)
-                )
+                return self._client.scroll(self._collection, where, limit=batch_size, offset=offset, **_limit(timeout))
+
+        while True:
+            points, offset = ask(page)
             if points:
                 yield to_documents(points)
             if offset is None:
