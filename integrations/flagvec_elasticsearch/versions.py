@@ -26,8 +26,8 @@ def check_created(created: str, name: str) -> None:
     # Several versions share one format of an index, so the server says from which to which.
     if (found := _versions(created)) and not _is_supported(found[-1]):
         raise StoreError(
-            f"{name} was created by Elasticsearch {created}, and flagvec works with 8.19, and with 9.1 and up below 10: "
-            "drop() it, update the server, and create() it there"
+            f"{name} was created by Elasticsearch {created}, and flagvec works with 8.19, and with 9.1 and up below "
+            "10: drop() it, update the server, and create() it there"
         )
 
 
