@@ -126,9 +126,11 @@ class Index:
         once = self._within(timeout).options(max_retries=0)
         # This raises if the index is missing. A bulk request would make one, with a mapping of the server's choice.
         self._refuse_another(self._identity_now(once))
+        is_alias = self.opened is not None and self.opened.name != self.name
         # The client's types leave out that it sends bytes as they are.
         body = cast("Any", b"".join(lines))
-        answer = once.bulk(index=self.name, operations=body, filter_path=_FAILURES).body
+        # With require_alias, an alias that was removed in this very moment is no reason to make an index either.
+        answer = once.bulk(index=self.name, operations=body, filter_path=_FAILURES, require_alias=is_alias).body
         if reason := refusal_of_all(answer, len(lines)):
             raise IndexRefused(f"{self} refused everything: {reason}")
         return failed_items(answer)

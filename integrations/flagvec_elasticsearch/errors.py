@@ -18,7 +18,12 @@ from flagvec.store.backend import Refusal
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _BAD_REQUEST, _TOO_LARGE = 400, 413
 # An index that refuses one document for these refuses every document.
-_OF_THE_INDEX = ("index_closed_exception", "cluster_block_exception", "security_exception")
+_OF_THE_INDEX = (
+    "index_closed_exception",
+    "index_not_found_exception",
+    "cluster_block_exception",
+    "security_exception",
+)
 _REMEDIES = {
     r"\bindex_closed_exception": "open the index, by POST /{index}/_open",
     r"flood-stage|read-only-allow-delete": "free disk space or add some; Elasticsearch then lifts the block by itself",

@@ -4,6 +4,7 @@ import pytest
 
 from flagvec import Document, StoreError, Weighted
 from flagvec_elasticsearch import ElasticsearchStore
+from flagvec_elasticsearch.client import Index
 
 SEARCHES = [{}, {"mode": "dense"}, {"mode": "sparse"}, {"rerank": "colbert"}, {"fusion": Weighted()}]
 
@@ -123,6 +124,19 @@ def test_an_alias_that_leads_nowhere_any_more_is_refused(live, switch):
     for use in (lambda: live.search("one"), lambda: live.add("one three"), live.count):
         with pytest.raises(StoreError, match=r"is gone|does not exist"):
             use()
+
+
+def test_an_alias_that_is_removed_right_before_a_write_is_not_made_an_index(live, switch, client, monkeypatch):
+    check = Index._refuse_another
+
+    def check_and_remove(*arguments):
+        check(*arguments)
+        switch(None)
+
+    monkeypatch.setattr(Index, "_refuse_another", check_and_remove)
+    [failed] = live.add("one three", on_error="report").failed
+    assert "index_not_found_exception" in failed.reason
+    assert not client.indices.exists(index=live.index_name)
 
 
 def test_an_alias_that_comes_to_lead_to_two_indices_is_refused(live, make, client, index):
