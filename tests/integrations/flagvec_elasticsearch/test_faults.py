@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 from elastic_transport import ConnectionError
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import BadRequestError, Elasticsearch
 
 from flagvec import Document, StoreError, WriteError
 from flagvec.store.backend import WriteLimits
@@ -100,14 +100,28 @@ def test_an_index_that_is_closed_to_writes_says_so(client, index, store):
 
 def test_an_index_that_is_gone_is_not_made_anew_by_a_write(client, index, store):
     client.indices.delete(index=index)
-    report = store.add([Document(str(number), "word") for number in range(300)], on_error="report")
-    assert (len(report.ok), len(report.failed)) == (0, 300)
+    for write in (lambda: store.add("one two", on_error="report"), lambda: store.delete("1")):
+        with pytest.raises(StoreError, match=r"is gone: it was deleted|does not exist: call create"):
+            write()
+    assert not client.indices.exists(index=index)
+
+
+def test_an_index_that_is_deleted_between_two_requests_of_one_add_is_not_made_anew(
+    client, index, store, seeded, wait_for
+):
+    class Deleting(seeded):
+        def encode_corpus(self, texts, **options):
+            if texts[0] == "text 512":
+                wait_for(512)
+                client.indices.delete(index=index)
+            return super().encode_corpus(texts, **options)
+
+    documents = [Document(str(number), f"text {number}") for number in range(1024)]
+    report = ElasticsearchStore(Deleting(), client, index).add(documents, on_error="report")
+    assert len(report.ok) == 512
     assert {(failed.reason, failed.retryable) for failed in report.failed} == {
         (f"404: index_not_found_exception: no such index [{index}]", False)
     }
-    with pytest.raises(StoreError, match=f"could not be deleted from: 404: .*no such index .{index}") as caught:
-        store.delete("1")
-    assert isinstance(caught.value.__cause__, NotFoundError)
     assert not client.indices.exists(index=index)
 
 

@@ -101,12 +101,13 @@ def test_documents_go_to_an_index_of_the_same_model(live, make, switch):
     assert {document.id for document in live.scroll()} == {"second", "new"}
 
 
-def test_a_switch_between_two_requests_of_one_add_writes_nothing_more(live, make, switch, client, pooled):
+def test_a_switch_between_two_requests_of_one_add_writes_nothing_more(live, make, switch, client, pooled, wait_for):
     second = make("second", "mean")
 
     class Switching(pooled):
         def encode_corpus(self, texts, **options):
             if texts[0] == "text 512":
+                wait_for(514)
                 switch(second)
             return super().encode_corpus(texts, **options)
 
