@@ -105,8 +105,14 @@ def carry_report(error: BaseException, report: WriteReport) -> None:
     # The class may refuse attributes, as a frozen dataclass does, or have a property of this name.
     with suppress(AttributeError):
         BaseException.__setattr__(error, "report", report)
-    if sys.version_info >= (3, 11):
-        error.add_note(f"add: {report.summary()}; the attribute `report` of this error has all ids")
+        if sys.version_info >= (3, 11):
+            error.add_note(f"add: {report.summary()}; the attribute `report` of this error has all ids")
+
+
+def carried_report(error: BaseException) -> WriteReport:
+    """Return what `carry_report` gave to an exception; an empty report if it gave nothing."""
+    report = getattr(error, "report", None)
+    return report if isinstance(report, WriteReport) else WriteReport((), ())
 
 
 def without_secrets(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +16,7 @@ from more_itertools import chunked
 
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.ingest.pipeline import OnError
-from flagvec.ingest.report import WriteReport
+from flagvec.ingest.report import WriteReport, carried_report
 from flagvec.m3_output import M3Output
 from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
 from flagvec.store.backend import Backend
@@ -313,7 +314,15 @@ class HybridStore:
         The ``CancelledError`` has the attribute ``report``. If the iterable blocks for longer, the log has it later.
         """
         stop = Event()
-        adding = asyncio.ensure_future(asyncio.to_thread(self._add, documents, on_error, show_progress, timeout, stop))
+
+        def add() -> WriteReport:
+            try:
+                return self._add(documents, on_error, show_progress, timeout, stop)
+            except CancelledError as stopped:
+                # asyncio would raise another error in its place, without the report.
+                return carried_report(stopped)
+
+        adding = asyncio.ensure_future(asyncio.to_thread(add))
         try:
             return await asyncio.shield(adding)
         except asyncio.CancelledError as cancelled:

@@ -125,7 +125,10 @@ class Opening(Generic[Row]):
         except StoreError as refused:
             is_away, error, cause = False, refused, refused.__cause__
         if not is_away:
-            self._follow_if_told(patience)
+            try:
+                self._follow_if_told(patience)
+            except StoreError as moved:
+                raise moved from cause
         if self._identity == before:
             raise error from cause
         return self._asked(what, request, patience)
