@@ -38,6 +38,7 @@ class ElasticsearchBackend(Backend[bytes]):
 
     Attributes:
         fuses_natively: Whether Elasticsearch does so; known once the backend is open.
+        has_warned: Whether documents without usable ColBERT vectors were found and logged.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._layout = Layout(**chosen)
         self._described: FoundIndex | None = None
         self._packs_vectors = False
-        self._has_warned = False
+        self.has_warned = False
 
     @property
     def name(self) -> str:
@@ -135,14 +136,13 @@ class ElasticsearchBackend(Backend[bytes]):
         self._index.refresh(timeout)
 
     def _warn_of_lost(self, lost: int, wanted: int) -> None:
-        if self._has_warned:
+        if self.has_warned:
             return
-        # Otherwise each search logs the same.
-        self._has_warned = True
+        self.has_warned = True
         _logger.warning(
             "%s: %d of the %d candidates of a search have no usable ColBERT vectors, because another tool removed or "
-            "changed them: repair() encodes these documents anew. Until then they are ranked by their other vectors, "
-            "and further searches do not log this",
+            "changed them. They are ranked by their other vectors, and further searches do not log this. repair() "
+            "encodes documents without ColBERT vectors anew, repair(check_vectors=True) also those with damaged ones",
             self.name,
             lost,
             wanted,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.store.backend import Ask, Record
 from flagvec.store.documents import Document
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import LENGTH_TOLERANCE
 from flagvec_elasticsearch import convert, queries
 from flagvec_elasticsearch.backend import ElasticsearchBackend
 from flagvec_elasticsearch.client import Found, Index
@@ -66,4 +69,8 @@ class RepairBackend(ElasticsearchBackend):
         count = queries.value(found, COLBERT_ROWS)
         if not count:
             return bool(count == 0)
-        return convert.colbert_rows(queries.value(found, COLBERT), count, self._dimension) is not None
+        vectors = convert.colbert_rows(queries.value(found, COLBERT), count, self._dimension)
+        if vectors is None:
+            return False
+        # A comparison with NaN is false. Half precision changes a length of 1 by less.
+        return bool(np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1.0) <= 2 * LENGTH_TOLERANCE))

@@ -38,8 +38,8 @@ class ElasticsearchStore(HybridStore):
     Limits of Elasticsearch: Sparse scores are up to 0.4 % low, because it keeps nine significant bits of a weight. The
     512 heaviest tokens of a longer query take part. A search finds up to 10,000 documents.
 
-    Other tools may ``_update`` and ``_reindex`` documents. They keep all vectors, except in an index that flagvec 0.1
-    made, from which they take the ColBERT vectors: `repair` gives these back.
+    Other tools may ``_update`` and ``_reindex`` documents, which keep their vectors. Only in an index that an older
+    flagvec made, they lose their ColBERT vectors, and `repair` encodes these anew.
 
     No method needs a privilege of the cluster; ``docs/permissions.md`` lists those of the index.
 
@@ -97,8 +97,8 @@ class ElasticsearchStore(HybridStore):
         self.index_name = index_name
         fields = {"dense_index": dense_index, "sparse_field": sparse_field, "colbert_field": colbert_field}
         self._chosen = {name: value for name, value in fields.items() if value is not None}
-        backend = ElasticsearchBackend(Index(client, index_name), self._chosen, dict(settings or {}), native_fusion)
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        self._index = ElasticsearchBackend(Index(client, index_name), self._chosen, dict(settings or {}), native_fusion)
+        super().__init__(model, self._index, colbert=colbert, colbert_overflow=colbert_overflow)
 
     def repair(
         self, *, check_vectors: bool = False, show_progress: bool | None = None, timeout: float | None = None
@@ -127,7 +127,9 @@ class ElasticsearchStore(HybridStore):
         backend = RepairBackend(Index(self.client, self.index_name), self._chosen, check_vectors)
         with HybridStore(self.model, backend, colbert_overflow=self.colbert_overflow) as damaged:
             documents = damaged.scroll(timeout=timeout)
-            return damaged.add(documents, on_error="report", show_progress=show_progress, timeout=timeout)
+            report = damaged.add(documents, on_error="report", show_progress=show_progress, timeout=timeout)
+        self._index.has_warned = False
+        return report
 
     async def arepair(
         self, *, check_vectors: bool = False, show_progress: bool | None = None, timeout: float | None = None
