@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,13 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import convert, errors, filters
-from flagvec_elasticsearch.client import Index, takes_packed_vectors
+from flagvec_elasticsearch.client import FoundIndex, Index
 from flagvec_elasticsearch.queries import MOST_HITS
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 from flagvec_elasticsearch.search import Search
+from flagvec_elasticsearch.versions import check_created, takes_packed_vectors
+
+_logger = logging.getLogger(__name__)
 
 # Elasticsearch takes no more vectors in one value of a rank_vectors field, nor in a query of one.
 _MOST_RANK_VECTORS = 8_192
@@ -34,6 +38,7 @@ class ElasticsearchBackend(Backend[bytes]):
 
     Attributes:
         fuses_natively: Whether Elasticsearch does so; known once the backend is open.
+        has_warned: Whether documents without usable ColBERT vectors were found and logged.
     """
 
     def __init__(
@@ -45,32 +50,39 @@ class ElasticsearchBackend(Backend[bytes]):
         self._settings = settings
         self._native_fusion = native_fusion
         self._layout = Layout(**chosen)
+        self._described: FoundIndex | None = None
         self._packs_vectors = False
+        self.has_warned = False
 
     @property
     def name(self) -> str:
         return str(self._index)
 
     def describe(self) -> Schema | None:
-        self._packs_vectors = takes_packed_vectors(self._index.server_version())
-        found = self._index.found()
-        if found is None:
+        self._described = self._index.found()
+        if self._described is None:
             return None
-        _, mapping = found
-        schema = schema_of(mapping, self.name)
-        self._layout = layout_of(mapping, schema, self._chosen, self.name)
+        schema = schema_of(self._described.mapping, self.name)
+        self._layout = layout_of(self._described.mapping, schema, self._chosen, self.name)
         return schema
+
+    def identity(self, timeout: float | None) -> str | None:
+        return self._index.identity(timeout)
 
     def create(self, schema: Schema) -> None:
         self._index.create(mappings(schema, Layout(**self._chosen)), self._settings)
 
     def open(self, schema: Schema) -> None:
+        assert self._described is not None, "describe found it"
+        check_created(self._described.created, self.name)
         for argument, wanted in self._chosen.items():
             if (found := getattr(self._layout, argument)) != wanted:
                 raise StoreError(
                     f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
                     "index as it is, or make another"
                 )
+        self._packs_vectors = takes_packed_vectors(self._described.created)
+        self._index.opened = self._described
         self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
 
     def drop(self) -> None:
@@ -100,7 +112,7 @@ class ElasticsearchBackend(Backend[bytes]):
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
                 f"{MOST_HITS} documents; use scroll to go through all"
             )
-        return Search(self._index, self._layout, query, options).hits(self.fuses_natively)
+        return Search(self._index, self._layout, query, options, self._warn_of_lost).hits(self.fuses_natively)
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
@@ -122,6 +134,19 @@ class ElasticsearchBackend(Backend[bytes]):
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.
         self._index.refresh(timeout)
+
+    def _warn_of_lost(self, lost: int, wanted: int) -> None:
+        if self.has_warned:
+            return
+        self.has_warned = True
+        _logger.warning(
+            "%s: %d of the %d candidates of a search have no usable ColBERT vectors, because another tool removed or "
+            "changed them. They are ranked by their other vectors, and further searches do not log this. repair() "
+            "encodes documents without ColBERT vectors anew, repair(check_vectors=True) also those with damaged ones",
+            self.name,
+            lost,
+            wanted,
+        )
 
 
 def _query(filter: Filter | NativeFilter | None) -> filters.Query | None:

@@ -1,37 +1,60 @@
-"""`Index`: the requests to one index; and the versions of servers that flagvec works with."""
+"""`Index`: the requests to one index."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 from elastic_transport import TransportError
-from elasticsearch import ApiError, Elasticsearch, NotFoundError
+from elasticsearch import ApiError, AuthorizationException, Elasticsearch, NotFoundError
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Ask
 from flagvec_elasticsearch.convert import json_line
-from flagvec_elasticsearch.errors import error_reason, failed_items
+from flagvec_elasticsearch.errors import IndexRefused, error_reason, failed_items, lacks_privilege, refusal_of_all
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.queries import ONLY_DOCUMENTS
+
+_logger = logging.getLogger(__name__)
 
 # A hit, or what ``get`` found.
 Found = Mapping[str, Any]
 
 # What a bulk request's answer is cut down to: the items that failed, and why.
 _FAILURES = ["items.*._id", "items.*.status", "items.*.error"]
+# What is read of an index to open it. These need no privilege but view_index_metadata.
+_DESCRIBED = ["*.mappings", "*.settings.index.uuid", "*.settings.index.version"]
 # How long a point in time outlives the last page.
 _KEPT_ALIVE = "5m"
 _LONGEST_CLOSING = 1.0
 
-_OLDEST = (8, 19)
-_OLDEST_OF_9 = (9, 1)
-_FIRST_UNKNOWN = (10, 0)
-_PACKED_VECTORS = (9, 3)
 _ENTERPRISE_LICENCES = ("enterprise", "trial")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIndex:
+    """The index behind a name.
+
+    Args:
+        name: Its own name, even if it was found by an alias.
+        uuid: Differs from that of every other index, also of an earlier one of the same name.
+        mapping: Its mapping.
+        created: Which versions of Elasticsearch may have created it, in the server's words.
+    """
+
+    name: str
+    uuid: str
+    mapping: Mapping[str, Any]
+    created: str
+
+    @property
+    def identity(self) -> str:
+        """The name and the uuid in one string."""
+        return _identity(self.name, self.uuid)
 
 
 class Index:
@@ -43,29 +66,43 @@ class Index:
     Args:
         client: The caller's client, whose settings stay as they are.
         name: An index, or an alias of one.
+
+    Attributes:
+        opened: The index that searches and writes are meant for. They are refused if the name leads to another; with
+            None they are not.
     """
 
     def __init__(self, client: Elasticsearch, name: str) -> None:
         self.client = client
         self.name = name
+        self.opened: FoundIndex | None = None
 
     def __str__(self) -> str:
         return f"the index {self.name!r}"
 
-    def found(self) -> tuple[str, Mapping[str, Any]] | None:
-        """Return the index's own name, even if `name` is an alias, and its mapping; None if there is no such index.
+    def found(self) -> FoundIndex | None:
+        """Return the index that the name leads to; None if it leads nowhere.
 
         Raises:
             StoreError: The name is an alias of several indices.
         """
         try:
-            found = self.client.indices.get_mapping(index=self.name).body
+            found = self.client.indices.get(index=self.name, filter_path=_DESCRIBED, human=True).body
         except NotFoundError:
             return None
         if len(found) != 1:
             raise StoreError(f"{self} is an alias of {', '.join(sorted(found))}: choose one of them")
         [(name, index)] = found.items()
-        return name, index["mappings"]
+        settings = index["settings"]["index"]
+        created = settings["version"].get("created_string", "")
+        return FoundIndex(name, settings["uuid"], index.get("mappings", {}), created)
+
+    def identity(self, timeout: float | None) -> str | None:
+        """Return the names and uuids of the indices that the name leads to; None if it leads nowhere."""
+        try:
+            return self._identity_now(self._within(timeout))
+        except NotFoundError:
+            return None
 
     def create(self, mappings: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Make the index, unless another process has just made it."""
@@ -78,16 +115,25 @@ class Index:
     def drop(self) -> None:
         """Delete the index, or the index behind the alias, with all its aliases."""
         if (found := self.found()) is not None:
-            self.client.indices.delete(index=found[0])
+            self.client.indices.delete(index=found.name)
 
     def bulk(self, lines: Sequence[bytes], timeout: float | None) -> list[FailedWrite]:
-        """Send a bulk request once, and return the items that failed."""
+        """Send a bulk request once, and return the items that failed.
+
+        Raises:
+            IndexRefused: The index refused all of them, or the name leads to another index than `opened`.
+        """
         once = self._within(timeout).options(max_retries=0)
         # This raises if the index is missing. A bulk request would make one, with a mapping of the server's choice.
-        once.indices.get_alias(index=self.name)
+        self._refuse_another(self._identity_now(once))
+        is_alias = self.opened is not None and self.opened.name != self.name
         # The client's types leave out that it sends bytes as they are.
         body = cast("Any", b"".join(lines))
-        return failed_items(once.bulk(index=self.name, operations=body, filter_path=_FAILURES).body)
+        # With require_alias, an alias that was removed in this very moment is no reason to make an index either.
+        answer = once.bulk(index=self.name, operations=body, filter_path=_FAILURES, require_alias=is_alias).body
+        if reason := refusal_of_all(answer, len(lines)):
+            raise IndexRefused(f"{self} refused everything: {reason}")
+        return failed_items(answer)
 
     def searches(self, bodies: Sequence[Query], timeout: float | None) -> list[list[Found]]:
         """Return the hits of each of several searches, asked for in one request."""
@@ -100,7 +146,9 @@ class Index:
         for answer in answers:
             if "error" in answer:
                 raise StoreError(f"{self} could not be searched: {answer['status']}: {error_reason(answer['error'])}")
-        return [answer["hits"]["hits"] for answer in answers]
+        found = [answer["hits"]["hits"] for answer in answers]
+        self._refuse_hits_of_others(hit for hits in found for hit in hits)
+        return found
 
     def documents(self, ids: Sequence[str], timeout: float | None) -> list[Found]:
         """Return text and metadata of those of the documents that are there."""
@@ -125,11 +173,20 @@ class Index:
             raise StoreError(f"{self} could not be deleted from: {len(failed)} documents are left: {reason}")
 
     def refresh(self, timeout: float | None) -> None:
-        """Let searches find what was written."""
-        self._within(timeout).indices.refresh(index=self.name)
+        """Let searches find what was written, unless the user lacks the privilege; then the server does it later."""
+        try:
+            self._within(timeout).indices.refresh(index=self.name)
+        except AuthorizationException as error:
+            if not lacks_privilege(error):
+                raise
+            _logger.warning(
+                "%s: the user lacks the index privilege 'maintenance', so searches find what was written after the "
+                "index's refresh_interval, which is a second by default",
+                self,
+            )
 
-    def pages(self, query: Query | None, size: int, ask: Ask) -> Iterator[list[Found]]:
-        """Yield what a query finds now, `size` documents a request; None finds all."""
+    def pages(self, query: Query | None, size: int, ask: Ask, read: Query = ONLY_DOCUMENTS) -> Iterator[list[Found]]:
+        """Yield what a query finds now, `size` documents a request; None finds all. `read` says what of each."""
         point = ask(lambda timeout: self._within(timeout).open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE))[
             "id"
         ]
@@ -144,7 +201,7 @@ class Index:
                 search_after=after,
                 track_total_hits=False,
                 allow_partial_search_results=False,
-                **ONLY_DOCUMENTS,
+                **_parameters(read),
             )
 
         try:
@@ -160,10 +217,6 @@ class Index:
             with suppress(ApiError, TransportError):
                 self._within(_LONGEST_CLOSING).close_point_in_time(id=point)
 
-    def server_version(self) -> tuple[int, int]:
-        """Return the server's major and minor version, checked by `checked_version`."""
-        return checked_version(str(self.client.info()["version"]["number"]))
-
     def has_enterprise_licence(self) -> bool:
         """Return whether the server's licence includes the ``rrf`` retriever; False if the server does not say."""
         try:
@@ -172,32 +225,26 @@ class Index:
             return False
         return licence["status"] == "active" and licence["type"] in _ENTERPRISE_LICENCES
 
+    def _identity_now(self, client: Elasticsearch) -> str:
+        found = client.indices.get_settings(index=self.name, name="index.uuid").body
+        return ", ".join(_identity(name, found[name]["settings"]["index"]["uuid"]) for name in sorted(found))
+
+    def _refuse_another(self, identity: str) -> None:
+        if self.opened is not None and identity != self.opened.identity:
+            raise IndexRefused(f"{self} leads to {identity} now, and was opened as {self.opened.identity}")
+
+    def _refuse_hits_of_others(self, hits: Iterable[Found]) -> None:
+        if self.opened is not None and (others := {hit["_index"] for hit in hits} - {self.opened.name}):
+            raise IndexRefused(f"{self} leads to {', '.join(sorted(others))} now, and was opened as {self.opened.name}")
+
     def _within(self, timeout: float | None) -> Elasticsearch:
         return self.client if timeout is None else self.client.options(request_timeout=timeout)
 
 
-def checked_version(number: str) -> tuple[int, int]:
-    """Return the major and minor version in a server's version number.
-
-    Raises:
-        StoreError: flagvec does not work with it.
-
-    Example:
-        >>> checked_version("8.19.21")
-        (8, 19)
-    """
-    digits = re.match(r"(\d+)\.(\d+)", number)
-    version = (int(digits[1]), int(digits[2])) if digits else (0, 0)
-    if not _is_supported(version):
-        raise StoreError(f"the server is Elasticsearch {number}: flagvec works with 8.19, and with 9.1 and up below 10")
-    return version
+def _parameters(read: Query) -> dict[str, Any]:
+    # The client's methods call it source.
+    return {name.lstrip("_"): value for name, value in read.items()}
 
 
-def takes_packed_vectors(version: tuple[int, int]) -> bool:
-    """Return whether a server takes dense vectors as base64 (elastic/elasticsearch pull request 137072)."""
-    return version >= _PACKED_VECTORS
-
-
-def _is_supported(version: tuple[int, ...]) -> bool:
-    # 9.0 cannot rescore what a quantised index finds.
-    return _OLDEST <= version < _FIRST_UNKNOWN and not (9, 0) <= version < _OLDEST_OF_9
+def _identity(name: str, uuid: str) -> str:
+    return f"{name!r} (uuid {uuid})"

@@ -11,11 +11,15 @@ import orjson
 from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
-from flagvec.late_interaction.codec import rows_to_text
+from flagvec.late_interaction.codec import rows_from_text, rows_to_text, text_size
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec_elasticsearch.filters import typed_terms
 from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, METADATA, SPARSE, TEXT, TYPED, Layout
+
+# The ``_seq_no`` and ``_primary_term`` of a document, which differ after each write.
+Version = tuple[int, int]
+NO_VERSIONS: Mapping[str, Version] = {}
 
 _JSON_LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
@@ -25,19 +29,22 @@ def json_line(value: Any) -> bytes:
     return orjson.dumps(value, option=_JSON_LINE)
 
 
-def rows(records: Sequence[Record], layout: Layout, packed: bool) -> list[bytes]:
+def rows(
+    records: Sequence[Record], layout: Layout, packed: bool, versions: Mapping[str, Version] = NO_VERSIONS
+) -> list[bytes]:
     """Return the two lines of a bulk request that write each record, replacing a document of the same id.
 
     Args:
         records: Valid records, each with a dense vector.
         layout: The index's field types.
         packed: Whether the server takes dense vectors as base64.
+        versions: The versions that documents must still have when they are replaced, by id; others may have any.
     """
     if not records:
         return []
     dense = unit(np.stack([record.vectors.dense for record in records if record.vectors.dense is not None]))
     return [
-        json_line({"index": {"_id": record.document.id}})
+        json_line({"index": {"_id": record.document.id, **_condition(versions.get(record.document.id))}})
         + json_line(_source(record, _packed(vector) if packed else vector, layout))
         for record, vector in zip(records, dense, strict=True)
     ]
@@ -60,6 +67,28 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
+def colbert_rows(value: Any, count: int, dimension: int) -> NDArray[np.float32] | None:
+    """Return a document's ColBERT vectors, (count, dimension) float32; None if they are missing or damaged.
+
+    Args:
+        value: What the index holds for them: base64 if no other tool has changed it.
+        count: How many there are.
+        dimension: Their length.
+    """
+    if not isinstance(value, str) or len(value) != text_size(count, dimension):
+        return None
+    try:
+        vectors = rows_from_text(value, dimension)
+    except ValueError:  # it is not base64, or ends early
+        return None
+    # Characters that are not base64 are skipped.
+    return vectors if len(vectors) == count else None
+
+
+def _condition(version: Version | None) -> dict[str, int]:
+    return {} if version is None else {"if_seq_no": version[0], "if_primary_term": version[1]}
+
+
 def _packed(vector: NDArray[np.float32]) -> str:
     return base64.b64encode(vector.astype(">f4").tobytes()).decode("ascii")
 
@@ -71,8 +100,11 @@ def _source(record: Record, dense: Any, layout: Layout) -> dict[str, Any]:
         source[TYPED] = typed_terms(typed_fields(document.metadata))
     if vectors.sparse:
         source[SPARSE] = vectors.sparse
-    if vectors.colbert is None or not len(vectors.colbert):
+    if vectors.colbert is None:
         return source
     if layout.colbert_field == "rank_vectors":
-        return {**source, COLBERT: vectors.colbert}
-    return {**source, COLBERT: rows_to_text(vectors.colbert), COLBERT_ROWS: len(vectors.colbert)}
+        return {**source, COLBERT: vectors.colbert} if len(vectors.colbert) else source
+    source[COLBERT_ROWS] = len(vectors.colbert)
+    if len(vectors.colbert):
+        source[COLBERT] = rows_to_text(vectors.colbert)
+    return source

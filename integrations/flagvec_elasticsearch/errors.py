@@ -10,19 +10,42 @@ from elastic_transport import TlsError, TransportError
 from elasticsearch import ApiError
 from elasticsearch import __version__ as CLIENT_VERSION
 
+from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
 
 # A full queue, or a server that is starting or overloaded.
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _BAD_REQUEST, _TOO_LARGE = 400, 413
+# An index that refuses one document for these refuses every document.
+_OF_THE_INDEX = (
+    "index_closed_exception",
+    "index_not_found_exception",
+    "cluster_block_exception",
+    "security_exception",
+)
+_REMEDIES = {
+    r"\bindex_closed_exception": "open the index, by POST /{index}/_open",
+    r"flood-stage|read-only-allow-delete": "free disk space or add some; Elasticsearch then lifts the block by itself",
+    r"\bcluster_block_exception": "lift the block in the index's settings, index.blocks.*",
+    r"\bsecurity_exception": "flagvec's docs/permissions.md lists the privileges that each method needs",
+    r"\bversion_conflict_engine_exception": "the document was changed meanwhile: call repair() again",
+    # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
+    r"(?i)rank.vectors": ("rank_vectors need an Enterprise licence: choose colbert_field='binary', or leave it out"),
+}
 # The server describes a full queue in 2,000 characters of its own objects.
 _LONGEST_REASON = 300
+
+
+class IndexRefused(StoreError):
+    """Raised when an index refuses every document, or when a name leads to another index than the one opened."""
 
 
 def classify(error: Exception) -> Refusal | None:
     """Return what a client's exception means; None for an exception that is not the client's."""
     match error:
+        case IndexRefused():
+            return Refusal(str(error), retryable=False)
         case ApiError():
             status = error.meta.status
             return Refusal(
@@ -49,21 +72,45 @@ def failed_items(answer: Mapping[str, Any]) -> list[FailedWrite]:
     ]
 
 
+def refusal_of_all(answer: Mapping[str, Any], sent: int) -> str | None:
+    """Return why an index refused each of the items `sent` in a bulk request for good; None if it did not."""
+    results = [result for item in answer["items"] for result in item.values()]
+    for_good = [
+        result["error"]
+        for result in results
+        if "error" in result and result["error"]["type"] in _OF_THE_INDEX and result["status"] not in _RETRYABLE
+    ]
+    return error_reason(for_good[0]) if for_good and len(for_good) == sent else None
+
+
+def lacks_privilege(error: ApiError) -> bool:
+    """Return whether the server refused because the user may not do what was asked."""
+    return error.error == "security_exception"
+
+
 def error_reason(error: Any) -> str:
-    """Return the words of an error in an answer, with those of its causes, in one line of at most 300 characters.
+    """Return the words of an error in an answer in one line: its type, reason and causes, and the remedy if known.
+
+    The words of the server are cut to 300 characters.
 
     Example:
         >>> error_reason({"type": "document_parsing_exception", "reason": "failed", "caused_by": {"reason": "odd"}})
         'document_parsing_exception: failed: odd'
     """
     if not isinstance(error, Mapping):
-        return str(error)[:_LONGEST_REASON]
+        return _with_remedy(str(error), "")
     words = ""
     for word in (error.get("type"), error.get("reason"), *_causes(error)):
         # A level may repeat the words of the level below it.
         if word and word not in words:
             words += f": {word}" if words else word
-    return words[:_LONGEST_REASON]
+    return _with_remedy(words, str(error.get("index", "")))
+
+
+def _with_remedy(words: str, index: str) -> str:
+    remedies = (remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, words))
+    remedy = next(remedies, "").format(index=index)
+    return f"{words[:_LONGEST_REASON]}: {remedy}" if remedy else words[:_LONGEST_REASON]
 
 
 def _causes(error: Mapping[str, Any]) -> Iterator[Any]:
@@ -85,11 +132,7 @@ def _answered_reason(error: ApiError) -> str:
             "pip install 'elasticsearch>=8.19,<9'"
         )
     found = error.body.get("error") if isinstance(error.body, Mapping) else None
-    reason = error_reason(found) if found else error.message
-    # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
-    if re.search("rank.vectors", reason, re.IGNORECASE):
-        return f"{reason}; rank_vectors need an Enterprise licence: choose colbert_field='binary', or leave it out"
-    return reason
+    return error_reason(found) if found else error.message
 
 
 def _seconds(value: str | None) -> float:

@@ -106,6 +106,11 @@ def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:
     return {"retriever": {"rrf": rrf}, "size": limit}
 
 
+def without_colbert() -> Query:
+    """Return the query for documents without ColBERT vectors, except those that say that they have none."""
+    return {"bool": {"must_not": [{"exists": {"field": COLBERT}}, {"term": {COLBERT_ROWS: 0}}]}}
+
+
 def with_ids(ids: Sequence[str]) -> Query:
     """Return the query for chosen documents."""
     return {"ids": {"values": list(ids)}}

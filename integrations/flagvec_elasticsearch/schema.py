@@ -19,7 +19,9 @@ ID, TEXT, METADATA, TYPED = "id", "text", "metadata", "typed"
 DENSE, SPARSE, COLBERT, COLBERT_ROWS = "dense", "sparse", "colbert", "colbert_rows"
 
 _MADE_BY = "flagvec"
-_VERSION = 1
+# Layout 1 left the ColBERT vectors out of _source, which Elasticsearch does not let an index change (tried on 8.19).
+_VERSION = 2
+_READ_VERSIONS = (1, 2)
 _UNQUANTISED = ("hnsw", "flat")
 # The server's default for bbq, its coarsest quantisation; the finer ones need less.
 _OVERSAMPLE = 3.0
@@ -35,11 +37,13 @@ class Layout:
         dense_index: The type of the ``index_options`` of the ``dense_vector``.
         sparse_field: The field type of the lexical weights.
         colbert_field: The field type of the ColBERT vectors.
+        counts_rows: Whether each document says how many ColBERT vectors it has, also if it has none.
     """
 
     dense_index: DenseIndex = "int8_hnsw"
     sparse_field: SparseField = "rank_features"
     colbert_field: ColbertField = "binary"
+    counts_rows: bool = True
 
     @property
     def is_quantised(self) -> bool:
@@ -48,13 +52,13 @@ class Layout:
 
 
 def mappings(schema: Schema, layout: Layout) -> dict[str, Any]:
-    """Return the mapping of a new index: the field types, and the schema in ``_meta``."""
-    binary = schema.colbert_dimension is not None and layout.colbert_field == "binary"
+    """Return the mapping of a new index: the field types, and the schema in ``_meta``.
+
+    Everything stays in ``_source``, from which Elasticsearch's ``_update`` and ``_reindex`` make a document anew.
+    """
     return {
         "dynamic": "strict",
         "_meta": {_MADE_BY: {"made_by": _MADE_BY, "version": _VERSION, "schema": schema.to_json()}},
-        # Elasticsearch reads all of _source for any part of it, so that ColBERT vectors in it would slow every answer.
-        **({"_source": {"excludes": [COLBERT]}} if binary else {}),
         "properties": _properties(schema, layout),
     }
 
@@ -77,8 +81,8 @@ def schema_of(mapping: Mapping[str, Any], name: str) -> Schema:
             f"{name} was not made by flagvec, because its mapping has no schema in _meta.{_MADE_BY}: choose another "
             "index_name"
         ) from error
-    if version != _VERSION:
-        raise StoreError(f"{name} has layout {version}, but this flagvec reads layout {_VERSION}: update flagvec")
+    if version not in _READ_VERSIONS:
+        raise StoreError(f"{name} has layout {version}, but this flagvec reads layouts 1 to {_VERSION}: update flagvec")
     return schema
 
 
@@ -95,7 +99,8 @@ def layout_of(mapping: Mapping[str, Any], schema: Schema, chosen: Mapping[str, A
         StoreError: A field is not as flagvec maps it; names the field, what was found and what was expected.
     """
     properties = mapping.get("properties", {})
-    layout = Layout(**{**chosen, **_known_types(properties)})
+    counts_rows = mapping["_meta"][_MADE_BY]["version"] > 1
+    layout = Layout(**{**chosen, **_known_types(properties)}, counts_rows=counts_rows)
     for field, parameters in _properties(schema, layout).items():
         essential = [key for key in _ESSENTIAL if key in parameters]
         found, expected = ({key: one.get(key) for key in essential} for one in (properties.get(field, {}), parameters))
@@ -140,6 +145,7 @@ def _properties(schema: Schema, layout: Layout) -> dict[str, Any]:
 def _colbert_properties(colbert_field: ColbertField, dimension: int) -> dict[str, Any]:
     if colbert_field == "rank_vectors":
         return {COLBERT: {"type": "rank_vectors", "dims": dimension}}
+    # A rerank reads doc values, because reading its candidates from _source takes half as long again.
     return {COLBERT: {"type": "binary", "doc_values": True}, COLBERT_ROWS: {"type": "integer", "index": False}}
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from more_itertools import constrained_batches
 
-from flagvec.late_interaction.codec import rows_from_text, text_size
+from flagvec.late_interaction.codec import text_size
 from flagvec.scoring import colbert_score
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.options import SearchOptions
 from flagvec.store.documents import Hit
-from flagvec.store.vectors import TextVectors
+from flagvec.store.vectors import LENGTH_TOLERANCE, TextVectors
 from flagvec_elasticsearch import queries
 from flagvec_elasticsearch.client import Found, Index
-from flagvec_elasticsearch.convert import to_document
+from flagvec_elasticsearch.convert import colbert_rows, to_document
 from flagvec_elasticsearch.filters import Query, to_query
 from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, SPARSE, Layout
 
 # One request fetches ColBERT vectors of this size at most, because candidates may be many and long.
 _FETCHED_BYTES = 64 * 2**20
+# Of vectors of length 1, rounded to half precision.
+_MOST_SCORE = 1.0 + 2 * LENGTH_TOLERANCE
 
 Scores = dict[str, float]
+# How many ColBERT vectors a document has, by its id; None if it does not say.
+Rows = Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +44,15 @@ class Search:
         layout: The index's field types.
         query: What is searched for.
         options: The search's options.
+        without_colbert: Called with the number of candidates that have lost their ColBERT vectors, if there are any,
+            and with the number of all candidates whose ColBERT vectors were wanted. They have no ColBERT score.
     """
 
     index: Index
     layout: Layout
     query: TextVectors
     options: SearchOptions
+    without_colbert: Callable[[int, int], object]
 
     def hits(self, native_fusion: bool) -> list[Hit]:
         """Return the best ``options.limit`` hits; with `native_fusion` Elasticsearch fuses by reciprocal ranks."""
@@ -96,37 +103,61 @@ class Search:
         ]
         return _hits(ranked, found)
 
-    def _candidates(self, legs: Sequence[str]) -> tuple[dict[str, Scores], dict[str, int]]:
+    def _candidates(self, legs: Sequence[str]) -> tuple[dict[str, Scores], Rows]:
         """Return the scores of each leg's candidates, and how many ColBERT vectors they have if these are fetched."""
         fetched = COLBERT in self.options.representations and self._is_fetched(COLBERT)
         read = queries.IDS_AND_ROWS if fetched else queries.ONLY_IDS
         answers = self._searches([{**self._leg(leg, self.options.candidates), **read} for leg in legs])
         found = {leg: self._scores(leg, hits) for leg, hits in zip(legs, answers, strict=True)}
         rows = {queries.value(hit, ID): queries.value(hit, COLBERT_ROWS) for hits in answers for hit in hits}
-        return found, {name: count for name, count in rows.items() if count}
+        return found, rows
 
-    def _scores_of(self, missing: Mapping[str, list[str]], rows: Mapping[str, int]) -> dict[str, Scores]:
+    def _scores_of(self, missing: Mapping[str, list[str]], rows: Rows) -> dict[str, Scores]:
         """Return the exact scores of the ids that are missing in a representation; `rows` is from `_candidates`."""
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if not self._is_fetched(name)}
-        fetches = [queries.colbert_vectors_of(part) for part in self._parts(missing.get(COLBERT, []), rows)]
+        wanted = missing.get(COLBERT, []) if self._is_fetched(COLBERT) else []
+        fetches = [queries.colbert_vectors_of(part) for part in self._parts(wanted, rows)]
         answers = self._searches([*exact.values(), *fetches[:1]])
         scores = {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=False)}
-        if fetches:
+        if wanted:
             further = (hits for fetch in fetches[1:] for hits in self._searches([fetch]))
             fetched = chain.from_iterable(chain(answers[len(exact) :], further))
-            scores[COLBERT] = {queries.value(hit, ID): self._max_sim(queries.value(hit, COLBERT)) for hit in fetched}
+            scores[COLBERT] = self._max_sims(fetched, rows)
+            self._count_lost(wanted, rows, scores[COLBERT])
         return scores
 
-    def _parts(self, ids: Sequence[str], rows: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
+    def _parts(self, ids: Sequence[str], rows: Rows) -> Iterable[tuple[str, ...]]:
         """Yield the documents that have ColBERT vectors, in parts whose vectors one request fetches."""
-        dimension = 0 if self.query.colbert is None else self.query.colbert.shape[1]
         return constrained_batches(
-            [name for name in ids if name in rows],
+            [name for name in ids if _count(rows, name)],
             max_size=_FETCHED_BYTES,
             max_count=queries.MOST_HITS,
-            get_len=lambda name: text_size(rows[name], dimension),
+            get_len=lambda name: text_size(_count(rows, name), self._colbert_dimension),
             strict=False,
         )
+
+    def _max_sims(self, fetched: Iterable[Found], rows: Rows) -> Scores:
+        """Return the ColBERT scores of documents, without those whose vectors are missing or damaged."""
+        assert self.query.colbert is not None
+        scores = {}
+        for hit in fetched:
+            name = queries.value(hit, ID)
+            vectors = colbert_rows(queries.value(hit, COLBERT), _count(rows, name), self._colbert_dimension)
+            # Vectors of length 1 have no larger score, and a comparison with NaN is false.
+            if vectors is not None and abs(score := float(colbert_score(self.query.colbert, vectors))) <= _MOST_SCORE:
+                scores[name] = score
+        return scores
+
+    def _count_lost(self, wanted: Sequence[str], rows: Rows, scored: Scores) -> None:
+        # In an index of layout 1, a text without tokens has no count.
+        intact = (0,) if self.layout.counts_rows else (0, None)
+        lost = [name for name in wanted if name not in scored and rows.get(name) not in intact]
+        if lost:
+            self.without_colbert(len(lost), len(wanted))
+
+    @property
+    def _colbert_dimension(self) -> int:
+        return 0 if self.query.colbert is None else self.query.colbert.shape[1]
 
     def _is_fetched(self, name: str) -> bool:
         """Return whether scores of this representation are computed here, from vectors that are fetched."""
@@ -158,16 +189,17 @@ class Search:
         rows = 0 if self.query.colbert is None else len(self.query.colbert)
         return {queries.value(hit, ID): queries.model_score(name, hit["_score"], rows) for hit in hits}
 
-    def _max_sim(self, text: str) -> float:
-        assert self.query.colbert is not None
-        return float(colbert_score(self.query.colbert, rows_from_text(text, self.query.colbert.shape[1])))
-
     def _searches(self, bodies: Sequence[Query]) -> list[list[Found]]:
         return self.index.searches(bodies, self.options.timeout)
 
     def _read(self, ranked: Sequence[Ranked]) -> list[Hit]:
         found = self.index.documents([place.id for place in ranked], self.options.timeout) if ranked else []
         return _hits(ranked, found)
+
+
+def _count(rows: Rows, name: str) -> int:
+    # Another tool may have written any whole number.
+    return max(rows.get(name) or 0, 0)
 
 
 def _hits(ranked: Sequence[Ranked], found: Iterable[Found]) -> list[Hit]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from elasticsearch import Elasticsearch
 
+from flagvec.ingest.report import WriteReport
 from flagvec.search.options import check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_elasticsearch.backend import ElasticsearchBackend
 from flagvec_elasticsearch.client import Index
+from flagvec_elasticsearch.repair import RepairBackend
 from flagvec_elasticsearch.schema import ColbertField, DenseIndex, SparseField
 
 if TYPE_CHECKING:
@@ -33,8 +36,12 @@ class ElasticsearchStore(HybridStore):
     ``NativeFilter({"term": {"typed.strings": "lang=en"}})`` finds a string.
 
     Limits of Elasticsearch: Sparse scores are up to 0.4 % low, because it keeps nine significant bits of a weight. The
-    512 heaviest tokens of a longer query take part. A search finds up to 10,000 documents. ColBERT vectors are not in
-    ``_source``, so ``_reindex`` and ``_update`` lose them.
+    512 heaviest tokens of a longer query take part. A search finds up to 10,000 documents.
+
+    Other tools may ``_update`` and ``_reindex`` documents, which keep their vectors. Only in an index that an older
+    flagvec made, they lose their ColBERT vectors, and `repair` encodes these anew.
+
+    No method needs a privilege of the cluster; ``docs/permissions.md`` lists those of the index.
 
     Args:
         model: Encodes documents and queries.
@@ -89,9 +96,48 @@ class ElasticsearchStore(HybridStore):
         self.client = client
         self.index_name = index_name
         fields = {"dense_index": dense_index, "sparse_field": sparse_field, "colbert_field": colbert_field}
-        chosen = {name: value for name, value in fields.items() if value is not None}
-        backend = ElasticsearchBackend(Index(client, index_name), chosen, dict(settings or {}), native_fusion)
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        self._chosen = {name: value for name, value in fields.items() if value is not None}
+        self._index = ElasticsearchBackend(Index(client, index_name), self._chosen, dict(settings or {}), native_fusion)
+        super().__init__(model, self._index, colbert=colbert, colbert_overflow=colbert_overflow)
+
+    def repair(
+        self, *, check_vectors: bool = False, show_progress: bool | None = None, timeout: float | None = None
+    ) -> WriteReport:
+        """Encode the documents anew that have lost their ColBERT vectors, as `add` writes them.
+
+        Other tools can take the vectors away: by writing a whole document without them, or, in an index that an older
+        flagvec made, by any ``_update``, ``_update_by_query`` or ``_reindex``. Searches rank such a document by what
+        it has and log one warning. Repairing again is harmless.
+
+        Args:
+            check_vectors: Read the ColBERT vectors of all documents, to find damaged ones too. Without it, only
+                documents that have none are read.
+            show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
+            timeout: Seconds that one request to the database may take; None for the client's own limit.
+
+        Returns:
+            Which documents have their vectors again, and which do not, with the reason. A document that someone
+            changed meanwhile is not replaced.
+
+        Raises:
+            StoreError: The store does not exist, does not fit the model, or the database refused to be read.
+        """
+        if self.schema.colbert_dimension is None:
+            return WriteReport(ok=(), failed=())
+        backend = RepairBackend(Index(self.client, self.index_name), self._chosen, check_vectors)
+        with HybridStore(self.model, backend, colbert_overflow=self.colbert_overflow) as damaged:
+            documents = damaged.scroll(timeout=timeout)
+            report = damaged.add(documents, on_error="report", show_progress=show_progress, timeout=timeout)
+        self._index.has_warned = False
+        return report
+
+    async def arepair(
+        self, *, check_vectors: bool = False, show_progress: bool | None = None, timeout: float | None = None
+    ) -> WriteReport:
+        """Do as `repair` does."""
+        return await asyncio.to_thread(
+            self.repair, check_vectors=check_vectors, show_progress=show_progress, timeout=timeout
+        )
 
     def __repr__(self) -> str:
         return f"ElasticsearchStore({self.schema.model!r}, {self.index_name!r})"

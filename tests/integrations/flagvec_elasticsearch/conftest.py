@@ -50,3 +50,14 @@ def requests(client, monkeypatch):
 
     monkeypatch.setattr(client.transport, "perform_request", record)
     return sent
+
+
+@pytest.fixture
+def wait_for(client, index):
+    """A function that returns once so many documents are in the test's indices, which another thread is writing."""
+
+    def wait(count):
+        while client.count(index=f"{index}*")["count"] < count:
+            client.indices.refresh(index=f"{index}*")
+
+    return wait

@@ -60,10 +60,36 @@ def test_dense_vectors_are_packed_for_servers_that_take_base64():
     assert np.frombuffer(base64.b64decode(packed), ">f4") == pytest.approx(one.vectors.dense, abs=1e-6)
 
 
-def test_colbert_vectors_are_counted_and_left_out_if_there_are_none():
+def test_colbert_vectors_are_counted_also_if_there_are_none():
     source = written(record(colbert=unit_rows(3, 8)))[1]
     assert (source["colbert_rows"], len(base64.b64decode(source["colbert"]))) == (3, 3 * 8 * 2)
-    assert not {"colbert", "colbert_rows"} & written(record(colbert=unit_rows(0, 8)))[1].keys()
+    empty = written(record(colbert=unit_rows(0, 8)))[1]
+    assert (empty["colbert_rows"], "colbert" in empty) == (0, False)
+    assert not {"colbert", "colbert_rows"} & written(record())[1].keys()
+
+
+def test_colbert_vectors_are_read_as_they_were_written():
+    rows = unit_rows(3, 8)
+    value = written(record(colbert=rows))[1]["colbert"]
+    assert convert.colbert_rows(value, 3, 8) == pytest.approx(rows, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, 7, True, ["AAAA"], {"a": 1}, b"AAAA", "", "?" * 64, "A" * 61 + "===", "é" * 64,
+        *(base64.b64encode(bytes(size)).decode() for size in (46, 47, 64)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_damaged_colbert_vectors_are_none(value):
+    assert convert.colbert_rows(value, 3, 8) is None
+
+
+def test_a_record_is_written_on_the_condition_that_it_still_has_a_version():
+    rows = convert.rows([record(name="a"), record(name="b")], Layout(), packed=False, versions={"b": (7, 2)})
+    actions = [json.loads(row.split(b"\n")[0])["index"] for row in rows]
+    assert actions == [{"_id": "a"}, {"_id": "b", "if_seq_no": 7, "if_primary_term": 2}]
 
 
 def test_colbert_vectors_are_numbers_if_elasticsearch_compares_them():

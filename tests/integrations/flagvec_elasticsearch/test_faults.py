@@ -10,12 +10,13 @@ import uuid
 
 import pytest
 from elastic_transport import ConnectionError
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import BadRequestError, Elasticsearch
 
-from flagvec import Document, StoreError
+from flagvec import Document, StoreError, WriteError
 from flagvec.store.backend import WriteLimits
 from flagvec_elasticsearch import ElasticsearchStore
 from flagvec_elasticsearch.client import Index
+from flagvec_elasticsearch.errors import IndexRefused
 
 # A port that nothing listens on.
 NOBODY = "http://elastic:s3cret-word@127.0.0.1:9"
@@ -91,31 +92,84 @@ def test_an_index_that_is_closed_to_writes_says_so(client, index, store):
     [failed] = store.add("one two", on_error="report").failed
     assert "cluster_block_exception" in failed.reason
     assert not failed.retryable
-    with pytest.raises(StoreError, match="could not be deleted from: '1': cluster_block_exception"):
+    with pytest.raises(
+        StoreError, match=r"refused everything: cluster_block_exception: .*: lift the block in the index"
+    ):
         store.delete("1")
 
 
 def test_an_index_that_is_gone_is_not_made_anew_by_a_write(client, index, store):
     client.indices.delete(index=index)
-    report = store.add([Document(str(number), "word") for number in range(300)], on_error="report")
-    assert (len(report.ok), len(report.failed)) == (0, 300)
+    for write in (lambda: store.add("one two", on_error="report"), lambda: store.delete("1")):
+        with pytest.raises(StoreError, match=r"is gone: it was deleted|does not exist: call create"):
+            write()
+    assert not client.indices.exists(index=index)
+
+
+def test_an_index_that_is_deleted_between_two_requests_of_one_add_is_not_made_anew(
+    client, index, store, seeded, wait_for
+):
+    class Deleting(seeded):
+        def encode_corpus(self, texts, **options):
+            if texts[0] == "text 512":
+                wait_for(512)
+                client.indices.delete(index=index)
+            return super().encode_corpus(texts, **options)
+
+    documents = [Document(str(number), f"text {number}") for number in range(1024)]
+    report = ElasticsearchStore(Deleting(), client, index).add(documents, on_error="report")
+    assert len(report.ok) == 512
     assert {(failed.reason, failed.retryable) for failed in report.failed} == {
         (f"404: index_not_found_exception: no such index [{index}]", False)
     }
-    with pytest.raises(StoreError, match=f"could not be deleted from: 404: .*no such index .{index}") as caught:
-        store.delete("1")
-    assert isinstance(caught.value.__cause__, NotFoundError)
     assert not client.indices.exists(index=index)
 
 
 def test_an_index_that_is_closed_says_so(client, index, store):
     store.add(Document("a", "one two"))
     client.indices.close(index=index)
-    with pytest.raises(StoreError, match="could not be read: 'a': index_closed_exception"):
+    with pytest.raises(StoreError, match=f"could not be read: 'a': .*: open the index, by POST /{index}/_open"):
         store.get("a")
     with pytest.raises(StoreError, match="could not be counted: 400: index_closed_exception") as caught:
         store.count()
     assert isinstance(caught.value.__cause__, BadRequestError)
+
+
+def test_documents_for_a_closed_index_are_all_reported_with_what_to_do(client, index, store):
+    client.indices.close(index=index)
+    documents = [Document(str(number), "word") for number in range(600)]
+    report = store.add(documents, on_error="report")
+    assert (len(report.ok), len(report.failed)) == (0, 600)
+    assert {(failed.reason, failed.retryable) for failed in report.failed} == {
+        (
+            f"the index {index!r} refused everything: index_closed_exception: open the index, by POST /{index}/_open",
+            False,
+        )
+    }
+    with pytest.raises(WriteError, match="open the index, by POST") as caught:
+        store.add(documents)
+    assert caught.value.report.failed_documents == documents
+
+
+def test_an_index_that_the_disk_has_blocked_says_so(client, index, store):
+    # What Elasticsearch sets by itself once the disk is over cluster.routing.allocation.disk.watermark.flood_stage.
+    client.indices.put_settings(index=index, settings={"index.blocks.read_only_allow_delete": True})
+    store._backend.limits = WriteLimits(attempts=2, first_pause=0.01, jitter=0.02)
+    [failed] = store.add("one two", on_error="report").failed
+    assert failed.reason.endswith("free disk space or add some; Elasticsearch then lifts the block by itself")
+    assert failed.retryable
+    client.indices.put_settings(index=index, settings={"index.blocks.read_only_allow_delete": None})
+    assert store.add("one two").ok
+
+
+def test_an_index_that_another_process_made_anew_meanwhile_is_not_written_to(client, index, store, new_store):
+    store.add(Document("a", "one two"))
+    client.indices.delete(index=index)
+    new_store(dense_index="hnsw").create()
+    store._opening.opened()
+    with pytest.raises(IndexRefused, match=r"leads to '.*' \(uuid .*\) now, and was opened as '.*' \(uuid"):
+        store._backend.write([b'{"index":{"_id":"a"}}\n{"id":"a","text":"","metadata":{}}\n'], None)
+    assert client.count(index=index)["count"] == 0
 
 
 def test_a_closed_client_is_named_at_once(index, store, seeded):

@@ -33,6 +33,17 @@ def test_the_layout_is_read_back_from_the_mapping(layout):
     assert layout_of(mappings(SCHEMA, layout), SCHEMA, {}, "the index") == layout
 
 
+def test_nothing_is_left_out_of_source():
+    assert "_source" not in mappings(SCHEMA, Layout())
+
+
+def test_an_index_of_the_first_layout_is_read_and_does_not_count_all_colbert_vectors():
+    mapping = mappings(SCHEMA, Layout())
+    mapping["_meta"]["flagvec"]["version"] = 1
+    assert schema_of(mapping, "the index") == SCHEMA
+    assert layout_of(mapping, SCHEMA, {}, "the index") == Layout(counts_rows=False)
+
+
 def test_an_index_without_weights_has_the_layout_that_was_chosen():
     chosen = {"sparse_field": "sparse_vector", "colbert_field": "rank_vectors"}
     assert layout_of(mappings(DENSE_ONLY, Layout()), DENSE_ONLY, chosen, "the index") == Layout(**chosen)
@@ -68,7 +79,7 @@ def test_an_index_of_others_is_refused(meta):
 def test_an_index_of_a_newer_flagvec_is_refused():
     mapping = mappings(SCHEMA, Layout())
     mapping["_meta"]["flagvec"]["version"] = 9
-    with pytest.raises(StoreError, match="has layout 9, but this flagvec reads layout 1: update flagvec"):
+    with pytest.raises(StoreError, match="has layout 9, but this flagvec reads layouts 1 to 2: update flagvec"):
         schema_of(mapping, "the index")
 
 
