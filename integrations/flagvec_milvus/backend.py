@@ -50,6 +50,9 @@ class MilvusBackend(Backend[Row]):
         self._layout = contents.layout
         self._client.load()
 
+    def check_usable(self) -> None:
+        self._client.check_process()
+
     def drop(self) -> None:
         self._client.drop()
 
