@@ -43,7 +43,7 @@ def by_multiprocessing(function: Callable[[], Any]) -> Any:
     """Run a function in a process of ``multiprocessing`` with the start method ``fork``."""
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
-    process = context.Process(target=lambda: answers.put(_outcome(function)))
+    process = context.Process(target=lambda: answers.put(outcome(function)))
     process.start()
     answer = answers.get()
     process.join()
@@ -68,7 +68,7 @@ def by_preloaded_server(function: Callable[[], Any]) -> Any:
             while True:
                 connection, _ = listener.accept()
                 with connection, connection.makefile("wb") as answers:
-                    pickle.dump(_outcome(function), answers)
+                    pickle.dump(outcome(function), answers)
         workers.append(worker)
     try:
         with socket.create_connection(listener.getsockname()) as connection, connection.makefile("rb") as answers:
@@ -89,7 +89,7 @@ def by_data_loader(function: Callable[[], Any]) -> Any:
             return 1
 
         def __getitem__(self, position: int) -> Any:
-            return _outcome(function)
+            return outcome(function)
 
     [[answer]] = DataLoader(OneAnswer(), num_workers=1, multiprocessing_context="fork", collate_fn=list)  # type: ignore[arg-type]
     return answer
@@ -105,10 +105,11 @@ FORMS: dict[str, Callable[[Callable[[], Any]], Any]] = {
 
 
 def _run_inherited() -> Any:
-    return _outcome(_function)
+    return outcome(_function)
 
 
-def _outcome(function: Callable[[], Any]) -> Any:
+def outcome(function: Callable[[], Any]) -> Any:
+    """Return what a function returns, or the `Failure` that its exception is."""
     try:
         return function()
     except Exception as error:
@@ -118,7 +119,7 @@ def _outcome(function: Callable[[], Any]) -> Any:
 def _answer(function: Callable[[], Any], answers: Any) -> None:
     try:
         with answers:
-            pickle.dump(_outcome(function), answers)
+            pickle.dump(outcome(function), answers)
     finally:
         # Exit handlers are the parent's.
         os._exit(0)

@@ -7,7 +7,7 @@ from stores import acknowledged
 
 @pytest.fixture
 def write(child, disk):
-    """A function that adds so many batches of 100 documents and keeps the store open; it returns what was acknowledged."""
+    """A function that adds batches of 100 documents, keeps the store open, and returns what was acknowledged."""
 
     def acknowledge(batches):
         writer = child("store_process.py", "write", "lite", disk.path, "--batches", batches, "--stay")
