@@ -23,21 +23,21 @@ from stores import documents, open_store
 
 
 def main() -> None:
-    """Fork in each form, with another thread that searches all the time."""
+    """Fork in each form, while another thread reads all the time."""
     directory = Path(sys.argv[1])
     store = open_store("lite", directory)
     store.create()
     acknowledged = _add(store, 0)
     stop = threading.Event()
-    searching = threading.Thread(target=lambda: _search_until(stop, store))
-    searching.start()
+    reading = threading.Thread(target=lambda: _read_until(stop, store))
+    reading.start()
     children: dict[str, list[Any]] = {}
     for position, (form, run) in enumerate(FORMS.items(), start=1):
         first = 1000 * position
         children[form] = run(partial(_use, store, directory, first))
         acknowledged += _add(store, first + 100)
     stop.set()
-    searching.join()
+    reading.join()
     found = sorted(int(one.id) for one in store.scroll())
     said = {"children": children, "acknowledged": acknowledged, "found": found}
     sys.stdout.write(json.dumps(said, default=lambda failure: failure.text) + "\n")
@@ -63,9 +63,9 @@ def _add_to_own(first: int) -> list[int]:
         return _add(store, first)
 
 
-def _search_until(stop: threading.Event, store: Any) -> None:
+def _read_until(stop: threading.Event, store: Any) -> None:
     while not stop.is_set():
-        store.search("shared word1", limit=3)
+        store.get("000001")
 
 
 if __name__ == "__main__":
