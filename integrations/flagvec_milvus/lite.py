@@ -8,6 +8,7 @@ the manifest is on the disk before, and because the engine writes in a thread of
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -121,9 +122,10 @@ def _after_syncing_files(save: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _at_once(save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
-    """Return an index' ``save`` that leaves the whole file or none.
+    """Return an index' ``save`` that leaves the whole file or none, and none on a full disk.
 
-    Milvus Lite takes any file that it finds for the index, and cannot load the collection if that is half of one.
+    Milvus Lite takes any file that it finds for the index, and cannot load the collection if that is half of one. If
+    there is none, it builds the index from the vectors.
     """
 
     @wraps(save)
@@ -133,6 +135,9 @@ def _at_once(save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
             save(index, str(unfinished))
             _sync(unfinished)
             unfinished.replace(path)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
         finally:
             unfinished.unlink(missing_ok=True)
 
