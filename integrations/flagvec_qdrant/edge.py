@@ -15,7 +15,7 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
+from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -181,16 +181,18 @@ class EdgeBackend(Backend[Record]):
         return self._shard.count(qdrant_edge.CountRequest(exact=True, filter=native_filter(filter, native.TERMS)))
 
     @override
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         where, offset = native_filter(filter, native.TERMS), None
-        while True:
-            points, offset = self._shard.scroll(
+
+        def page(timeout: float | None) -> tuple[list[Any], Any]:
+            return self._shard.scroll(
                 qdrant_edge.ScrollRequest(
                     offset=offset, limit=batch_size, filter=where, with_payload=True, with_vector=False
                 )
             )
+
+        while True:
+            points, offset = ask(page)
             if points:
                 yield to_documents(points)
             if offset is None:

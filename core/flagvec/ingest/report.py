@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -96,6 +98,15 @@ class WriteReport:
         shown = [f"{failure.id!r}: {failure.reason}" for failure in self.failed[:_SHOWN_FAILURES]]
         more = [f"and {len(self.failed) - len(shown)} more"] if len(self.failed) > len(shown) else []
         return "; ".join([written, *shown, *more])
+
+
+def carry_report(error: BaseException, report: WriteReport) -> None:
+    """Give an exception the attribute ``report``, and from Python 3.11 on a note with the report's summary."""
+    # The class may refuse attributes, as a frozen dataclass does, or have a property of this name.
+    with suppress(AttributeError):
+        BaseException.__setattr__(error, "report", report)
+    if sys.version_info >= (3, 11):
+        error.add_note(f"add: {report.summary()}; the attribute `report` of this error has all ids")
 
 
 def without_secrets(text: str) -> str:

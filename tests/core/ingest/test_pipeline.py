@@ -36,8 +36,10 @@ def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="rai
         most_characters=10**6,
         timeout=None,
         on_error=on_error,
+        confirm=lambda: None,
         flush=lambda: backend.flush(None),
         done=lambda count: None,
+        stop=Event(),
     )
 
 
@@ -204,6 +206,7 @@ def test_the_last_of_the_documents_with_one_id_counts_if_it_is_invalid(scripted)
 def test_a_failing_flush_does_not_hide_the_error_that_ended_the_work(scripted, caplog):
     def documents():
         yield Document("a", "x")
+        yield Document("b", "x")
         raise OSError("the file ended")
 
     backend = scripted(lambda sent: [])
@@ -245,8 +248,10 @@ def test_every_document_is_counted_once(scripted):
         most_characters=10**6,
         timeout=None,
         on_error="report",
+        confirm=lambda: None,
         flush=lambda: None,
         done=counted.append,
+        stop=Event(),
     )
     assert sum(counted) == 4
 

@@ -15,8 +15,9 @@ from flagvec.filters.portable import Condition, NativeFilter, Not
 from flagvec.ingest import pipeline
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Backend, Refusal, WriteLimits
-from flagvec.store.base import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, HybridStore
+from flagvec.store.base import HybridStore
 from flagvec.store.schema import Schema
+from flagvec.store.writing import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 DOCUMENTS_PER_BATCH = Backend.limits.records
 
@@ -98,10 +99,11 @@ class RecordingBackend(Backend):
         self.place.filters.append(filter)
         return self.place.answer([]) or 0
 
-    def scroll(self, filter, batch_size, timeout):
+    def scroll(self, filter, batch_size, ask):
         self.place.filters.append(filter)
         for number in range(3):
-            yield [Document(f"{number}-{place}", "text") for place in range(batch_size)]
+            names = [f"{number}-{place}" for place in range(batch_size)]
+            yield ask(lambda timeout, names=names: [Document(name, "text") for name in names])
 
 
 class RecordingStore(HybridStore):
@@ -342,7 +344,7 @@ def test_a_timeout_reaches_the_database(store, place):
     store.add("text", timeout=3)
     assert place.timeouts == [3.0]
     store.search("text", timeout=0.5)
-    assert place.options.timeout == 0.5
+    assert place.options.timeout == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])

@@ -62,6 +62,19 @@ def http_server() -> Iterator[HttpServer]:
 
 
 @pytest.fixture
+def as_opened() -> Callable[[Any], Any]:
+    """A function that returns a store as if it had been opened, and nothing had changed since on the server."""
+
+    def make(store: Any) -> Any:
+        store._backend.identity = lambda timeout: "'articles'"
+        store._opening._is_open = True
+        store._opening._identified("'articles'")
+        return store
+
+    return make
+
+
+@pytest.fixture
 def rest_client(http_server: HttpServer) -> Iterator[QdrantClient]:
     client = QdrantClient(url=http_server.url, check_compatibility=False)
     yield client
