@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from more_itertools import chunked
 from pymilvus import MilvusClient
+from pymilvus.exceptions import DescribeCollectionException, ErrorCode
 
 from flagvec.store.backend import Ask
 from flagvec_milvus import filters, lite
@@ -56,11 +57,14 @@ class CollectionClient:
         """Raise a `StoreError` if only a parent of this process can use the database."""
         lite.check_process(self._client, f"the collection {self.collection_name!r}")
 
-    def description(self) -> dict[str, Any] | None:
-        """Return Milvus' description of the collection; None if it does not exist."""
-        if not self._call(self._client.has_collection):
+    def description(self, timeout: float | None = None) -> dict[str, Any] | None:
+        """Return Milvus' description of what the name or alias leads to; None if it does not exist."""
+        try:
+            described: dict[str, Any] = self._call(self._client.describe_collection, timeout)
+        except DescribeCollectionException as error:
+            if error.code != ErrorCode.COLLECTION_NOT_FOUND:
+                raise
             return None
-        described: dict[str, Any] = self._call(self._client.describe_collection)
         return described
 
     def create(self, contents: Contents) -> None:

@@ -4,6 +4,7 @@ Milvus Lite 3.2 promises that what it took outlasts the end of its process, and 
 (``docs/wal-design.md`` in its repository). It syncs its manifest, but not the files that the manifest names. After a
 power loss these are empty, and the collection cannot be opened. A sync after each flush would come too late, because
 the manifest is on the disk before, and because the engine writes in a thread of its own after a flush has returned.
+So `make_durable` replaces three methods of the engine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
@@ -85,7 +87,7 @@ def check_process(client: MilvusClient, name: str) -> None:
 
 @cache
 def make_durable() -> None:
-    """Make Milvus Lite sync each file before it depends on it; for all databases of this process, once for all."""
+    """Make Milvus Lite keep what it took, as the head of this file says; for all databases of this process, once."""
     if _SERVERS not in sys.modules:
         return  # it runs in another process, behind a URL
     try:
@@ -93,6 +95,8 @@ def make_durable() -> None:
         index = import_module("milvus_lite.index.brute_force").BruteForceIndex
         manifest.save = _after_syncing_files(manifest.save)
         index.save = _at_once(index.save)
+        collection = import_module("milvus_lite.engine.collection").Collection
+        collection._trigger_flush = _keeping_rows(collection._trigger_flush)
     except (ImportError, AttributeError):
         _logger.warning(
             "this version of milvus-lite is not known: whether its files outlast a power loss is for it to say"
@@ -142,6 +146,24 @@ def _at_once(save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
             unfinished.unlink(missing_ok=True)
 
     return save_at_once
+
+
+def _keeping_rows(flush: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a ``Collection._trigger_flush`` that keeps what it could not write, for example on a full disk.
+
+    Milvus Lite drops it from its memory before it writes it, and deletes its log with the next flush.
+    """
+
+    @wraps(flush)
+    def flush_keeping_rows(collection: Any) -> None:
+        rows, files = collection._memtable, deepcopy(collection._manifest._partitions)
+        try:
+            flush(collection)
+        except BaseException:
+            collection._memtable, collection._manifest._partitions = rows, files
+            raise
+
+    return flush_keeping_rows
 
 
 def _up_to_database(directory: Path) -> Iterable[Path]:

@@ -59,14 +59,14 @@ class Child:
         """Return its lines as soon as they are enough, or once it has ended."""
         while not is_enough(self.lines) and self.process.poll() is None:
             self._check_deadline()
-            time.sleep(0.002)
+            time.sleep(0.005)
         return self.lines
 
     def finish(self) -> int:
         """Wait until it ends, and return its exit status: ``-9`` for one that SIGKILL ended."""
         while self.process.poll() is None:
             self._check_deadline()
-            time.sleep(0.002)
+            time.sleep(0.005)
         return self.process.returncode
 
     def pause(self) -> None:

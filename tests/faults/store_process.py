@@ -4,8 +4,9 @@
     python store_process.py read KIND DIRECTORY
 
 ``write`` prints ``ready``, then a line of JSON whenever `add` has returned: the numbers of the first document and of
-the one after the last; or ``{"error": ...}``, after which it goes on. ``read`` prints one line of JSON: the numbers of
-the documents that are right, the ids of those that are not, and how many `count` finds; or ``{"error": ...}``.
+the one after the last. If `add` raised, the line is ``{"error": ..., "written": [...]}``, with the numbers that the
+error's report has as written, and it goes on. ``read`` prints one line of JSON: the numbers of the documents that are
+right, the ids of those that are not, and how many `count` finds; or ``{"error": ...}``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _write(options: argparse.Namespace) -> None:
         try:
             store.add(documents(range(first, first + options.batch)))
         except FlagvecError as error:
-            _say({"error": f"{type(error).__name__}: {error}"})
+            report = getattr(error, "report", None)
+            said = [int(number) for number in report.ok] if report else []
+            _say({"error": f"{type(error).__name__}: {error}", "written": said})
         else:
             _say([first, first + options.batch])
     if options.stay:

@@ -40,6 +40,14 @@ def documents(numbers: Iterable[int], version: int = 0) -> list[Document]:
 
 
 def acknowledged(lines: Iterable[str]) -> set[int]:
-    """Return the numbers of the documents whose `add` had returned, from the lines of ``store_process.py write``."""
-    said = map(json.loads, lines)
-    return {number for one in said if isinstance(one, list) for number in range(*one)}
+    """Return the numbers of the documents that `add` had acknowledged, from the lines of ``store_process.py write``.
+
+    Those count too that the report of its error has as written.
+    """
+    return {number for said in map(json.loads, lines) for number in _acknowledged_by(said)}
+
+
+def _acknowledged_by(said: Any) -> Iterable[int]:
+    if isinstance(said, list):
+        return range(*said)
+    return said["written"] if isinstance(said, dict) else ()

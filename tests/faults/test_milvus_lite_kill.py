@@ -7,7 +7,7 @@ import pytest
 from stores import acknowledged
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_was_acknowledged_is_there_once_after_a_kill(child, read, tmp_path, seed):
     writer = child("store_process.py", "write", "lite", tmp_path, "--batch", 50)
     enough = random.Random(seed).randint(100, 1500)
