@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flagvec_milvus.client import lite_client
+    from flagvec_milvus.lite import lite_client
     from flagvec_milvus.store import MilvusStore
 
 __all__ = ["MilvusStore", "lite_client"]
 
-_MODULES = {"MilvusStore": "flagvec_milvus.store", "lite_client": "flagvec_milvus.client"}
+_MODULES = {"MilvusStore": "flagvec_milvus.store", "lite_client": "flagvec_milvus.lite"}
 
 
 def __getattr__(name: str) -> object:

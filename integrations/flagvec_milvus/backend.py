@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from flagvec.store.vectors import TextVectors
 from flagvec_milvus import convert, errors, filters
 from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.convert import Row
-from flagvec_milvus.schema import MAX_ELEMENTS, Contents, Layout
+from flagvec_milvus.schema import MAX_ELEMENTS, Contents, Layout, identity_of
 from flagvec_milvus.search import Search
+
+_logger = logging.getLogger(__name__)
 
 # A server takes requests of up to 64 MB.
 _LARGEST_REQUEST_BYTES = 60 * 2**20
@@ -32,6 +35,7 @@ class MilvusBackend(Backend[Row]):
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
+        self._is_flushed = True
 
     @property
     def name(self) -> str:
@@ -41,6 +45,10 @@ class MilvusBackend(Backend[Row]):
         contents = self._contents()
         return None if contents is None else contents.schema
 
+    def identity(self, timeout: float | None) -> str | None:
+        description = self._client.description(timeout)
+        return None if description is None else identity_of(description)
+
     def create(self, schema: Schema) -> None:
         self._client.create(Contents.of(schema, self._client.engine))
 
@@ -49,6 +57,9 @@ class MilvusBackend(Backend[Row]):
         assert contents is not None, "a store is opened after it was described"
         self._layout = contents.layout
         self._client.load()
+
+    def check_usable(self) -> None:
+        self._client.check_process()
 
     def drop(self) -> None:
         self._client.drop()
@@ -70,8 +81,21 @@ class MilvusBackend(Backend[Row]):
         return convert.row_bytes(row)
 
     def write(self, rows: Sequence[Row], timeout: float | None) -> list[FailedWrite]:
-        self._client.upsert(rows, timeout)
+        try:
+            self._client.upsert(rows, timeout)
+        except Exception:
+            self._keep_what_was_written(timeout)
+            raise
+        self._is_flushed = False
         return []
+
+    def _keep_what_was_written(self, timeout: float | None) -> None:
+        """Flush after a failure, because earlier documents of the same `add` are reported as written."""
+        if not self._is_flushed:
+            try:
+                self.flush(timeout)
+            except Exception:
+                _logger.warning("%s could not be flushed after an error", self.name, exc_info=True)
 
     def classify(self, error: Exception) -> Refusal | None:
         return errors.classify(error)
@@ -102,6 +126,7 @@ class MilvusBackend(Backend[Row]):
         # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.
         if self._client.engine.is_lite:
             self._client.flush(timeout)
+        self._is_flushed = True
 
     def _contents(self) -> Contents | None:
         description = self._client.description()

@@ -1,23 +1,19 @@
-"""The calls of a ``MilvusClient`` on one collection, and a client of Milvus Lite."""
+"""The calls of a ``MilvusClient`` on one collection."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from more_itertools import chunked
 from pymilvus import MilvusClient
-from pymilvus.exceptions import ConnectionConfigException
+from pymilvus.exceptions import DescribeCollectionException, ErrorCode
 
-from flagvec.errors import StoreError
 from flagvec.store.backend import Ask
-from flagvec_milvus import filters
+from flagvec_milvus import filters, lite
 from flagvec_milvus.convert import Row
 from flagvec_milvus.errors import client_log_off
 from flagvec_milvus.filters import Expression
@@ -33,39 +29,6 @@ _TIMEOUT = 60.0
 # How many candidates a search of an HNSW graph looks at: at least so many, and a multiple of its limit.
 _LEAST_EFFORT = 256
 _EFFORT = 2
-
-# Milvus Lite 3.2 flushes without a lock: rows leave its memory before readers find them in the file, and two writes at
-# once may take the same log.
-_lite_turn = threading.Lock()
-
-
-def lite_client(path: str | os.PathLike[str]) -> MilvusClient:
-    """Return a client of the Milvus Lite database at `path`, which is made if it does not exist.
-
-    ``MilvusClient(path)`` does the same; this function says why if it cannot. One process at a time can have a
-    database open. It stays open until that process ends, even if all clients are closed.
-
-    Args:
-        path: A name that ends in ``.db``, in a directory that exists.
-
-    Raises:
-        ValueError: The path does not end in ``.db``.
-        StoreError: The directory does not exist, Milvus Lite is not installed, or another process has the database
-            open.
-
-    Example:
-        >>> from flagvec_milvus import lite_client
-        >>> client = lite_client("recipes.db")
-    """
-    if Path(path).suffix != ".db":
-        raise ValueError(f"path={os.fspath(path)!r}: a Milvus Lite database has a path that ends in '.db'")
-    try:
-        return MilvusClient(os.fspath(path))
-    except ConnectionConfigException as error:
-        raise StoreError(
-            f"the Milvus Lite database {os.fspath(path)!r} cannot be opened: {error.message}. "
-            "If another process has it open, end that process, or use a Milvus server for several"
-        ) from error
 
 
 class CollectionClient:
@@ -83,14 +46,25 @@ class CollectionClient:
     @cached_property
     def engine(self) -> Engine:
         """The engine behind the client."""
+        self.check_process()
         with client_log_off():
-            return Engine(self._client.get_server_version(timeout=_TIMEOUT))
+            found = Engine(self._client.get_server_version(timeout=_TIMEOUT))
+        if found.is_lite:
+            lite.make_durable()
+        return found
 
-    def description(self) -> dict[str, Any] | None:
-        """Return Milvus' description of the collection; None if it does not exist."""
-        if not self._call(self._client.has_collection):
+    def check_process(self) -> None:
+        """Raise a `StoreError` if only a parent of this process can use the database."""
+        lite.check_process(self._client, f"the collection {self.collection_name!r}")
+
+    def description(self, timeout: float | None = None) -> dict[str, Any] | None:
+        """Return Milvus' description of what the name or alias leads to; None if it does not exist."""
+        try:
+            described: dict[str, Any] = self._call(self._client.describe_collection, timeout)
+        except DescribeCollectionException as error:
+            if error.code != ErrorCode.COLLECTION_NOT_FOUND:
+                raise
             return None
-        described: dict[str, Any] = self._call(self._client.describe_collection)
         return described
 
     def create(self, contents: Contents) -> None:
@@ -182,5 +156,6 @@ class CollectionClient:
         return self._call(method, timeout, consistency_level=self._consistency_level, **arguments)
 
     def _call(self, method: Callable[..., Any], timeout: float | None = None, **arguments: Any) -> Any:
-        with _lite_turn if self.engine.is_lite else nullcontext(), client_log_off():
+        self.check_process()
+        with lite.turn if self.engine.is_lite else nullcontext(), client_log_off():
             return method(self.collection_name, timeout=_TIMEOUT if timeout is None else timeout, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,6 +162,13 @@ class Contents:
         elif self.schema.colbert_dimension is not None:
             fields.add_field(COLBERT, DataType.ARRAY, **strings)
         return fields
+
+
+def identity_of(description: Mapping[str, Any]) -> str:
+    """Return what tells a collection from one of the same name, from the answer of ``describe_collection``."""
+    # Milvus Lite numbers no collections. What flagvec wrote about one tells it from one of another model.
+    number = description["collection_id"] or zlib.crc32(repr(list(_said(description))).encode())
+    return f"the collection {description['collection_name']!r} (id {number})"
 
 
 def _said(description: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
