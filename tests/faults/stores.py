@@ -1,0 +1,45 @@
+"""The embedded stores under fault, and documents whose contents follow from their number."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flagvec import Document
+from flagvec.store.base import HybridStore
+
+sys.path.append(str(Path(__file__).parents[1] / "integrations"))
+from seeded_model import SeededModel
+
+KINDS = ("edge", "lite")
+
+
+def open_store(kind: str, directory: Path, model: Any = None) -> HybridStore:
+    """Return the store of a kind in a directory, with a model whose vectors are known; `create` makes it."""
+    model = model or SeededModel(dimension=64)
+    if kind == "edge":
+        from flagvec_qdrant import QdrantEdgeStore
+
+        return QdrantEdgeStore(model, directory / "edge")
+    from flagvec_milvus import MilvusStore, lite_client
+
+    return MilvusStore(model, lite_client(directory / "lite.db"), "documents")
+
+
+def document(number: int, version: int = 0) -> Document:
+    """Return the document of a number."""
+    return Document(f"{number:06d}", f"shared word{number} version{version}", {"number": number, "version": version})
+
+
+def documents(numbers: Iterable[int], version: int = 0) -> list[Document]:
+    """Return the documents of several numbers."""
+    return [document(number, version) for number in numbers]
+
+
+def acknowledged(lines: Iterable[str]) -> set[int]:
+    """Return the numbers of the documents whose `add` had returned, from the lines of ``store_process.py write``."""
+    said = map(json.loads, lines)
+    return {number for one in said if isinstance(one, list) for number in range(*one)}
