@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -33,6 +34,10 @@ _NO_INDEX = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_0
 _EXACT = edge.SearchParams(exact=True)
 # Without quantised vectors this changes nothing.
 _RESCORED = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
+# Of a record on the disk (`bytes_on_disk`), in all copies. A character takes up to 4 bytes in UTF-8.
+_BYTES_PER_FLOAT, _BYTES_PER_WEIGHT, _BYTES_PER_CHARACTER, _BYTES_PER_METADATA_BYTE = 9, 24, 12, 3
+_BYTES_PER_POINT = 1_024
+
 _PLACES: Mapping[Placement, edge.Memory] = {
     "cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned,
 }  # fmt: skip
@@ -129,6 +134,23 @@ def point(record: Record) -> edge.Point:
     """Return a record as a point."""
     document = record.document
     return edge.Point(point_id(document.id), vectors(record.vectors), to_payload(document))
+
+
+def bytes_on_disk(record: Record) -> int:
+    """Return an upper bound on the bytes that a record takes on the disk.
+
+    The log has 5 bytes a float, and the vectors have up to 4; texts and metadata are written twice.
+    """
+    document, text = record.document, record.vectors
+    floats = sum(vector.size for vector in (text.dense, text.colbert) if vector is not None)
+    characters = len(document.id) + len(document.text)
+    return (
+        _BYTES_PER_FLOAT * floats
+        + _BYTES_PER_WEIGHT * len(text.sparse or ())
+        + _BYTES_PER_CHARACTER * characters
+        + _BYTES_PER_METADATA_BYTE * len(json.dumps(document.metadata))
+        + _BYTES_PER_POINT
+    )
 
 
 def request(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> edge.QueryRequest:
