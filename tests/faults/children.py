@@ -69,12 +69,23 @@ class Child:
             time.sleep(0.002)
         return self.process.returncode
 
+    def pause(self) -> None:
+        """Stop it and its children until `resume`."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._send(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it and its children by SIGKILL."""
+        self._send(signal.SIGKILL)
+        self.process.wait()
+
+    def _send(self, signal_number: signal.Signals) -> None:
         # There is no such group once it has ended, and its children too.
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+            os.killpg(self.process.pid, signal_number)
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline:

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MEGABYTE = 2**20
+_JOURNAL_SECONDS = 1
+# The journal is written for some time after a process was paused.
+_COPIES = 20
 
 
 class Disk:
@@ -27,10 +30,18 @@ class Disk:
         self.image = image
 
     def copy_as_after_power_loss(self, image: Path) -> None:
-        """Copy what is on the disk now, without what the kernel still holds in memory, to the file `image`."""
+        """Copy what is on the disk now, without what the kernel still holds in memory, to the file `image`.
+
+        Processes that write to it have to be paused, so that the copy is of one moment.
+        """
         assert self.image is not None, "only a disk with an image loses power"
-        # The loop device writes into this file's pages, so that a reader of the file sees what reached the disk.
-        shutil.copyfile(self.image, image)
+        for _ in range(_COPIES):
+            changed = self.image.stat().st_mtime_ns
+            # The loop device writes into this file's pages, so that a reader of the file sees what reached the disk.
+            _run("cp", "--sparse=always", str(self.image), str(image))
+            if self.image.stat().st_mtime_ns == changed:
+                return
+        raise AssertionError("the disk is written to all the time: pause the processes that write, and copy then")
 
     def wait_for_journal(self) -> None:
         """Wait until the file system has committed its journal, which brings new names and sizes onto the disk.
@@ -57,9 +68,6 @@ class Disk:
         """Return how many bytes an ordinary user can still write."""
         found = os.statvfs(self.path)
         return found.f_bavail * found.f_frsize
-
-
-_JOURNAL_SECONDS = 1
 
 
 @contextmanager
