@@ -66,7 +66,7 @@ def create(directory: Path, schema: Schema, make_shard: Callable[[Path], object]
         make_shard: Makes the shard in the directory that it gets.
     """
     _make_directory(directory)
-    with _exclusive(directory):
+    with exclusive(directory):
         if found_schema(directory) is not None:
             return
         unfinished, text = directory / _UNFINISHED_SHARD, json.dumps(description(schema), indent=1) + "\n"
@@ -81,7 +81,7 @@ def create(directory: Path, schema: Schema, make_shard: Callable[[Path], object]
 
 def delete(directory: Path) -> None:
     """Delete the files of a store, and its directory if nothing else is in it."""
-    with _exclusive(directory):
+    with exclusive(directory):
         unfinished = directory / _UNFINISHED_SHARD
         shutil.rmtree(unfinished, ignore_errors=True)
         (directory / SHARD).rename(unfinished)
@@ -164,8 +164,8 @@ def _engine_schema(directory: Path, error: Exception) -> Schema:
 
 
 @contextmanager
-def _exclusive(directory: Path) -> Iterator[None]:
-    """Keep other processes from creating or deleting a store in a directory meanwhile; on Windows nothing does."""
+def exclusive(directory: Path) -> Iterator[None]:
+    """Keep other processes from creating, opening or deleting a store meanwhile; on Windows nothing does."""
     if fcntl is None:
         yield
         return

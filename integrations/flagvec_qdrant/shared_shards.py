@@ -13,6 +13,7 @@ import qdrant_edge
 
 from flagvec.errors import StoreError
 from flagvec_qdrant import edge_space
+from flagvec_qdrant.edge_files import exclusive
 
 try:
     import fcntl
@@ -24,16 +25,6 @@ except ImportError:  # Windows
 LOCK = threading.RLock()
 # The engine locks this directory of a shard.
 _LOCKED = "wal"
-
-
-class _OpenElsewhereError(StoreError):
-    """Another process has the shard open."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name} is open in another process: close it there first, or use a Qdrant server and QdrantStore for "
-            "several processes"
-        )
 
 
 class SharedShard:
@@ -72,7 +63,10 @@ def acquire(path: Path, name: str) -> SharedShard:
         shared = _open.get(key)
         if shared is None:
             _close_garbage(key)
-            engine = _engines[key] = _load(path, name)
+            # The engine repairs files before it finds them locked, which ruins those of the process that has them open.
+            with exclusive(path.parent):
+                _refuse_open_elsewhere(path, name)
+                engine = _engines[key] = _load(path, name)
             shared = _open[key] = SharedShard(engine)
         return shared
 
@@ -123,29 +117,28 @@ def _load(path: Path, name: str) -> qdrant_edge.EdgeShard:
         return qdrant_edge.EdgeShard.load(str(path))
     except Exception as error:  # the engine raises no narrower class
         if "WouldBlock" in str(error):
-            raise _OpenElsewhereError(name) from error
+            raise _open_elsewhere(name) from error
         raise StoreError(f"{name} cannot be opened: {error}") from error
 
 
 def _refuse_open_elsewhere(path: Path, name: str) -> None:
     if fcntl is None:
-        try:
-            _load(path, name).close()
-        except _OpenElsewhereError:
-            raise
-        except StoreError:
-            # It is damaged.
-            pass
         return
-    # Loading would find it too, but takes space on the disk, which deleting a store is to free.
     with suppress(FileNotFoundError):
         file = os.open(path / _LOCKED, os.O_RDONLY)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise _OpenElsewhereError(name) from error
+            raise _open_elsewhere(name) from error
         finally:
             os.close(file)
+
+
+def _open_elsewhere(name: str) -> StoreError:
+    return StoreError(
+        f"{name} is open in another process: close it there first, or use a Qdrant server and QdrantStore for several "
+        "processes"
+    )
 
 
 def _abandon_engines() -> None:

@@ -35,10 +35,11 @@ def test_a_store_is_filled_up_to_an_error_and_keeps_what_it_has_acknowledged(ful
         "store_process.py", "write", "edge", disk.path, "--batch", chosen.choice([300, 700, 1500]), "--batches", 30
     )
     writer.wait_for(lambda lines: len(lines) > 1)
-    disk.fill(chosen.randint(18, 24) * MEGABYTE)
+    more = disk.fill(chosen.randint(18, 24) * MEGABYTE)
     assert writer.finish() == 0, writer.errors
     assert "MB free on its disk, and writing" in writer.lines[-1]
     ballast.unlink()
+    more.unlink()
     found = read("edge", disk.path)
     assert set(found["right"]) >= acknowledged(writer.lines[1:])
     assert (found["wrong"], found["count"]) == ([], len(found["right"]))

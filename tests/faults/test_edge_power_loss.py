@@ -14,7 +14,9 @@ def write(child, disk):
 
     def acknowledge(batches):
         writer = child("store_process.py", "write", "edge", disk.path, "--batches", batches, "--stay")
-        lines = writer.wait_for(lambda lines: "ready" in "".join(lines) and len(acknowledged(lines[1:])) == 100 * batches)
+        lines = writer.wait_for(
+            lambda lines: "ready" in "".join(lines) and len(acknowledged(lines[1:])) == 100 * batches
+        )
         assert len(acknowledged(lines[1:])) == 100 * batches, writer.errors
         return acknowledged(lines[1:])
 

@@ -66,6 +66,16 @@ def test_a_second_process_is_refused_while_a_store_is_open(store):
     assert "is open in another process: close it there first" in second.stdout, second.stderr
 
 
+def test_a_second_process_that_is_refused_does_no_harm(store, seeded):
+    for number in range(3):
+        store.add([Document(f"{number}-{one}", "text") for one in range(100)])
+        second = run("try: store._edge.open(None)\nexcept StoreError as error: print(error)", store.path)
+        assert "is open in another process" in second.stdout, second.stderr
+    store.close()
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert again.count() == 300
+
+
 def test_a_closed_store_is_opened_again(store, seeded):
     store.add("one two")
     store.close()
