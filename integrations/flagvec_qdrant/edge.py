@@ -23,9 +23,10 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
 from flagvec_qdrant.convert import point_id, to_documents
+from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
-from flagvec_qdrant.search import Stage, find_hits
+from flagvec_qdrant.search import find_hits
 
 _logger = logging.getLogger(__name__)
 
@@ -169,13 +170,8 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        vectors, where = native.vectors(query), native_filter(options.filter, native.TERMS)
-
-        def ask(stages: Sequence[Stage]) -> list[list[qdrant_edge.ScoredPoint]]:
-            requests = [native.request(stage, vectors, where) for stage in stages]
-            return self._shard.query_batch(qdrant_edge.QueryBatchRequest(requests))
-
-        return find_hits(query, options, ask)
+        where = native_filter(options.filter, native.TERMS)
+        return find_hits(query, options, EdgeSearch(self._open, query, where, self._layout.indexes).ask)
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
@@ -190,29 +186,37 @@ class EdgeBackend(Backend[Record]):
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
         refuse_empty(filter)
-        shard, where = self._shard, native_filter(filter, native.TERMS)
+        shared, where = self._open, native_filter(filter, native.TERMS)
         edge_space.require(self._path, edge_space.FLUSH_MARGIN, self.name, "deleting documents")
-        shard.update(qdrant_edge.UpdateOperation.delete_points_by_filter(where))
+        for part in short_filters(shared, where, self._layout.indexes):
+            shared.shard.update(qdrant_edge.UpdateOperation.delete_points_by_filter(part))
 
     @override
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
-        return self._shard.count(qdrant_edge.CountRequest(exact=True, filter=native_filter(filter, native.TERMS)))
+        shard = self._shard
+        parts = self._short_filters(native_filter(filter, native.TERMS))
+        return sum(shard.count(qdrant_edge.CountRequest(exact=True, filter=part)) for part in parts)
 
     @override
     def scroll(
         self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
     ) -> Iterator[list[Document]]:
-        where, offset = native_filter(filter, native.TERMS), None
+        for where in self._short_filters(native_filter(filter, native.TERMS)):
+            yield from self._pages(where, batch_size)
+
+    def _pages(self, where: qdrant_edge.Filter | None, size: int) -> Iterator[list[Document]]:
+        offset = None
         while True:
             points, offset = self._shard.scroll(
-                qdrant_edge.ScrollRequest(
-                    offset=offset, limit=batch_size, filter=where, with_payload=True, with_vector=False
-                )
+                qdrant_edge.ScrollRequest(offset=offset, limit=size, filter=where, with_payload=True, with_vector=False)
             )
             if points:
                 yield to_documents(points)
             if offset is None:
                 return
+
+    def _short_filters(self, where: qdrant_edge.Filter | None) -> Sequence[qdrant_edge.Filter | None]:
+        return [None] if where is None else short_filters(self._open, where, self._layout.indexes)
 
     @override
     def flush(self, timeout: float | None) -> None:
@@ -228,6 +232,10 @@ class EdgeBackend(Backend[Record]):
 
     @property
     def _shard(self) -> qdrant_edge.EdgeShard:
+        return self._open.shard
+
+    @property
+    def _open(self) -> shared_shards.SharedShard:
         self.check_usable()
         if self._shared is None:
             raise StoreError(f"{self.name} was closed: make a new QdrantEdgeStore")
@@ -236,4 +244,4 @@ class EdgeBackend(Backend[Record]):
                 f"{self.name} was dropped or deleted, and this object cannot open a new one there: make a new "
                 "QdrantEdgeStore, and call its create()"
             )
-        return self._shared.shard
+        return self._shared

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
+from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, PointId, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import FieldType, Placement, StorageProfile
 from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum
@@ -154,28 +154,28 @@ def bytes_on_disk(record: Record) -> int:
 
 
 def request(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> edge.QueryRequest:
-    """Return an outermost stage as a request.
+    """Return a stage as a request.
 
     Args:
         stage: What to ask for.
         query: The query's vectors, as `vectors` returns them.
-        where: Holds for the points of the stages without sources.
+        where: Holds for the points of the stages that have neither sources nor ``only``.
     """
-    fields = _fields(stage, query, where)
-    if stage.only:
-        fields["filter"] = edge.Filter(must=[edge.HasIdCondition(set(stage.only))])
-        fields["params"] = _EXACT
-    return edge.QueryRequest(**fields, with_payload=stage.payload)
+    return edge.QueryRequest(**_fields(stage, query, where), with_payload=stage.payload)
 
 
 def _fields(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> dict[str, Any]:
     return {
         "query": _order(stage, query),
         "prefetches": [edge.Prefetch(**_fields(source, query, where)) for source in stage.sources],
-        "filter": None if stage.sources else where,
-        "params": _RESCORED if stage.order == Nearest(DENSE) else None,
+        "filter": _only(stage.only) if stage.only else None if stage.sources else where,
+        "params": _EXACT if stage.only else _RESCORED if stage.order == Nearest(DENSE) else None,
         "limit": stage.limit,
     }
+
+
+def _only(ids: Sequence[PointId]) -> edge.Filter:
+    return edge.Filter(must=[edge.HasIdCondition(set(ids))])
 
 
 def _order(stage: Stage, query: Mapping[str, Any]) -> Any:

@@ -34,12 +34,15 @@ class SharedShard:
         shard: The open shard.
         process: The id of the process that opened it, which is the only one that may use it.
         dropped: Whether it was closed for all, because its directory is deleted.
+        one_call: Held during a call that may take long. The engine holds the GIL then, and threads that wait for this
+            lock leave the GIL to other threads.
     """
 
     def __init__(self, shard: qdrant_edge.EdgeShard) -> None:
         self.shard = shard
         self.process = os.getpid()
         self.dropped = False
+        self.one_call = threading.Lock()
         self.close = weakref.finalize(self, _close, shard, self.process)
 
 
