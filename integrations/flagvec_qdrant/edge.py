@@ -65,6 +65,8 @@ class EdgeBackend(Backend[Record]):
         with shared_shards.LOCK:
             # Another thread may have created it meanwhile.
             if self.describe() is None:
+                parent = next(path for path in (self._path, *self._path.parents) if path.exists())
+                edge_space.require(parent, edge_space.MARGIN, self.name, "creating it")
                 # A shard that is open was deleted under its owners, and must not be taken for the new one.
                 shared_shards.forget(self._shard_path)
                 edge_files.create(self._path, schema, lambda path: self._make_shard(path, schema))
@@ -73,7 +75,6 @@ class EdgeBackend(Backend[Record]):
                     self.open(schema)
 
     def _make_shard(self, path: Path, schema: Schema) -> None:
-        edge_space.require(path.parent, edge_space.MARGIN, self.name, "creating it")
         qdrant_edge.EdgeShard.create(str(path), native.shard_config(schema, self._layout.profile)).close()
 
     @override

@@ -2,9 +2,9 @@
 
     python edge_fork_process.py DIRECTORY
 
-It prints one line of JSON. ``children`` has the outcomes by form: of an `add` to the parent's store, a search, a `close`
-and garbage collection, the opening of the parent's directory, and an `add` to a store of the child's own. ``closed`` is
-what a child counts whose parent has closed the store, and ``reopened`` what the parent counts beside that child.
+It prints one line of JSON. ``children`` has the outcomes by form: of an `add` to the parent's store, a search, a
+`close` and garbage collection, the opening of the parent's directory, and an `add` to a store of the child's own.
+``closed`` is what a child counts whose parent has closed the store, and ``reopened`` what the parent counts then.
 ``acknowledged`` has the numbers that `add` has acknowledged to the parent, and ``found`` those that it finds.
 """
 
