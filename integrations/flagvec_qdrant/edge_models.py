@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
+from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, PointId, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import FieldType, Placement, StorageProfile
 from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum
@@ -33,6 +34,10 @@ _NO_INDEX = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_0
 _EXACT = edge.SearchParams(exact=True)
 # Without quantised vectors this changes nothing.
 _RESCORED = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
+# Of a record on the disk (`bytes_on_disk`), in all copies. A character takes up to 4 bytes in UTF-8.
+_BYTES_PER_FLOAT, _BYTES_PER_WEIGHT, _BYTES_PER_CHARACTER, _BYTES_PER_METADATA_BYTE = 9, 24, 12, 3
+_BYTES_PER_POINT = 1_024
+
 _PLACES: Mapping[Placement, edge.Memory] = {
     "cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned,
 }  # fmt: skip
@@ -131,29 +136,46 @@ def point(record: Record) -> edge.Point:
     return edge.Point(point_id(document.id), vectors(record.vectors), to_payload(document))
 
 
+def bytes_on_disk(record: Record) -> int:
+    """Return an upper bound on the bytes that a record takes on the disk.
+
+    The log has 5 bytes a float, and the vectors have up to 4; texts and metadata are written twice.
+    """
+    document, text = record.document, record.vectors
+    floats = sum(vector.size for vector in (text.dense, text.colbert) if vector is not None)
+    characters = len(document.id) + len(document.text)
+    return (
+        _BYTES_PER_FLOAT * floats
+        + _BYTES_PER_WEIGHT * len(text.sparse or ())
+        + _BYTES_PER_CHARACTER * characters
+        + _BYTES_PER_METADATA_BYTE * len(json.dumps(document.metadata))
+        + _BYTES_PER_POINT
+    )
+
+
 def request(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> edge.QueryRequest:
-    """Return an outermost stage as a request.
+    """Return a stage as a request.
 
     Args:
         stage: What to ask for.
         query: The query's vectors, as `vectors` returns them.
-        where: Holds for the points of the stages without sources.
+        where: Holds for the points of the stages that have neither sources nor ``only``.
     """
-    fields = _fields(stage, query, where)
-    if stage.only:
-        fields["filter"] = edge.Filter(must=[edge.HasIdCondition(set(stage.only))])
-        fields["params"] = _EXACT
-    return edge.QueryRequest(**fields, with_payload=stage.payload)
+    return edge.QueryRequest(**_fields(stage, query, where), with_payload=stage.payload)
 
 
 def _fields(stage: Stage, query: Mapping[str, Any], where: edge.Filter | None) -> dict[str, Any]:
     return {
         "query": _order(stage, query),
         "prefetches": [edge.Prefetch(**_fields(source, query, where)) for source in stage.sources],
-        "filter": None if stage.sources else where,
-        "params": _RESCORED if stage.order == Nearest(DENSE) else None,
+        "filter": _only(stage.only) if stage.only else None if stage.sources else where,
+        "params": _EXACT if stage.only else _RESCORED if stage.order == Nearest(DENSE) else None,
         "limit": stage.limit,
     }
+
+
+def _only(ids: Sequence[PointId]) -> edge.Filter:
+    return edge.Filter(must=[edge.HasIdCondition(set(ids))])
 
 
 def _order(stage: Stage, query: Mapping[str, Any]) -> Any:

@@ -25,6 +25,10 @@ _VERSION = 1
 _MULTIVECTOR_SIZE = 1_048_576
 
 
+class DamagedError(StoreError):
+    """What describes a store cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class StorageProfile:
     """How much memory a new store takes; None leaves the choice to the engine.
@@ -114,7 +118,8 @@ def described_schema(found: Mapping[str, Any], where: str, other: str) -> Schema
         other: The argument of the store that names its place.
 
     Raises:
-        StoreError: Another program made it, or another version of flagvec, or it is damaged.
+        StoreError: Another program made it, or another version of flagvec.
+        DamagedError: Something is missing.
     """
     if found.get("made_by") != _MADE_BY:
         raise StoreError(f"{where} was not made by flagvec: choose another {other}")
@@ -126,7 +131,7 @@ def described_schema(found: Mapping[str, Any], where: str, other: str) -> Schema
     try:
         return Schema.from_json(found["schema"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{where} is damaged: {error!r}") from error
+        raise DamagedError(f"{where} is damaged: {error!r}") from error
 
 
 def max_colbert_rows(schema: Schema) -> int | None:

@@ -118,6 +118,13 @@ class Backend(ABC, Generic[Row]):
             StoreError: The store is in use elsewhere, or damaged.
         """
 
+    def check_usable(self) -> None:  # many databases may be used wherever the client may
+        """Refuse to go on with what `open` opened; called first by each verb, before anything is encoded.
+
+        Raises:
+            StoreError: It may not be used here, for example not in a process forked from the one that opened it.
+        """
+
     def close(self) -> None:  # see open
         """Free what `open` opened, if it was called."""
 

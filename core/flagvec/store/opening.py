@@ -81,6 +81,8 @@ class Opening(Generic[Row]):
         Raises:
             StoreError: The store does not exist, does not fit, cannot be opened, or was closed.
         """
+        # Before the lock, because a thread of the parent may have held it during the fork.
+        self._backend.check_usable()
         with self._lock:
             self.refuse_closed()
             if not self._is_open:

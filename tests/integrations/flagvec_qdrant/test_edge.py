@@ -66,6 +66,16 @@ def test_a_second_process_is_refused_while_a_store_is_open(store):
     assert "is open in another process: close it there first" in second.stdout, second.stderr
 
 
+def test_a_second_process_that_is_refused_does_no_harm(store, seeded):
+    for number in range(3):
+        store.add([Document(f"{number}-{one}", "text") for one in range(100)])
+        second = run("try: store._edge.open(None)\nexcept StoreError as error: print(error)", store.path)
+        assert "is open in another process" in second.stdout, second.stderr
+    store.close()
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert again.count() == 300
+
+
 def test_a_closed_store_is_opened_again(store, seeded):
     store.add("one two")
     store.close()
@@ -148,9 +158,48 @@ def test_a_store_whose_description_was_cut_short_is_created_again(seeded, tmp_pa
     assert sorted(file.name for file in tmp_path.iterdir()) == ["flagvec.json", "shard"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}'])
-def test_a_damaged_description_is_refused_by_its_file(store, seeded, content):
+DAMAGED = ["", "{", "[]", "null", '{"layout": 1}', '{"layout": 1, "schema": {"model": "x"}}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_description_is_restored_from_the_copy_beside_the_documents(store, seeded, content):
+    store.add("one two")
     store.close()
+    description = store.path / "flagvec.json"
+    whole = description.read_text()
+    description.write_text(content)
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert [hit.text for hit in again.search("one")] == ["one two"]
+    assert description.read_text() == whole
+
+
+def test_a_missing_description_is_restored_from_the_copy_beside_the_documents(store, seeded):
+    store.close()
+    description = store.path / "flagvec.json"
+    whole = description.read_text()
+    description.unlink()
+    QdrantEdgeStore(seeded(), store.path).create()
+    assert description.read_text() == whole
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_without_a_copy_the_dimensions_come_from_the_engine(store, seeded, caplog, content):
+    store.add("one two")
+    store.close()
+    (store.path / "shard" / "flagvec.json").unlink()
+    (store.path / "flagvec.json").write_text(content)
+    with QdrantEdgeStore(seeded(), store.path) as again:
+        assert [hit.text for hit in again.search("one")] == ["one two"]
+    assert "the model that made the store is not known" in caplog.text
+    with pytest.raises(StoreError, match="holds dense vectors of 16 dimensions"):
+        QdrantEdgeStore(seeded(dimension=8), store.path).count()
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_description_is_refused_by_its_file_if_nothing_else_says_what_the_store_holds(store, seeded, content):
+    store.close()
+    (store.path / "shard" / "flagvec.json").unlink()
+    (store.path / "shard" / "edge_config.json").write_text("{")
     (store.path / "flagvec.json").write_text(content)
     with pytest.raises(StoreError, match=r"flagvec\.json' is damaged"):
         QdrantEdgeStore(seeded(), store.path).count()
