@@ -276,7 +276,7 @@ def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]
 
 def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
     tokenizer = _reading(directory, lambda: AutoTokenizer.from_pretrained(directory, **options))
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(
             f"{directory} has no fast tokenizer, which flagvec needs; save the tokenizer again with tokenizer.json"
         )
