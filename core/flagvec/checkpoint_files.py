@@ -61,9 +61,7 @@ def refuse_chosen_code(directory: Path, config: Mapping[str, Any], trust_remote_
             "checkpoint that is not quantised, or pass trust_remote_code=True if you trust its authors"
         )
     architecture = config.get("model_type")
-    kind = CONFIG_MAPPING[architecture] if architecture in CONFIG_MAPPING else None
-    # transformers fetches the parts of some other models from the Hub, such as the backbones of image models.
-    if kind is not None and kind not in MODEL_FOR_MASKED_LM_MAPPING:
+    if architecture in CONFIG_MAPPING and not _is_text_encoder(CONFIG_MAPPING[architecture]):
         raise CheckpointError(
             f"{directory} holds a model of the architecture {architecture!r}; flagvec needs an encoder of text, such "
             "as bert or xlm-roberta"
@@ -130,6 +128,11 @@ def check_token_ids(directory: Path, tokenizer: Any, embeddings: int) -> None:
             f"{directory}: the tokenizer gives ids up to {largest}, but the model has embeddings for ids up to "
             f"{embeddings - 1}; copy both from the same model"
         )
+
+
+def _is_text_encoder(kind: Any) -> bool:
+    # transformers fetches the parts of some other models from the Hub, such as the backbones of image models.
+    return kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(kind, "sub_configs", None)
 
 
 def _has_key(config: Any, key: str) -> bool:

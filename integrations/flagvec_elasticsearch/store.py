@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from elasticsearch import Elasticsearch
 
-from flagvec.search.options import check_choice
+from flagvec.search.options import MAX_LIMIT, check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_elasticsearch.backend import ElasticsearchBackend
@@ -42,6 +42,7 @@ class ElasticsearchStore(HybridStore):
         index_name: An index, or an alias of one. `create` makes the index.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, see `HybridStore`.
+        max_limit: The most documents that one search may find; Elasticsearch itself finds at most 10,000.
         dense_index: How `create` has dense vectors indexed, one of Elasticsearch's ``index_options``. The default is
             ``"int8_hnsw"``. ``"hnsw"`` takes four times the memory, ``"bbq_hnsw"`` an eighth, and ``"flat"`` compares
             every document. Scores are exact with each, because hits of a quantised index are scored again in full.
@@ -76,6 +77,7 @@ class ElasticsearchStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
         dense_index: DenseIndex | None = None,
         sparse_field: SparseField | None = None,
         colbert_field: ColbertField | None = None,
@@ -91,7 +93,7 @@ class ElasticsearchStore(HybridStore):
         fields = {"dense_index": dense_index, "sparse_field": sparse_field, "colbert_field": colbert_field}
         chosen = {name: value for name, value in fields.items() if value is not None}
         backend = ElasticsearchBackend(Index(client, index_name), chosen, dict(settings or {}), native_fusion)
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
 
     def __repr__(self) -> str:
         return f"ElasticsearchStore({self.schema.model!r}, {self.index_name!r})"

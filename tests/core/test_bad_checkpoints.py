@@ -337,5 +337,5 @@ def test_an_id_without_an_embedding_is_refused_by_number(tmp_path, tiny_bert_dir
     directory = Path(shutil.copytree(tiny_bert_directory, tmp_path / "checkpoint"))
     assert FlagModel(directory, use_fp16=False).encode("a text").shape == (48,)
     rewrite_tokenizer(directory, change)
-    with pytest.raises(CheckpointError, match="ids up to [57]0000, but the model has embeddings for ids up to 2999"):
+    with pytest.raises(CheckpointError, match=r"ids up to [57]0000, but the model has embeddings for ids up to 2999"):
         FlagModel(directory, use_fp16=False)

@@ -106,7 +106,7 @@ class HiddenStateEncoder:
         """
         before, budget = 0, self._token_budget
         for window in windows:
-            # Without special tokens, an empty text has no token. Padding stands for it, so that its vectors are defined.
+            # An empty text has no token if the tokenizer adds none. With one of padding, its vectors are defined.
             texts = [ids if len(ids) else self._padding for ids in window]
             lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
             pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
