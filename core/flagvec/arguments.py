@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
+# numpy and C count in fewer bits than Python.
+_LARGEST_BATCH_SIZE = 2**31 - 1
 _SHORTEST_MAX_LENGTH = 3  # two special tokens and one of the text
 _COLUMN_AS_LIST = "pass one column as a list, such as table['text'].to_list(), or .to_pylist() in Arrow"
 
@@ -93,11 +97,44 @@ def checked_batch_size(batch_size: Any) -> int:
     """Return `batch_size`.
 
     Raises:
-        ValueError: It is not a whole number of at least 1.
+        ValueError: It is not a whole number from 1 to 2,147,483,647.
     """
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r}: give a whole number of texts, at least 1")
+        raise ValueError(f"batch_size={shown(batch_size)}: give a whole number of texts, at least 1")
+    if batch_size > _LARGEST_BATCH_SIZE:
+        raise ValueError(f"batch_size={shown(batch_size)}: give a number of texts up to {_LARGEST_BATCH_SIZE:,}")
     return batch_size
+
+
+def finite_number(name: str, value: Any, what: str) -> float:
+    """Return the value of the argument `name` as a float.
+
+    Args:
+        name: The argument's name.
+        value: What the caller passed.
+        what: What messages call such a value, in the plural or with "a".
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is not finite, or larger than float64 holds.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} takes {what}, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name}={shown(value)}: give {what} that is finite")
+    return number
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: a whole number of over 64 bits by its length, anything else as its repr."""
+    # Python refuses to write numbers of over 4,300 digits.
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"<a whole number of {value.bit_length()} bits>"
+    return f"{value!r:.200}"
 
 
 def checked_max_length(argument: str, value: Any, limit: int) -> int:
@@ -112,7 +149,7 @@ def checked_max_length(argument: str, value: Any, limit: int) -> int:
         ValueError: It is not a whole number from 3 to `limit`.
     """
     if not isinstance(value, int) or not _SHORTEST_MAX_LENGTH <= value <= limit:
-        raise ValueError(f"{argument}={value!r}: this model takes {_SHORTEST_MAX_LENGTH} to {limit} tokens a text")
+        raise ValueError(f"{argument}={shown(value)}: this model takes {_SHORTEST_MAX_LENGTH} to {limit} tokens a text")
     return value
 
 
@@ -125,7 +162,7 @@ def checked_truncate_dim(truncate_dim: Any, width: int) -> int | None:
     if truncate_dim is None:
         return None
     if not isinstance(truncate_dim, int) or isinstance(truncate_dim, bool) or not 1 <= truncate_dim <= width:
-        raise ValueError(f"truncate_dim={truncate_dim!r}: this model's vectors have 1 to {width} dimensions")
+        raise ValueError(f"truncate_dim={shown(truncate_dim)}: this model's vectors have 1 to {width} dimensions")
     return truncate_dim
 
 
@@ -138,7 +175,7 @@ def checked_colbert_dim(colbert_dim: Any) -> int:
     is_number = isinstance(colbert_dim, int) and not isinstance(colbert_dim, bool)
     if not is_number or (colbert_dim < 1 and colbert_dim != -1):
         raise ValueError(
-            f"colbert_dim={colbert_dim!r}: give the length of ColBERT vectors, or -1 for the model's width"
+            f"colbert_dim={shown(colbert_dim)}: give the length of ColBERT vectors, or -1 for the model's width"
         )
     return int(colbert_dim)
 

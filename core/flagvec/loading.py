@@ -12,8 +12,9 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
+from flagvec.checkpoint_files import check_token_ids, held_weights, no_more_than, refuse_chosen_code
 from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.mini_m3 import assemble
@@ -100,28 +101,25 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
         hub: How that repository is fetched.
 
     Raises:
-        CheckpointError: A file is missing or damaged, two files do not fit together, or the checkpoint needs code
-            that is not trusted.
+        CheckpointError: A file is missing or damaged, two files do not fit together, the checkpoint is quantised or
+            an adapter, or it needs code that is not trusted.
     """
     path = directory / "config.json"
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
     _refuse_untrusted_code(directory, config, trust_remote_code)
+    refuse_chosen_code(directory, config, trust_remote_code)
     options = {
         "trust_remote_code": trust_remote_code,
         "cache_dir": hub.cache_dir,
         "token": hub.token,
         "local_files_only": hub.local_files_only or not trust_remote_code,
     }
+    options["config"] = _reading(path, lambda: AutoConfig.from_pretrained(directory, **options))
     backbone = _load_backbone(directory, dtype, options)
     tokenizer = _load_tokenizer(directory, options)
-    vocabulary = backbone.config.vocab_size
-    if len(tokenizer) > vocabulary:
-        raise CheckpointError(
-            f"{directory}: the tokenizer has {len(tokenizer)} tokens but the model has embeddings for {vocabulary}; "
-            "copy both from the same model"
-        )
+    check_token_ids(directory, tokenizer, backbone.config.vocab_size)
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
 
 
@@ -230,13 +228,15 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
 
 
 def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
-    model, report = _reading(
-        directory,
-        # _refuse_other_weights names the weights of another size, transformers does not.
-        lambda: AutoModel.from_pretrained(
-            directory, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
-        ),
-    )
+    held = _reading(directory, lambda: held_weights(directory))
+    # config.json may name code on the Hub as its attention, which transformers would fetch. None is transformers' own.
+    options = {**options, "attn_implementation": None, "output_loading_info": True}
+    with no_more_than(held, directory):
+        model, report = _reading(
+            directory,
+            # _refuse_other_weights names the weights of another size, transformers does not.
+            lambda: AutoModel.from_pretrained(directory, dtype=dtype, ignore_mismatched_sizes=True, **options),
+        )
     if not hasattr(model, "embeddings"):
         raise CheckpointError(
             f"{directory} holds a {type(model).__name__}; flagvec needs a BERT-like encoder such as BertModel"
@@ -276,7 +276,7 @@ def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]
 
 def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
     tokenizer = _reading(directory, lambda: AutoTokenizer.from_pretrained(directory, **options))
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(
             f"{directory} has no fast tokenizer, which flagvec needs; save the tokenizer again with tokenizer.json"
         )
@@ -294,7 +294,7 @@ def _longest_input(backbone: Any) -> int:
 def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (ImportError, MemoryError):
+    except (ImportError, MemoryError, CheckpointError):
         raise
     except Exception as error:  # for a damaged file json, safetensors, torch and transformers raise many types
         raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

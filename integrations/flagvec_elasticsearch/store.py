@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from elasticsearch import Elasticsearch
 
 from flagvec.ingest.report import WriteReport
-from flagvec.search.options import check_choice
+from flagvec.search.options import MAX_LIMIT, check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_elasticsearch.backend import ElasticsearchBackend
@@ -49,6 +49,7 @@ class ElasticsearchStore(HybridStore):
         index_name: An index, or an alias of one. `create` makes the index.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, see `HybridStore`.
+        max_limit: The most documents that one search may find; Elasticsearch itself finds at most 10,000.
         dense_index: How `create` has dense vectors indexed, one of Elasticsearch's ``index_options``. The default is
             ``"int8_hnsw"``. ``"hnsw"`` takes four times the memory, ``"bbq_hnsw"`` an eighth, and ``"flat"`` compares
             every document. Scores are exact with each, because hits of a quantised index are scored again in full.
@@ -83,6 +84,7 @@ class ElasticsearchStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
         dense_index: DenseIndex | None = None,
         sparse_field: SparseField | None = None,
         colbert_field: ColbertField | None = None,
@@ -98,7 +100,7 @@ class ElasticsearchStore(HybridStore):
         fields = {"dense_index": dense_index, "sparse_field": sparse_field, "colbert_field": colbert_field}
         self._chosen = {name: value for name, value in fields.items() if value is not None}
         self._index = ElasticsearchBackend(Index(client, index_name), self._chosen, dict(settings or {}), native_fusion)
-        super().__init__(model, self._index, colbert=colbert, colbert_overflow=colbert_overflow)
+        super().__init__(model, self._index, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
 
     def repair(
         self, *, check_vectors: bool = False, show_progress: bool | None = None, timeout: float | None = None

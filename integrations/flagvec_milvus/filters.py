@@ -27,6 +27,9 @@ from flagvec.filters.sortable import moment_key, number_key
 from flagvec.filters.typed_values import typed_fields
 from flagvec_milvus.schema import ID, TERMS
 
+# Milvus Lite compares each term of a filter with each document, and no timeout ends that.
+MOST_TERMS_ON_LITE = 1_000
+
 EVERYTHING = f'{ID} != ""'
 NOTHING = f'{ID} == ""'
 
@@ -110,6 +113,7 @@ def expression(filter: Filter | NativeFilter | None, lite: bool) -> Expression:
 
     Raises:
         TypeError: A native filter that is not a ``str``.
+        ValueError: The filter takes over 1,000 terms of Milvus Lite.
 
     Example:
         >>> expression(Condition("draft", "eq", True), lite=False)
@@ -118,15 +122,23 @@ def expression(filter: Filter | NativeFilter | None, lite: bool) -> Expression:
         'terms like "%|draft:b:1%"'
     """
     values: dict[str, Any] = {}
+    compared: list[str] = []
 
     def has_any(wanted: Sequence[str]) -> str:
         if lite:
+            compared.extend(wanted)
             return _joined([f"{TERMS} like {quoted(f'%{packed([term])}%')}" for term in wanted], "or")
         name = f"{TERMS}{len(values)}"
         values[name] = list(wanted)
         return f"array_contains_any({TERMS}, {{{name}}})"
 
-    return Expression(_text(filter, has_any), values)
+    text = _text(filter, has_any)
+    if len(compared) > MOST_TERMS_ON_LITE:
+        raise ValueError(
+            f"filter takes {len(compared):,} terms, and Milvus Lite compares up to {MOST_TERMS_ON_LITE:,} with each "
+            "document, one for a value and up to 240 for a bound of a range: ask in parts, or use a Milvus server"
+        )
+    return Expression(text, values)
 
 
 def one_of(ids: Sequence[str], lite: bool) -> Expression:

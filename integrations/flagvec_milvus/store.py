@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from flagvec.search.options import check_choice
+from flagvec.search.options import MAX_LIMIT, check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_milvus.backend import MilvusBackend
@@ -35,6 +35,7 @@ class MilvusStore(HybridStore):
         colbert: Keep ColBERT vectors, if the model gives them. Servers from 2.6.4 on compare them. Elsewhere they are
             stored in half precision and compared in this process.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, as in `HybridStore`.
+        max_limit: The most documents that one search may find. A server finds at most 16,384.
         consistency_level: What a search, get or count is sure to find: ``"Session"`` what this process wrote,
             ``"Strong"`` what any process wrote. Milvus' documentation describes the others. Milvus Lite is always
             strong.
@@ -58,11 +59,12 @@ class MilvusStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
         consistency_level: ConsistencyLevel = "Session",
     ) -> None:
         check_choice("consistency_level", consistency_level, get_args(ConsistencyLevel))
         backend = MilvusBackend(CollectionClient(client, collection_name, consistency_level))
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
         self.client = client
         self.collection_name = collection_name
 

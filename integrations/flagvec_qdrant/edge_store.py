@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flagvec.search.options import MAX_LIMIT
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_qdrant.edge import EdgeBackend
@@ -33,6 +34,7 @@ class QdrantEdgeStore(HybridStore):
         colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean.
+        max_limit: The most documents that one search may find. More take more memory.
         storage: How much memory a new store takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"`` keeps
             them in float16, and after `optimize` an int8 copy finds candidates. ``"small"`` keeps them in float16 on
             disk, and after `optimize` a copy with one bit a number finds candidates. The full vectors rank candidates.
@@ -57,12 +59,13 @@ class QdrantEdgeStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
     ) -> None:
         self.path = Path(path)
         self._edge = EdgeBackend(self.path, Layout.checked(storage, filter_fields))
-        super().__init__(model, self._edge, colbert=colbert, colbert_overflow=colbert_overflow)
+        super().__init__(model, self._edge, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
 
     def __repr__(self) -> str:
         return f"QdrantEdgeStore({self.schema.model!r}, {str(self.path)!r})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from flagvec.search.options import MAX_LIMIT
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_qdrant.client import ClientBackend
@@ -35,6 +36,7 @@ class QdrantStore(HybridStore):
         colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean.
+        max_limit: The most documents that one search may find. More take more memory here and on the server.
         storage: How much memory a new collection takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"``
             keeps them in float16 with an int8 copy in memory, and ColBERT vectors on disk. ``"small"`` keeps all
             vectors on disk, and a copy of the dense ones in memory, one bit a number. A copy finds candidates, and the
@@ -62,11 +64,12 @@ class QdrantStore(HybridStore):
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
     ) -> None:
         backend = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow)
+        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
         self.client = client
         self.collection_name = collection_name
 

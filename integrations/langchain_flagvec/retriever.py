@@ -18,8 +18,8 @@ from flagvec.search.options import (
     Rerank,
     SearchKeywords,
     SearchOptions,
+    checked_limit,
     refuse_unknown,
-    whole_number,
 )
 from flagvec.store.base import HybridStore
 from langchain_flagvec.documents import to_langchain
@@ -90,8 +90,9 @@ class FlagRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        limit = whole_number("k", self.k, at_least=1)
-        SearchOptions.checked(self.store.schema, limit, is_native=self.store.is_native_filter, **self._searched())
+        limit = checked_limit("k", self.k, self.store.max_limit)
+        bounds: Any = {"max_limit": self.store.max_limit, "is_native": self.store.is_native_filter}
+        SearchOptions.checked(self.store.schema, limit, **bounds, **self._searched())
         return self
 
     def _get_relevant_documents(
@@ -99,7 +100,7 @@ class FlagRetriever(BaseRetriever):
     ) -> list[LangChainDocument]:
         refuse_unknown(options, RetrieverKeywords.__annotations__, "FlagRetriever.invoke", limit="k")
         asked = {"explain": self.add_scores, **self._searched(), **options}
-        limit = whole_number("k", asked.pop("k", self.k), at_least=1)
+        limit = checked_limit("k", asked.pop("k", self.k), self.store.max_limit)
         hits = self.store.search(query, limit, **asked)
         return [to_langchain(hit, with_scores=asked["explain"]) for hit in hits]
 

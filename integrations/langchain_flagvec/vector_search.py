@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.runnables.config import run_in_executor
@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 
 from flagvec import Hit, M3Output
 from flagvec.frameworks.mmr import checked_share, vectors_of
-from flagvec.search.options import SearchKeywords, SearchOptions, refuse_unknown, whole_number
+from flagvec.search.options import SearchKeywords, SearchOptions, checked_limit, refuse_unknown
 from flagvec.store.base import HybridStore
 from flagvec.store.encoding import dense_query, encode_texts, model_lock
 from langchain_flagvec.documents import to_langchain
@@ -76,7 +76,7 @@ class VectorSearch(VectorStore):
             k: The most documents to return.
             options: Those of `flagvec.search.options.SearchKeywords` that a dense search takes.
         """
-        searched = self._dense_options("similarity_search_by_vector", options, _limit(k))
+        searched = self._dense_options("similarity_search_by_vector", options, self._limit(k))
         return self._documents(self.store.search_vectors(dense_query(embedding), k, **searched), searched)
 
     def max_marginal_relevance_search(
@@ -100,7 +100,7 @@ class VectorSearch(VectorStore):
             lambda_mult: From 0, the most diverse, to 1, the most relevant.
             options: As in `similarity_search`, as are the errors.
         """
-        share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
+        share, fetched = checked_share("lambda_mult", lambda_mult), self._fetched(k, fetch_k)
         searched = self._options("max_marginal_relevance_search", options, fetched)
         vectors = self._encoded(query, self._checked(searched, fetched).representations)
         hits = self._diverse(vectors, self.store.search_vectors(vectors, fetched, **searched), k, share)
@@ -118,7 +118,7 @@ class VectorSearch(VectorStore):
 
         `similarity_search_by_vector` finds the candidates; the rest is as in `max_marginal_relevance_search`.
         """
-        share, fetched = checked_share("lambda_mult", lambda_mult), _fetched(k, fetch_k)
+        share, fetched = checked_share("lambda_mult", lambda_mult), self._fetched(k, fetch_k)
         searched = self._dense_options("max_marginal_relevance_search_by_vector", options, fetched)
         vectors = dense_query(embedding)
         hits = self._diverse(vectors, self.store.search_vectors(vectors, fetched, **searched), k, share)
@@ -127,7 +127,7 @@ class VectorSearch(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = DEFAULT_K, **options: Unpack[SearchKeywords]
     ) -> Scored:
-        searched = self._options("similarity_search_with_relevance_scores", options, _limit(k))
+        searched = self._options("similarity_search_with_relevance_scores", options, self._limit(k))
         checked = self._checked(searched, k)
         # The relevance of a hit of "rrf" is that of its dense score, which only `explain` gives.
         explained: SearchKeywords = {**searched, "explain": True}
@@ -142,7 +142,7 @@ class VectorSearch(VectorStore):
         return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **options)
 
     def _scored(self, method: str, query: str, k: int, options: SearchKeywords) -> Scored:
-        searched = self._options(method, options, _limit(k))
+        searched = self._options(method, options, self._limit(k))
         hits = self.store.search(query, k, **searched)
         return list(zip(self._documents(hits, searched), (hit.score for hit in hits), strict=True))
 
@@ -166,7 +166,8 @@ class VectorSearch(VectorStore):
         return cast("SearchKeywords", {"mode": "dense", **named})
 
     def _checked(self, options: SearchKeywords, limit: int) -> SearchOptions:
-        return SearchOptions.checked(self.store.schema, limit, is_native=self.store.is_native_filter, **options)
+        bounds: Any = {"max_limit": self.store.max_limit, "is_native": self.store.is_native_filter}
+        return SearchOptions.checked(self.store.schema, limit, **bounds, **options)
 
     def _encoded(self, query: str, representations: Iterable[str]) -> M3Output:
         """Encode a query once, for the search and for its distances from the hits."""
@@ -180,10 +181,8 @@ class VectorSearch(VectorStore):
         vectors = vectors_of(hits, self.store.model).tolist()
         return [hits[place] for place in maximal_marginal_relevance(query["dense_vecs"][0], vectors, share, k)]
 
+    def _limit(self, k: int) -> int:
+        return checked_limit("k", k, self.store.max_limit)
 
-def _limit(k: int) -> int:
-    return whole_number("k", k, at_least=1)
-
-
-def _fetched(k: int, fetch_k: int) -> int:
-    return max(_limit(k), whole_number("fetch_k", fetch_k, at_least=1))
+    def _fetched(self, k: int, fetch_k: int) -> int:
+        return max(self._limit(k), checked_limit("fetch_k", fetch_k, self.store.max_limit))

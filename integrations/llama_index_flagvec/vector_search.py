@@ -11,7 +11,16 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from flagvec.frameworks.mmr import checked_share, vectors_of
 from flagvec.m3_output import M3Output
 from flagvec.search.fusion import Weighted
-from flagvec.search.options import Fusion, Mode, Rerank, SearchKeywords, refuse_unknown, whole_number
+from flagvec.search.options import (
+    MAX_LIMIT,
+    Fusion,
+    Mode,
+    Rerank,
+    SearchKeywords,
+    checked_limit,
+    refuse_unknown,
+    whole_number,
+)
 from flagvec.store.base import HybridStore
 from flagvec.store.documents import Hit
 from flagvec.store.encoding import dense_query, encode_texts, model_lock
@@ -47,12 +56,13 @@ class QueryKeywords(SearchKeywords, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The options of a query that sets none, as `FlagVectorStore` describes them."""
+    """The options of a query that sets none, as `FlagVectorStore` describes them; and the store's ``max_limit``."""
 
     mode: Mode
     fusion: Fusion = "rrf"
     rerank: Rerank | None = None
     candidates: int | None = None
+    max_limit: int = MAX_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +100,15 @@ def search_of(query: VectorStoreQuery, defaults: Defaults, given: QueryKeywords)
     filter = with_ids(chosen(query.node_ids or None, query.filters), DOCUMENT_ID, query.doc_ids or None)
     if is_mmr:
         options: SearchKeywords = {"mode": "dense", "filter": filter, "timeout": given.get("timeout")}
-        kept = _diversity(query, given)
-        return Search(asked, _prefetched(kept.limit, given), options, kept)
+        kept = _diversity(query, given, defaults.max_limit)
+        return Search(asked, _prefetched(kept.limit, given, defaults.max_limit), options, kept)
     if not isinstance(asked, str):
         # A dense vector holds nothing for lexical weights and ColBERT.
-        defaults = Defaults("dense", candidates=defaults.candidates)
+        defaults = Defaults("dense", candidates=defaults.candidates, max_limit=defaults.max_limit)
     mode: Mode = "sparse" if query.mode in _SPARSE else "hybrid" if query.mode in _HYBRID else defaults.mode
     further = {"sparse": query.sparse_top_k, "hybrid": query.hybrid_top_k}.get(mode)
-    limit = whole_number("similarity_top_k", further or query.similarity_top_k, at_least=1)
+    name = f"{mode}_top_k" if further else "similarity_top_k"
+    limit = checked_limit(name, further or query.similarity_top_k, defaults.max_limit)
     by_colbert = query.mode == VectorStoreQueryMode.SEMANTIC_HYBRID
     rerank: Any = "colbert" if by_colbert else given.get("rerank", defaults.rerank)
     candidates = _candidates(query, mode, limit, defaults, given)
@@ -177,19 +188,20 @@ def _fusion(query: VectorStoreQuery, rerank: Any, defaults: Defaults, given: Que
     return Weighted(dense=dense, sparse=1 - dense, colbert=0)
 
 
-def _diversity(query: VectorStoreQuery, given: QueryKeywords) -> Diversity:
+def _diversity(query: VectorStoreQuery, given: QueryKeywords, max_limit: int) -> Diversity:
     threshold: float | None = given.get("mmr_threshold", query.mmr_threshold)
-    limit = whole_number("similarity_top_k", query.similarity_top_k, at_least=1)
+    limit = checked_limit("similarity_top_k", query.similarity_top_k, max_limit)
     return Diversity(limit, checked_share("mmr_threshold", _MMR_THRESHOLD if threshold is None else threshold))
 
 
-def _prefetched(limit: int, given: QueryKeywords) -> int:
+def _prefetched(limit: int, given: QueryKeywords, max_limit: int) -> int:
     if "mmr_prefetch_k" not in given:
         factor = given.get("mmr_prefetch_factor", _MMR_PREFETCH_FACTOR)
-        return limit * whole_number("mmr_prefetch_factor", factor, at_least=1)
+        fetched = limit * whole_number("mmr_prefetch_factor", factor, at_least=1)
+        return checked_limit("similarity_top_k * mmr_prefetch_factor", fetched, max_limit)
     if "mmr_prefetch_factor" in given:
         raise ValueError(
             f"mmr_prefetch_k={given['mmr_prefetch_k']} and mmr_prefetch_factor={given['mmr_prefetch_factor']} both set "
             "how many nodes to choose from: leave one of the two out"
         )
-    return whole_number("mmr_prefetch_k", given["mmr_prefetch_k"], at_least=limit)
+    return checked_limit("mmr_prefetch_k", given["mmr_prefetch_k"], max_limit, at_least=limit)

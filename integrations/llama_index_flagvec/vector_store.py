@@ -116,7 +116,7 @@ class FlagVectorStore(BasePydanticVectorStore):
     ) -> None:
         if not isinstance(store, HybridStore):
             raise TypeError(f"store takes one of flagvec's stores, like QdrantEdgeStore, not {type(store).__name__}")
-        checked = partial(SearchOptions.checked, store.schema, limit=1, rerank=rerank)
+        checked = partial(SearchOptions.checked, store.schema, limit=1, rerank=rerank, max_limit=store.max_limit)
         checked(mode=default_mode, candidates=candidates)
         if fusion != "rrf":
             # pydantic would give the weights that a dict leaves out the defaults of `Weighted`, which are 1.
@@ -271,7 +271,7 @@ class FlagVectorStore(BasePydanticVectorStore):
 
     def _defaults(self) -> Defaults:
         mode = self.default_mode or ("hybrid" if self._store.schema.sparse else "dense")
-        return Defaults(mode, self.fusion, self.rerank, self.candidates)
+        return Defaults(mode, self.fusion, self.rerank, self.candidates, self._store.max_limit)
 
     def _of_whole_values(self, filters: MetadataFilters | None, timeout: float | None) -> MetadataFilters | None:
         return None if filters is None else with_whole_values(filters, partial(self._store.scroll, timeout=timeout))

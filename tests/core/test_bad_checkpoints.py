@@ -203,7 +203,7 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused_with_both_sizes(direc
         weights["embeddings.word_embeddings.weight"] = weights["embeddings.word_embeddings.weight"][:2000].clone()
 
     rewrite_weights(directory, cut)
-    with pytest.raises(CheckpointError, match="the tokenizer has 3000 tokens but the model has embeddings for 2000"):
+    with pytest.raises(CheckpointError, match="gives ids up to 2999, but the model has embeddings for ids up to 1999"):
         load(directory)
 
 
@@ -261,5 +261,81 @@ def test_a_model_that_is_not_an_encoder_is_refused_by_name(directory):
     from transformers import GPT2Config, GPT2Model
 
     GPT2Model(GPT2Config(vocab_size=3000, n_embd=48, n_layer=1, n_head=4)).save_pretrained(directory)
-    with pytest.raises(CheckpointError, match="holds a GPT2Model; flagvec needs a BERT-like encoder"):
+    with pytest.raises(CheckpointError, match="a model of the architecture 'gpt2'; flagvec needs an encoder of text"):
         load(directory)
+
+
+def test_an_encoder_without_berts_embeddings_is_refused_by_name(directory):
+    from transformers import BartConfig, BartModel
+
+    sizes = {"d_model": 48, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 64}
+    BartModel(BartConfig(vocab_size=3000, **sizes)).save_pretrained(directory)
+    with pytest.raises(CheckpointError, match="holds a BartModel; flagvec needs a BERT-like encoder"):
+        load(directory)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_hidden_layers": 1_000_000},
+        {"vocab_size": 10**9},
+        {"max_position_embeddings": 10**10},
+        {"type_vocab_size": 10**9},
+        {"intermediate_size": 10**9},
+        {"hidden_size": 10**6, "num_attention_heads": 1},
+    ],
+)
+@pytest.mark.parametrize("as_older_weights", [False, True])
+def test_a_size_that_the_weights_cannot_have_is_refused_before_memory_is_taken(directory, sizes, as_older_weights):
+    if as_older_weights:
+        weights = directory / "model.safetensors"
+        torch.save(load_file(weights), directory / "pytorch_model.bin")
+        weights.unlink()
+    rewrite_config(directory, **sizes)
+    with pytest.raises(CheckpointError, match=r"describes a model of at least .* but the weight files hold 39 with"):
+        load(directory)
+
+
+def test_a_view_that_repeats_one_number_counts_as_what_its_file_holds(directory):
+    weights = load_file(directory / "model.safetensors") | {"repeated": torch.zeros(1).expand(10**6, 10**6)}
+    torch.save(weights, directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    rewrite_config(directory, vocab_size=10**9)
+    with pytest.raises(CheckpointError, match="copy both from the same model"):
+        load(directory)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_older_weights_load_in_both_of_torchs_formats(directory, new_format):
+    expected = load(directory).encode("a text")["dense_vecs"]
+    weights = load_file(directory / "model.safetensors")
+    torch.save(weights, directory / "pytorch_model.bin", _use_new_zipfile_serialization=new_format)
+    (directory / "model.safetensors").unlink()
+    assert (load(directory).encode("a text")["dense_vecs"] == expected).all()
+
+
+def rewrite_tokenizer(directory, change):
+    path = directory / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    change(tokenizer)
+    path.write_text(json.dumps(tokenizer))
+
+
+def give_a_token_a_large_id(tokenizer):
+    # The count of tokens stays.
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary[max(vocabulary, key=vocabulary.get)] = 50_000
+
+
+def give_the_template_a_large_id(tokenizer):
+    for token in tokenizer["post_processor"]["special_tokens"].values():
+        token["ids"] = [70_000]
+
+
+@pytest.mark.parametrize("change", [give_a_token_a_large_id, give_the_template_a_large_id])
+def test_an_id_without_an_embedding_is_refused_by_number(tmp_path, tiny_bert_directory, change):
+    directory = Path(shutil.copytree(tiny_bert_directory, tmp_path / "checkpoint"))
+    assert FlagModel(directory, use_fp16=False).encode("a text").shape == (48,)
+    rewrite_tokenizer(directory, change)
+    with pytest.raises(CheckpointError, match=r"ids up to [57]0000, but the model has embeddings for ids up to 2999"):
+        FlagModel(directory, use_fp16=False)

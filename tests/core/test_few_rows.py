@@ -140,6 +140,8 @@ def test_weights_in_another_order_are_left_to_onednn(backbone, monkeypatch):
 @pytest.mark.skipif(not can_prepack(CPU, torch.float32), reason="no oneDNN for float32 on this CPU")
 def test_float32_is_left_to_onednn(directory):
     assert not can_run_few_rows(backbone_of(directory, torch.float32))
+    with pytest.raises(ValueError, match="whose weights the kernel cannot read"):
+        FewRows(backbone_of(directory, torch.float32))
 
 
 def test_layers_that_are_not_prepacked_are_left_to_torch(directory):

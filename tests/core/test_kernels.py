@@ -146,6 +146,71 @@ def test_the_number_of_threads_changes_nothing():
 
 
 @needs_amx
+@pytest.mark.parametrize("lengths", [[0], [0, 0, 0], [0, 5, 0, 40, 0]])
+def test_texts_without_a_token_leave_the_others_as_they_are(lengths):
+    query, key, value = states_of(sum(lengths) + 3, heads=2, width=32)
+    attended = kernels.attend(query, key, value, starts_of(lengths), None)
+    assert not attended[sum(lengths) :].any()
+    if whole := [length for length in lengths if length]:
+        assert torch.equal(attended, kernels.attend(query, key, value, starts_of(whole), None))
+
+
+BEYOND = {
+    "float32": lambda states, starts: (states.float(), starts),
+    "heads of 48 numbers": lambda states, starts: (states.new_zeros(8, 2, 48), starts),
+    "strided heads": lambda states, starts: (states[..., ::2], starts),
+    "texts that end after the last row": lambda states, starts: (states[:7], starts),
+    "starts in int64": lambda states, starts: (states, starts.long()),
+    "strided starts": lambda states, starts: (states, torch.stack([starts, starts], 1)[:, 0]),
+}
+
+
+@needs_amx
+@pytest.mark.parametrize("case", BEYOND)
+def test_what_attention_cannot_read_is_refused(case):
+    states, starts = BEYOND[case](states_of(8, heads=2, width=64)[0], starts_of([5, 3]))
+    with pytest.raises(ValueError, match="a tensor that the kernel cannot read; it takes"):
+        kernels.attend(states, states, states, starts, None)
+
+
+@needs_amx
+def test_queries_and_keys_of_two_shapes_are_refused():
+    query, key, value = states_of(8, heads=2, width=64)
+    with pytest.raises(ValueError, match="query, key and value of one shape"):
+        kernels.attend(query, key[:5], value, starts_of([5, 3]), None)
+
+
+@needs_avx512
+def test_terms_that_the_norm_cannot_read_are_refused():
+    states, norm = torch.zeros(1, 4, 32, dtype=torch.bfloat16), norm_of(32)
+    for fresh in (states[:, :3], states.float(), states[..., ::2]):
+        with pytest.raises(ValueError, match="a tensor that the kernel cannot read"):
+            kernels.normalise_sum(fresh, states, norm)
+
+
+@needs_amx
+@pytest.mark.parametrize("states", [torch.zeros(1, 8, 64), torch.zeros(1, 8, 32, dtype=torch.bfloat16)])
+def test_states_that_the_layers_cannot_read_are_refused(states):
+    table = kernels.LayerTable(torch.zeros(0, 12, dtype=torch.int64), width=64, inner_width=64, heads=2, epsilon=1e-5)
+    with pytest.raises(ValueError, match="contiguous bfloat16 states, 64 wide"):
+        kernels.run_layers(table, states, starts_of([5, 3]))
+
+
+@needs_amx
+def test_guards_hold_under_python_without_asserts(run_python):
+    code = """
+import torch
+from flagvec.engine import kernels
+states = torch.zeros(8, 2, 32)
+try:
+    kernels.attend(states, states, states, torch.tensor([0, 8], dtype=torch.int32), None)
+except ValueError as error:
+    print(error)
+"""
+    assert "cannot read" in run_python(code, "-O")
+
+
+@needs_amx
 def test_other_heads_and_formats_are_left_to_torch():
     assert not kernels.can_attend(states_of(4, heads=2, width=48)[0])
     assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].float())

@@ -1,5 +1,8 @@
 """A text never raises for what it holds, and always gives finite unit vectors."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,3 +105,47 @@ def test_special_tokens_have_no_lexical_weight(tiny_m3_directory):
     (named,) = model.convert_id_to_token(weights)
     assert "library" in named
     assert not {"<s>", "</s>", "<pad>", "<unk>"} & named.keys()
+
+
+@pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte"])
+def without_template(request, tmp_path_factory, build_checkpoint):
+    """A checkpoint whose tokenizer adds no special tokens, so that an empty text has no token at all."""
+    # Heads of 32 numbers, which the kernels take.
+    directory = build_checkpoint(tmp_path_factory.mktemp("bare") / request.param, request.param, heads=True, width=128)
+    path = directory / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"post_processor": None}))
+    return directory
+
+
+BARE_TEXTS = ([""], ["", ""], ["a text", ""], ["", "a text", "", "b", ""], ["a " * 300, "", "b " * 300])
+
+
+def check_texts_without_a_token(directory, pooling, bfloat16):
+    options = {"use_fp16": False, "use_bf16": bfloat16, "return_sparse": True, "return_colbert_vecs": True}
+    model = BGEM3FlagModel(directory, pooling, **options)
+    assert model.tokenizer("").input_ids == []
+    alone = model.encode("")["dense_vecs"]
+    for texts in BARE_TEXTS:
+        output = model.encode(texts)
+        np.testing.assert_allclose(np.linalg.norm(output["dense_vecs"], axis=1), 1, atol=1e-2)
+        for position in (position for position, text in enumerate(texts) if not text):
+            np.testing.assert_allclose(output["dense_vecs"][position], alone, atol=0.05)
+            assert output["lexical_weights"][position] == {}
+            assert output["colbert_vecs"][position].shape == (0, 128)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_text_without_a_token_gives_finite_unit_vectors(without_template, pooling, bfloat16):
+    check_texts_without_a_token(without_template, pooling, bfloat16)
+
+
+def test_a_text_without_a_token_gives_finite_unit_vectors_without_kernels(without_template, run_python):
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_text_content import check_texts_without_a_token
+for pooling in ("cls", "mean"):
+    check_texts_without_a_token({str(without_template)!r}, pooling, True)
+"""
+    run_python(code, FLAGVEC_KERNELS="0")

@@ -22,10 +22,14 @@ class FewRows:
     Args:
         backbone: A backbone for which `can_run_few_rows` is true. The kernel reads its weights at their present
             addresses, also after the backbone gets other weights.
+
+    Raises:
+        ValueError: `can_run_few_rows` is false.
     """
 
     def __init__(self, backbone: Any) -> None:
-        assert can_run_few_rows(backbone), "the kernel would read addresses that hold something else"
+        if not can_run_few_rows(backbone):
+            raise ValueError("a backbone whose weights the kernel cannot read; it takes what can_run_few_rows allows")
         config, layers = backbone.config, list(backbone.encoder.layer)
         norms = [_norm_weights(layer) for layer in layers]
         addresses = [

@@ -62,6 +62,7 @@ class HiddenStateEncoder:
         self._backbone = backbone.to(device)
         self._device = device
         self._padding_id = padding_id
+        self._padding: TokenIds = np.array([padding_id], dtype=np.int64)
         self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
         self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype, _head_width(backbone.config))
         self._uncounted_id = uncounted_id(backbone)
@@ -93,7 +94,7 @@ class HiddenStateEncoder:
         too.
 
         Args:
-            windows: The texts in windows, as token ids.
+            windows: The texts in windows, as token ids. A text without any is run as one token of padding.
             batch_size: The most texts in one forward pass.
             reduce: Called with each batch on its device, before the next batch runs.
 
@@ -104,7 +105,9 @@ class HiddenStateEncoder:
             torch.OutOfMemoryError: A single text does not fit.
         """
         before, budget = 0, self._token_budget
-        for texts in windows:
+        for window in windows:
+            # An empty text has no token if the tokenizer adds none. With one of padding, its vectors are defined.
+            texts = [ids if len(ids) else self._padding for ids in window]
             lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
             pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
             while pending:

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from flagvec.arguments import shown
 from flagvec.engine.unicode import valid_unicode
 from flagvec.filters.dates import as_moment, read_moment
 
@@ -272,7 +273,7 @@ def _value(value: Any, where: str) -> Value:
         return as_moment(value)
     if isinstance(value, str):
         if value != valid_unicode(value):
-            raise ValueError(f"{where} is not valid Unicode: it holds a surrogate")
+            raise ValueError(f"{where[:200]} is not valid Unicode: it holds a surrogate")
         return value
     if not isinstance(value, (bool, int, float)):
         raise TypeError(
@@ -280,7 +281,7 @@ def _value(value: Any, where: str) -> Value:
             "say {'in': [...]} for one of several values, and {'exists': False} for none"
         )
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{where} is {value}, over 64 bits")
+        raise ValueError(f"{where[:200]} is {shown(value)}, over 64 bits: compare a str")
     if not math.isfinite(value):
         raise ValueError(f"{where} is {value}: a number in a filter is finite")
     return value

@@ -15,11 +15,21 @@ if TYPE_CHECKING:
     from flagvec.store.documents import Document
 
 _SHOWN_FAILURES = 3
-# The user and password of a URL, and the value of a header or option that carries a secret.
+# Groups are what stays. A password in a URL may have "/" and "@" in it; "token:" alone is a word of parsers.
 _SECRETS = re.compile(
-    r"""(://)[^/@\s]+(?=@)
-    | ((?:api[-_]?key|password|authorization|\btoken(?==))["']?\s*[:=]\s*["']?
-      (?:(?:bearer|basic|apikey)\s)?)[^\s'",]+""",
+    r"""
+    (://) (?: [^\s/@:"]* : (?!\d{1,5}[/?\#]) (?:(?!://)[^\s"])* | [^\s/@"]+ ) (?=@)
+    |
+    ( (?: (?: api[-_]?key | passw(?:or)?d | pwd | secret(?:[-_]?(?:access[-_]?)?key)? | authorization
+            | (?:access|refresh|auth|id|session|bearer)[-_]?token ) (?: \\?["'] )? \s*[:=]
+        | \btoken (?: \\?["']\s*: | \s*= ) )
+      \s* (?: b?\\?["'] )? (?: (?:bearer|basic|apikey)\s+ )? )
+    (?: (?<=") [^"]+ | (?<=') [^']+ | (?: [^\s'"&,;] | [,;](?=[^\s'"]) )+ )
+    |
+    ( \bbearer\s+ ) (?! (?:token|auth|scheme|header|realm|error|is|was|of)[\w=]* ) [^\s'",;]+
+    |
+    ( \b(?-i: Basic | ApiKey )\s+ ) (?-i: (?= [\w+/-]* [A-Z\d=] ) ) [\w+/-]{6,} =*
+    """,
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -124,4 +134,4 @@ def without_secrets(text: str) -> str:
         >>> without_secrets("cannot reach https://user:secret@db:9200")
         'cannot reach https://***@db:9200'
     """
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
+    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from flagvec.arguments import finite_number
+
 RRF_K = 60
 
 Id = TypeVar("Id", str, int)
@@ -31,7 +33,7 @@ class Weighted:
 
     Raises:
         TypeError: A weight is not a number.
-        ValueError: A weight is negative or not finite, or none is above zero.
+        ValueError: A weight is negative or not finite, none is above zero, or their sum is more than float64 holds.
 
     Example:
         >>> Weighted(dense=1, sparse=0.3, colbert=0).representations
@@ -44,11 +46,13 @@ class Weighted:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            weight = getattr(self, field.name)
-            if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
-                raise TypeError(f"{field.name} takes a number, not {type(weight).__name__}")
-            if not math.isfinite(weight) or weight < 0:
-                raise ValueError(f"{field.name}={weight}: a weight is finite and not negative")
+            if finite_number(field.name, getattr(self, field.name), "a number") < 0:
+                raise ValueError(f"{field.name}={getattr(self, field.name)}: a weight is not negative")
+        if not math.isfinite(sum(map(float, astuple(self)))):
+            raise ValueError(
+                f"{self}: the sum of the weights is more than a float holds; divide them by one number, because only "
+                "their ratios count"
+            )
         if not any(astuple(self)):
             raise ValueError("all weights are 0: give at least one representation a weight above 0")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from flagvec.filters.portable import Filter, FilterLike, NativeFilter, parse_filter
+from flagvec.arguments import finite_number, shown
+from flagvec.filters.bounds import bounded_filter
+from flagvec.filters.portable import Filter, FilterLike, NativeFilter
 from flagvec.search.fusion import Weighted
 from flagvec.store.schema import Schema
 
@@ -21,6 +21,9 @@ Fusion: TypeAlias = Literal["rrf"] | Weighted | Mapping[str, float]
 Rerank = Literal["colbert"]
 
 DEFAULT_CANDIDATES = 100
+# How many documents a search may find unless a store says otherwise. Some databases hold all of them in memory.
+MAX_LIMIT = 10_000
+_MAX_TIMEOUT = 1_000_000  # clients add it to a time and convert it to milliseconds
 _LEGS = {"dense": ("dense",), "sparse": ("sparse",), "hybrid": ("dense", "sparse")}
 # What libraries call the number of hits.
 _LIMIT_NAMES = ("limit", "k", "top_k", "topk", "top_n", "n", "n_results", "size")
@@ -36,7 +39,8 @@ class SearchKeywords(TypedDict, total=False):
             with ranks from one. A `Weighted`, or a dict like ``{"dense": 1, "sparse": 0.3}``, computes the model's own
             score of every candidate in full, whichever leg found it. A representation without a weight is left out.
         rerank: ``"colbert"`` orders the candidates by ColBERT alone.
-        candidates: How many documents each leg finds before fusion or rerank; 100, or ``limit`` if that is more.
+        candidates: How many documents each leg finds before fusion or rerank; 100, or ``limit`` if that is more. At
+            most the store's ``max_limit``.
         filter: Which documents take part, in the form of `flagvec.filters.portable`, or the database's own filter.
         explain: Let each hit's ``scores`` hold those of all representations that the search used, not only those that
             ordered the hits. The others take one more request to the database, or a larger one.
@@ -89,6 +93,7 @@ class SearchOptions:
         limit: int = 10,
         *,
         owner: str = "search",
+        max_limit: int = MAX_LIMIT,
         is_native: Callable[[Any], bool] = lambda filter: False,
         **options: Any,
     ) -> SearchOptions:
@@ -98,6 +103,7 @@ class SearchOptions:
             schema: What the store holds.
             limit: The most hits to return.
             owner: What messages call the method that takes the options.
+            max_limit: The most documents that a search may find.
             is_native: Tells whether a filter is the database's own.
             options: Those of `SearchKeywords`.
 
@@ -113,9 +119,9 @@ class SearchOptions:
         rerank = options.get("rerank")
         check_choice("rerank", rerank, [None, "colbert"])
         _check_fusion(mode, weights, rerank)
-        limit = whole_number("limit", limit, at_least=1)
+        limit = checked_limit("limit", limit, max_limit)
         candidates = options.get("candidates")
-        candidates = max(limit, DEFAULT_CANDIDATES) if candidates is None else candidates
+        candidates = max(limit, min(DEFAULT_CANDIDATES, max_limit)) if candidates is None else candidates
         explain = options.get("explain", False)
         if not isinstance(explain, bool):
             raise TypeError(f"explain takes True or False, not {type(explain).__name__}")
@@ -125,8 +131,8 @@ class SearchOptions:
             mode,
             weights,
             rerank is not None,
-            whole_number("candidates", candidates, at_least=limit),
-            None if filter is None else parse_filter(filter, is_native),
+            checked_limit("candidates", candidates, max_limit, at_least=limit),
+            None if filter is None else bounded_filter(filter, is_native),
             explain,
             _checked_min_score(options.get("min_score")),
             checked_timeout(options.get("timeout")),
@@ -213,15 +219,17 @@ def checked_timeout(timeout: Any) -> float | None:
 
     Raises:
         TypeError: It is not a number.
-        ValueError: It is not finite or not above zero.
+        ValueError: It is not finite, not above zero, or over a million.
     """
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, Real):
-        raise TypeError(f"timeout takes a number of seconds, not {type(timeout).__name__}")
-    if not math.isfinite(timeout) or timeout <= 0:
-        raise ValueError(f"timeout={timeout}: give a number of seconds above 0, or None for the client's own limit")
-    return float(timeout)
+    seconds = finite_number("timeout", timeout, "a number of seconds")
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise ValueError(
+            f"timeout={shown(timeout)}: give a number of seconds above 0 and at most {_MAX_TIMEOUT:,}, or None for the "
+            "client's own limit"
+        )
+    return seconds
 
 
 def whole_number(name: str, value: Any, at_least: int) -> int:
@@ -235,7 +243,23 @@ def whole_number(name: str, value: Any, at_least: int) -> int:
         raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
     if (number := operator.index(value)) < at_least:
         reason = f" (limit={at_least})" if name == "candidates" else ""
-        raise ValueError(f"{name}={number}: at least {at_least}{reason}")
+        raise ValueError(f"{name}={shown(number)}: at least {at_least}{reason}")
+    return number
+
+
+def checked_limit(name: str, value: Any, max_limit: int, at_least: int = 1) -> int:
+    """Return the value of the argument `name`, which says how many documents one request may bring, as an int.
+
+    Raises:
+        TypeError: It is not a whole number.
+        ValueError: It is below `at_least` or above `max_limit`.
+    """
+    number = whole_number(name, value, at_least)
+    if number > max_limit:
+        raise ValueError(
+            f"{name}={shown(number)}: at most {max_limit:,} documents; scroll() goes through all, and the store's "
+            "argument max_limit allows more"
+        )
     return number
 
 
@@ -270,10 +294,4 @@ def _check_fusion(mode: str, weights: Weighted | None, rerank: str | None) -> No
 
 
 def _checked_min_score(min_score: Any) -> float | None:
-    if min_score is None:
-        return None
-    if isinstance(min_score, bool) or not isinstance(min_score, Real):
-        raise TypeError(f"min_score takes a number, not {type(min_score).__name__}")
-    if not math.isfinite(min_score):
-        raise ValueError(f"min_score={min_score}: give a finite number")
-    return float(min_score)
+    return None if min_score is None else finite_number("min_score", min_score, "a number")

@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from more_itertools import chunked
 
-from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
+from flagvec.filters.bounds import bounded_filter
+from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
 from flagvec.ingest.report import WriteReport, carried_report
 from flagvec.m3_output import M3Output
-from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
+from flagvec.search.options import (
+    MAX_LIMIT,
+    SearchKeywords,
+    SearchOptions,
+    check_choice,
+    checked_limit,
+    checked_timeout,
+    whole_number,
+)
 from flagvec.store.backend import Backend
 from flagvec.store.documents import (
     Document,
@@ -68,9 +77,11 @@ class HybridStore:
         colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean, scaled to length 1, until they are few enough.
+        max_limit: The largest ``limit``, ``candidates`` and ``batch_size`` that a call may ask for.
 
     Attributes:
         schema: What the store holds, and how the model makes it.
+        max_limit: The argument.
     """
 
     def __init__(
@@ -80,11 +91,13 @@ class HybridStore:
         *,
         colbert: bool = True,
         colbert_overflow: ColbertOverflow = "error",
+        max_limit: int = MAX_LIMIT,
     ) -> None:
         check_choice("colbert_overflow", colbert_overflow, get_args(ColbertOverflow))
         self.model = model
         self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
+        self.max_limit = whole_number("max_limit", max_limit, at_least=1)
         self._backend = backend
         self._opening = Opening(backend, self.schema, type(self).__name__)
         self._writing = Writing(model, self.schema, backend, self._opening, colbert_overflow)
@@ -182,7 +195,7 @@ class HybridStore:
         Raises:
             TypeError: The query is not a ``str``, or an option is unknown or of a type that it does not take.
             ValueError: An option is out of range, in conflict with another, or needs a representation that the store
-                does not hold; or the filter is one that `flagvec.filters.portable.parse_filter` refuses.
+                does not hold; or the filter is one that `flagvec.filters.bounds.bounded_filter` refuses.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         if not isinstance(query, str):
@@ -240,7 +253,7 @@ class HybridStore:
 
         Raises:
             TypeError: Both ids and a filter or neither; a value of a type that is not taken.
-            ValueError: An id that no document can have; a filter that is empty or that `parse_filter` refuses.
+            ValueError: An id that no document can have; a filter that is empty or that `bounded_filter` refuses.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         if (ids is None) == (filter is None):
@@ -262,7 +275,7 @@ class HybridStore:
 
         Raises:
             TypeError: A filter of a type that is not taken.
-            ValueError: A filter that `parse_filter` refuses.
+            ValueError: A filter that `bounded_filter` refuses.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
@@ -283,7 +296,7 @@ class HybridStore:
 
         Raises:
             TypeError: A filter or ``batch_size`` of a type that is not taken.
-            ValueError: A filter that `parse_filter` refuses, or ``batch_size`` below 1.
+            ValueError: A filter that `bounded_filter` refuses, or ``batch_size`` below 1 or above ``max_limit``.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         return chain.from_iterable(self._batches(filter, batch_size, timeout))
@@ -409,7 +422,7 @@ class HybridStore:
         return [hit for hit in best if hit.score >= least]
 
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
-        chosen, size = self._parsed(filter), whole_number("batch_size", batch_size, at_least=1)
+        chosen, size = self._parsed(filter), checked_limit("batch_size", batch_size, self.max_limit)
         timeout = checked_timeout(timeout)
         self._opening.opened(timeout)
         return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))
@@ -425,9 +438,10 @@ class HybridStore:
             self.schema,
             limit,
             owner=f"{type(self).__name__}.{verb}",
+            max_limit=self.max_limit,
             is_native=self._backend.is_native_filter,
             **options,
         )
 
     def _parsed(self, filter: FilterLike | None) -> Filter | NativeFilter | None:
-        return None if filter is None else parse_filter(filter, self._backend.is_native_filter)
+        return None if filter is None else bounded_filter(filter, self._backend.is_native_filter)

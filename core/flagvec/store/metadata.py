@@ -13,6 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
+from flagvec.arguments import shown
 from flagvec.engine.unicode import valid_unicode
 
 # Deeper metadata would exceed the nesting that protobuf, and so gRPC, allows. Some engines write it and then cannot
@@ -53,7 +54,8 @@ def _plain_value(value: Any, document: str, path: tuple[Any, ...]) -> Any:
             return value
         case int():
             if not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
-                raise ValueError(f"{_place(document, path)} is {value}, which is over 64 bits: store it as a str")
+                place = _place(document, path)
+                raise ValueError(f"{place} is {shown(value)}, which is over 64 bits: store it as a str")
             return int(value)
         case float():
             if not math.isfinite(value):

@@ -20,8 +20,8 @@ TEAM = ctypes.cast(OPENMP.GOMP_parallel, ctypes.c_void_p).value
 BARRIER = ctypes.cast(OPENMP.GOMP_barrier, ctypes.c_void_p).value
 RANDOM = np.random.default_rng(0)
 
-ATTENDED = ([1], [16], [17], [5, 31, 32, 33], [512], [1, 513, 2], [1_100], [40] * 20)
-FEW_ROWS = ([1], [16], [3, 14], [31, 1, 1], [100, 28])
+ATTENDED = ([1], [16], [17], [5, 31, 32, 33], [512], [1, 513, 2], [1_100], [40] * 20, [0], [0, 7, 0])
+FEW_ROWS = ([1], [16], [3, 14], [31, 1, 1], [100, 28], [0], [0, 7, 0])
 
 
 def bfloat16(*shape):

@@ -90,3 +90,24 @@ def test_a_weight_of_zero_leaves_its_scores_out_of_the_mean():
 def test_scores_that_a_weight_needs_must_be_there():
     with pytest.raises(ValueError, match="no scores for colbert"):
         weighted_fusion({"dense": np.ones(2), "sparse": np.ones(2)}, Weighted())
+
+
+@pytest.mark.parametrize("bad", [10**400, pytest.param(10**5000, id="5,000 digits")])
+def test_a_weight_beyond_float64_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match=r"sparse=<a whole number of .* bits>: give a number that is finite"):
+        Weighted(1, bad, 1)
+
+
+@pytest.mark.parametrize("large", [(1e308, 1e308, 0), (1.7e308, 1e308, 1e308)])
+def test_weights_whose_sum_is_beyond_float64_are_refused_with_what_counts(large):
+    with pytest.raises(ValueError, match=r"the sum of the weights .* divide them by one number"):
+        Weighted(*large)
+
+
+@given(st.tuples(*[st.floats(0, allow_nan=False, allow_infinity=False)] * 3))
+def test_any_weights_are_refused_or_have_shares_that_add_up_to_one(given_weights):
+    try:
+        shares = Weighted(*given_weights).shares()
+    except ValueError:
+        return
+    assert math.fsum(shares.values()) == pytest.approx(1)

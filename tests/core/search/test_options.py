@@ -96,6 +96,42 @@ def test_an_option_out_of_its_range_is_refused_by_name_with_what_is_allowed(opti
         checked(**options)
 
 
+@pytest.mark.parametrize("bad", [10_001, 10**9, 2**64, pytest.param(10**5000, id="5,000 digits")])
+def test_more_documents_than_a_search_may_find_are_refused_with_how_to_get_them(bad):
+    with pytest.raises(
+        ValueError, match=r"limit=.*: at most 10,000 documents; scroll\(\) goes through all, .*max_limit"
+    ):
+        checked(limit=bad)
+    with pytest.raises(ValueError, match=r"candidates=.*: at most 10,000 documents"):
+        checked(candidates=bad)
+
+
+def test_a_store_may_allow_other_limits():
+    assert checked(limit=20_000, max_limit=20_000).candidates == 20_000
+    with pytest.raises(ValueError, match="limit=51: at most 50 documents"):
+        checked(limit=51, max_limit=50)
+    assert checked(max_limit=50).candidates == 50
+
+
+@pytest.mark.parametrize("bad", [10**400, float("inf"), float("nan"), 1e300, 1e7, 0, -1, 5e-324 * -1])
+def test_a_timeout_is_a_finite_number_of_seconds_that_clients_can_add_up(bad):
+    with pytest.raises(ValueError, match=r"timeout=.*: give a number of seconds"):
+        checked(timeout=bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [10**400, float("inf"), -float("inf"), float("nan"), pytest.param(10**5000, id="5,000 digits")]
+)
+def test_a_least_score_beyond_float64_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match=r"min_score=.*: give a number that is finite"):
+        checked(min_score=bad, mode="dense")
+
+
+def test_a_filter_that_is_too_large_is_refused_with_the_other_options():
+    with pytest.raises(ValueError, match="filter has 10,001 values, and a store takes 10,000"):
+        checked(filter={"tag": {"in": list(range(10_001))}})
+
+
 @pytest.mark.parametrize("bad", [1.5, "10", None, True])
 def test_a_limit_that_is_no_whole_number_is_refused(bad):
     with pytest.raises(TypeError, match="limit takes a whole number"):

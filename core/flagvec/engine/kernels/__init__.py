@@ -43,9 +43,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
 
     Returns:
         (tokens, heads, head width) bfloat16, zeros for rows after the last text.
+
+    Raises:
+        ValueError: `can_attend` refuses an argument, or the shapes do not fit together.
     """
-    assert _has_amx(), "Linux kills a process that uses AMX without asking first (arch_prctl)"
     rows, heads, width = query.shape
+    # The kernel reads addresses, and Linux kills a process that uses AMX without asking first (arch_prctl).
+    _require(all(map(can_attend, (query, key, value))), "query, key and value as can_attend takes them")
+    _require(query.shape == key.shape == value.shape, "query, key and value of one shape")
+    _check_starts(starts, rows)
     attended = query.new_empty((rows, heads, width))
     _compiled.attend(
         _strided(query),
@@ -84,8 +90,12 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
     """Overwrite `fresh` with the layer norm of `fresh` + `states`, both (..., width), and return it.
 
     The sum and the norm are computed in float32.
+
+    Raises:
+        ValueError: `can_normalise_sum` refuses an argument, or the two have different shapes.
     """
-    assert fresh.is_contiguous(), "a product returns a contiguous tensor"
+    _require(can_normalise_sum(fresh, norm) and can_normalise_sum(states, norm), "states as can_normalise_sum takes")
+    _require(fresh.shape == states.shape, "two terms of one shape")
     width = fresh.shape[-1]
     _compiled.normalise_sum(
         fresh.data_ptr(),
@@ -147,8 +157,13 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         table: The layers.
         states: (1, tokens, width) bfloat16, contiguous.
         starts: (texts + 1,) int32, the first token of each text, then the end of the last text.
+
+    Raises:
+        ValueError: The states are not as described, or this CPU has no AMX.
     """
-    assert _is_bfloat16_on_cpu(states) and states.is_contiguous() and _has_amx()
+    is_readable = _is_bfloat16_on_cpu(states) and states.is_contiguous() and states.shape[-1] == table.width
+    _require(_has_amx() and is_readable, f"contiguous bfloat16 states, {table.width} wide, on a CPU with AMX")
+    _check_starts(starts, states.shape[1])
     _compiled.run_layers(
         table.addresses.data_ptr(),
         len(table.addresses),
@@ -170,9 +185,19 @@ def _is_bfloat16_on_cpu(states: Tensor) -> bool:
     return states.dtype is torch.bfloat16 and states.is_cpu
 
 
+def _check_starts(starts: Tensor, rows: int) -> None:
+    is_readable = starts.dtype is torch.int32 and starts.is_cpu and starts.is_contiguous()
+    _require(is_readable and 0 <= int(starts[-1]) <= rows, f"starts in int32 on a CPU, which end within {rows} rows")
+
+
+def _require(holds: bool, expected: str) -> None:
+    """Refuse arguments with which a kernel would read or write beyond its tensors."""
+    if not holds:
+        raise ValueError(f"a tensor that the kernel cannot read; it takes {expected}")
+
+
 def _strided(states: Tensor) -> tuple[int, int, int]:
-    row_stride, head_stride, number_stride = states.stride()
-    assert number_stride == 1, "the kernel reads a head as contiguous numbers"
+    row_stride, head_stride, _ = states.stride()
     return states.data_ptr(), row_stride, head_stride
 
 

@@ -364,7 +364,7 @@ Py_ssize_t share_attention(Attention *attention, Py_ssize_t threads) {
         blocks += parts(length, LONGEST_BLOCK);
         tiles += parts(length, TILE) * parts(length, TILE) * attention->heads;
     }
-    threads = smaller(threads, parts(tiles, TILES_PER_THREAD));
+    threads = larger(1, smaller(threads, parts(tiles, TILES_PER_THREAD))); /* without a token there are no tiles */
     attention->heads_together =
         larger(1, smaller(attention->heads, blocks * attention->heads / (PIECES_PER_THREAD * threads)));
     return threads;

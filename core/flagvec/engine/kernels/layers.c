@@ -195,6 +195,7 @@ int run_layers(
     const Model *model, bfloat16 *states, const int32_t *starts, Py_ssize_t texts, Team team, Barrier barrier,
     Py_ssize_t threads) {
     const Py_ssize_t rows = starts[texts], width = model->width;
+    if (rows == 0) return 0;
     const Py_ssize_t numbers = parts(rows, TILE) * TILE * width; /* of all rows in whole tiles */
     const size_t bytes = (6 * numbers + numbers / width * model->inner_width) * sizeof(bfloat16);
     bfloat16 *memory = aligned_alloc(ROW_BYTES, bytes);
