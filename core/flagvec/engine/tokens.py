@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from flagvec.engine.forking import no_fork
 from flagvec.engine.unicode import valid_unicode
 
 TokenIds = NDArray[np.int64]
@@ -46,7 +47,8 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
         """Return at most `max_length` token ids of each text, and which texts had more."""
-        encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
+        with no_fork:
+            encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
         ids = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         truncated = [position for position, tokens in enumerate(ids) if len(tokens) > max_length]
         for position in truncated:
