@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
@@ -26,6 +27,7 @@ from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
+from flagvec.errors import FlagvecError
 from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
@@ -101,6 +103,7 @@ class AbsEmbedder(ABC):
         self.batch_size = checked_batch_size(batch_size)
         self.convert_to_numpy = convert_to_numpy
         self.target_devices = [str(device)]
+        self._process = os.getpid()
 
         self.checkpoint = self._load(device, options)
         self.model = self.checkpoint.backbone
@@ -267,6 +270,19 @@ class AbsEmbedder(ABC):
             while batch := list(itertools.islice(texts, size)):
                 yield self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
                 progress.update(len(batch))
+
+    def _refuse_parents_gpu(self) -> None:
+        """Refuse a model that the parent process loaded on a GPU, which a forked process cannot use.
+
+        Raises:
+            FlagvecError: It is such a model.
+        """
+        device = self.target_devices[0]
+        if device != "cpu" and os.getpid() != self._process:
+            raise FlagvecError(
+                f"this model is on {device} in process {self._process}, which forked this one: a GPU cannot be used "
+                "after a fork; load the model in the child and not before, or start workers by 'spawn' or 'forkserver'"
+            )
 
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)

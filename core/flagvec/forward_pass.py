@@ -55,7 +55,9 @@ class Settings:
 
         Raises:
             ValueError: ``batch_size`` or ``max_length`` is out of range.
+            FlagvecError: The process that loaded the model on a GPU forked this one.
         """
+        model._refuse_parents_gpu()
         longest = model.passage_max_length
         return cls(
             batch_size=model.batch_size if batch_size is None else checked_batch_size(batch_size),

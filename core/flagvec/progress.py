@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from importlib.util import find_spec
 from typing import Any
 
@@ -56,3 +58,8 @@ def _notebook_bar() -> type[tqdm[Any]]:
     from tqdm.notebook import tqdm as notebook_bar
 
     return notebook_bar
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    # Every bar, shown or not, takes tqdm's lock, which another thread may have held when the process was forked.
+    os.register_at_fork(after_in_child=lambda: tqdm.set_lock(threading.RLock()))

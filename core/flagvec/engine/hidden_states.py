@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
 from flagvec.engine.few_rows import MOST_ROWS, FewRows, can_run_few_rows
+from flagvec.engine.forking import no_fork, warn_if_slowed
 from flagvec.engine.overlap import to_device
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
 from flagvec.engine.paths import Path
@@ -69,6 +70,13 @@ class HiddenStateEncoder:
         self._is_prepacked = can_prepack(device, backbone.dtype)
         self._has_own_layers = False
         self._few_rows: FewRows | None = None
+        with no_fork:
+            self._prepare()
+        _logger.debug("%s", self._path())
+
+    def _prepare(self) -> None:
+        """Replace the backbone's layers by faster ones."""
+        backbone = self._backbone
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             product = PrepackedLinear if self._is_prepacked else plain_product
@@ -78,7 +86,6 @@ class HiddenStateEncoder:
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
-        _logger.debug("%s", self._path())
 
     @property
     def is_on_host(self) -> bool:
@@ -104,6 +111,7 @@ class HiddenStateEncoder:
         Raises:
             torch.OutOfMemoryError: A single text does not fit.
         """
+        warn_if_slowed()
         before, budget = 0, self._token_budget
         for window in windows:
             # An empty text has no token if the tokenizer adds none. With one of padding, its vectors are defined.
@@ -113,7 +121,8 @@ class HiddenStateEncoder:
             while pending:
                 positions = pending.popleft()
                 try:
-                    reduced = reduce(self._forward([texts[position] for position in positions]))
+                    with no_fork:
+                        reduced = reduce(self._forward([texts[position] for position in positions]))
                 except torch.OutOfMemoryError:
                     if len(positions) == 1:
                         # By the next call another process may have freed its memory.

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from flagvec.engine.forking import no_fork
 from flagvec.engine.kernels.availability import openmp_function
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack
 
@@ -119,7 +120,7 @@ def measured(width: int) -> Measurement:
 
     The first call for a width takes 15 to 25 ms of CPU time. Later calls in the process return the same.
     """
-    with _measuring:  # two threads at once would disturb each other's measurement
+    with no_fork, _measuring:  # two threads at once would disturb each other's measurement
         return _measured(min(width, _WIDEST))
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from flagvec.engine.cuts import FindCut, cut_finder
+from flagvec.engine.forking import no_fork
 from flagvec.engine.unicode import valid_unicode
 
 TokenIds = NDArray[np.int64]
+
+# A token has four characters of English, and fewer of most other languages.
+_CHARACTERS_A_TOKEN = 8
+# A beginning has so many tokens more than are used.
+_MARGIN = 16
 
 
 class TokenizedTexts(NamedTuple):
@@ -46,12 +54,50 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
         """Return at most `max_length` token ids of each text, and which texts had more."""
-        encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
-        ids = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        found: dict[int, TokenIds] = {}
+        beginnings = {
+            position: self._beginning(text, _CHARACTERS_A_TOKEN * max_length) for position, text in enumerate(texts)
+        }
+        while beginnings:
+            tokens = dict(zip(beginnings, self._encode(list(beginnings.values())), strict=True))
+            is_enough = {
+                position: len(text) == len(texts[position]) or len(tokens[position]) >= max_length + _MARGIN
+                for position, text in beginnings.items()
+            }
+            found |= {position: ids for position, ids in tokens.items() if is_enough[position]}
+            beginnings = {
+                position: self._beginning(texts[position], 4 * len(text))
+                for position, text in beginnings.items()
+                if not is_enough[position]
+            }
+        ids = [found[position] for position in range(len(texts))]
         truncated = [position for position, tokens in enumerate(ids) if len(tokens) > max_length]
         for position in truncated:
             ids[position] = self._truncate(ids[position], max_length)
         return TokenizedTexts(ids, truncated)
+
+    def _encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        with no_fork:
+            encodings = self._tokenizer.encode_batch_fast([valid_unicode(text) for text in texts])
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def _beginning(self, text: str, length: int) -> str:
+        """Return the beginning of a long text, of about `length` characters or more, which has the text's own tokens.
+
+        A text that is not much longer, or that cannot be cut, is returned whole.
+        """
+        if len(text) <= 2 * length or self._find_cut is None:
+            return text
+        while 2 * length < len(text):
+            if (cut := self._find_cut(text, length // 2, length)) is not None:
+                return text[:cut]
+            length *= 2
+        return text
+
+    @cached_property
+    def _find_cut(self) -> FindCut | None:
+        # It reads the whole vocabulary, so it is made when the first long text comes.
+        return cut_finder(self._tokenizer) if self._truncation_side == "right" else None
 
     def _count_special_tokens(self) -> tuple[int, int]:
         mask = self._tokenizer.encode("a").special_tokens_mask

@@ -12,6 +12,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from flagvec.engine.forking import no_fork
 from flagvec.m3_output import M3Output
 from flagvec.store.encoding import encode_texts, model_lock
 
@@ -81,12 +82,14 @@ class OnePass:
         with model_lock(self.model):
             if len(self._parts) == 1:
                 return encode_texts(encode, self.model, texts, self._parts, **options)
-            found = {text: self._entries.get((role, text)) for text in texts}
+            with no_fork:  # the cache is of no use if a fork copies it in the middle of a change
+                found = {text: self._entries.get((role, text)) for text in texts}
             known = {text: entry for text, entry in found.items() if entry is not None}
             if new := [text for text in found if text not in known]:
                 output = encode_texts(encode, self.model, new, self._parts, **options)
                 known |= zip(new, map(_entry, new, output["dense_vecs"], output["lexical_weights"]), strict=True)
-            self._entries.update(((role, text), known[text]) for text in texts)
+            with no_fork:
+                self._entries.update(((role, text), known[text]) for text in texts)
         entries = [known[text] for text in texts]
         return M3Output(
             dense_vecs=np.array([entry.dense for entry in entries], dtype=np.float32).reshape(-1, self.model.dimension),
@@ -106,7 +109,7 @@ _sharing = Lock()
 
 def one_pass(model: AbsEmbedder) -> OnePass:
     """Return the `OnePass` that all objects which embed with this model share."""
-    with _sharing:
+    with no_fork, _sharing:
         shared = _shared.get(id(model)) or OnePass(model)
         _shared[id(model)] = shared
         return shared

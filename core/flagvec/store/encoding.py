@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ _locks: WeakKeyDictionary[AbsEmbedder, threading.Lock] = WeakKeyDictionary()
 def model_lock(model: AbsEmbedder) -> threading.Lock:
     """Return the lock that stores, embedding classes and their threads hold while they encode with this model."""
     return _locks.setdefault(model, threading.Lock())
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    # Another thread of the parent may hold a lock, which nobody would release in the child.
+    os.register_at_fork(after_in_child=_locks.clear)
 
 
 def encode_documents(
