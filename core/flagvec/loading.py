@@ -14,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
+from flagvec.architectures import native_config
 from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.mini_m3 import assemble
@@ -107,8 +108,11 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
-    _refuse_untrusted_code(directory, config, trust_remote_code)
+    native = _reading(path, lambda: native_config(path, config, trust_remote_code))
+    if native is None:
+        _refuse_untrusted_code(directory, config, trust_remote_code)
     options = {
+        "config": native,
         "trust_remote_code": trust_remote_code,
         "cache_dir": hub.cache_dir,
         "token": hub.token,
@@ -221,8 +225,7 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
     if "auto_map" in config:
         raise CheckpointError(
             f"{directory}: transformers does not have the architecture {architecture!r}, which comes as Python code "
-            "with the checkpoint; pass trust_remote_code=True if you trust its authors, or use a checkpoint converted "
-            "to transformers' 'gte' architecture"
+            "with the checkpoint; pass trust_remote_code=True if you trust its authors"
         )
     raise CheckpointError(
         f"{directory}: this version of transformers has no architecture {architecture!r}; a newer one may have it"
@@ -294,7 +297,7 @@ def _longest_input(backbone: Any) -> int:
 def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (ImportError, MemoryError):
+    except (ImportError, MemoryError, CheckpointError):
         raise
     except Exception as error:  # for a damaged file json, safetensors, torch and transformers raise many types
         raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
