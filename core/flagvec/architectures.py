@@ -60,7 +60,7 @@ def native_config(path: Path, config: Mapping[str, Any], trust_remote_code: bool
         warnings.warn(
             f"trust_remote_code=True: the Python code of {path.parent} does not run, because transformers has the "
             f"architecture {architecture.name!r} itself and {_WHY_NOT_REMOTE_CODE}; leave trust_remote_code out",
-            stacklevel=7,  # where the user makes the model
+            stacklevel=8,  # where the user makes the model
         )
     translated = architecture.translate(path, config)
     kept = {key: value for key, value in config.items() if key not in _REPLACED}
