@@ -157,7 +157,9 @@ class NumpyGte:
     def norm(self, states, name):
         centred = states - states.mean(axis=1, keepdims=True)
         variance = (centred**2).mean(axis=1, keepdims=True)
-        return centred / np.sqrt(variance + self.config["layer_norm_eps"]) * self[f"{name}.weight"] + self[f"{name}.bias"]
+        return (
+            centred / np.sqrt(variance + self.config["layer_norm_eps"]) * self[f"{name}.weight"] + self[f"{name}.bias"]
+        )
 
     def linear(self, states, name):
         return states @ self[f"{name}.weight"].T + self[f"{name}.bias"]
@@ -175,7 +177,11 @@ def token_ids(tiny_m3):
     """Texts of 3 to 600 tokens, with their token ids."""
     words = "the library finds a text by its meaning and ranks one hybrid search over dense and sparse vectors".split()
     random = np.random.default_rng(3)
-    texts = ["a", "the", *(" ".join(random.choice(words, count)) for count in (2, 5, 17, 40, 63, 64, 65, 130, 250, 400))]
+    texts = [
+        "a",
+        "the",
+        *(" ".join(random.choice(words, count)) for count in (2, 5, 17, 40, 63, 64, 65, 130, 250, 400)),
+    ]
     encoded = [(text, tiny_m3.tokenizer(text, truncation=True, max_length=600)["input_ids"]) for text in texts]
     assert (min(len(ids) for _, ids in encoded), max(len(ids) for _, ids in encoded)) == (3, 600)
     return encoded
@@ -253,7 +259,9 @@ def test_a_setting_that_transformers_would_ignore_is_refused_by_name(checkpoint,
         FlagModel(checkpoint(changes))
 
 
-@pytest.mark.parametrize("scaling", [{"type": "dynamic", "factor": 2.0}, {"type": "ntk", "factor": 2.0, "mixed_b": 0.6}])
+@pytest.mark.parametrize(
+    "scaling", [{"type": "dynamic", "factor": 2.0}, {"type": "ntk", "factor": 2.0, "mixed_b": 0.6}]
+)
 def test_another_scaling_of_the_positions_is_refused(checkpoint, scaling):
     with pytest.raises(CheckpointError, match=r"config\.json has rope_scaling=.*reads the type 'ntk' without mixed_b"):
         FlagModel(checkpoint({"rope_scaling": scaling}))
