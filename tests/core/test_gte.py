@@ -9,7 +9,7 @@ import pytest
 import transformers
 from safetensors.numpy import load_file, save_file
 
-from flagvec import CheckpointError, FlagModel
+from flagvec import BGEM3FlagModel, CheckpointError, FlagModel
 
 pytestmark = pytest.mark.skipif(
     not hasattr(transformers, "GteModel"), reason=f"transformers {transformers.__version__} has no GTE architecture"
@@ -175,7 +175,7 @@ def unit(vector):
 @pytest.fixture(scope="module")
 def token_ids(tiny_m3):
     """Texts of 3 to 600 tokens, with their token ids."""
-    words = "the library finds a text by its meaning and ranks one hybrid search over dense and sparse vectors".split()
+    words = ["library", "text", "meaning", "ranks", "one", "hybrid", "search", "over", "dense", "sparse", "vectors"]
     random = np.random.default_rng(3)
     texts = [
         "a",
@@ -284,3 +284,63 @@ def test_a_transformers_without_the_architecture_is_refused_with_the_release_tha
     monkeypatch.setattr(architectures.transformers, "__version__", "5.17.0")
     with pytest.raises(CheckpointError, match=r"'gte', which transformers 5\.17\.0 does not have.*transformers 5\.18"):
         FlagModel(checkpoint(), trust_remote_code=trust_remote_code)
+
+
+def test_dense_vectors_and_lexical_weights_come_from_one_pass(checkpoint, token_ids, monkeypatch):
+    directory = checkpoint(prefix="new.")
+    model, reference = BGEM3FlagModel(directory, use_fp16=False, return_sparse=True), NumpyGte(directory)
+    passed, forward = [], model._encoder._forward
+    monkeypatch.setattr(model._encoder, "_forward", lambda texts: passed.extend(texts) or forward(texts))
+    output = model.encode([text for text, _ in token_ids], max_length=600)
+    assert len(passed) == len(token_ids)
+    for (_, ids), vector, weights in zip(token_ids, output["dense_vecs"], output["lexical_weights"], strict=True):
+        states = reference.hidden_states(ids)
+        np.testing.assert_allclose(vector, unit(states[0]), rtol=0, atol=TOLERANCE)
+        # These are not normalised.
+        assert weights == pytest.approx(
+            lexical_weights(states, ids, reference, model.tokenizer), rel=0, abs=10 * TOLERANCE
+        )
+
+
+def lexical_weights(states, ids, reference, tokenizer):
+    """Return each token's highest weight, without special tokens, as the model's ``scripts/gte_embedding.py`` does."""
+    special = {tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    strongest = {}
+    for token, weight in zip(ids, reference.linear(states, "classifier")[:, 0], strict=True):
+        if token not in special and weight > strongest.get(token, 0.0):
+            strongest[token] = weight
+    return strongest
+
+
+def test_a_checkpoint_with_a_token_classifier_has_no_colbert_vectors(checkpoint):
+    model = BGEM3FlagModel(checkpoint(prefix="new."), use_fp16=False)
+    assert model.representations == {"dense", "sparse"}
+    with pytest.raises(CheckpointError, match=r"has no colbert_linear\.pt"):
+        model.encode("a text", return_colbert_vecs=True)
+
+
+def test_a_head_that_classifies_whole_texts_gives_no_lexical_weights(checkpoint):
+    directory = checkpoint({"architectures": ["NewForSequenceClassification"]}, prefix="new.")
+    assert BGEM3FlagModel(directory, use_fp16=False).representations == {"dense"}
+    with pytest.raises(CheckpointError, match=r"has no sparse_linear\.pt"):
+        BGEM3FlagModel(directory, use_fp16=False, return_sparse=True)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [(np.zeros((1, 8)), r"shape \(1, 8\)"), (np.full((1, WIDTH), np.nan), "NaN or infinite")]
+)
+def test_a_damaged_token_classifier_is_refused(checkpoint, weight, message):
+    directory = checkpoint(prefix="new.")
+    weights = load_file(directory / "model.safetensors") | {"classifier.weight": weight.astype(np.float32)}
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=message):
+        BGEM3FlagModel(directory, use_fp16=False)
+    FlagModel(directory, use_fp16=False)
+
+
+def test_a_classifier_of_several_labels_gives_no_lexical_weights(checkpoint):
+    directory = checkpoint(prefix="new.")
+    several = {"classifier.weight": np.zeros((5, WIDTH), np.float32), "classifier.bias": np.zeros(5, np.float32)}
+    weights = load_file(directory / "model.safetensors") | several
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    assert BGEM3FlagModel(directory, use_fp16=False).representations == {"dense"}
