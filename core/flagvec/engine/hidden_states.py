@@ -79,6 +79,9 @@ class HiddenStateEncoder:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             product = PrepackedLinear if self._is_prepacked else plain_product
             self._has_own_layers = replace_layers(backbone, product)
+            # Where transformers takes no other attention, it logs an error and keeps its own: it did so for ModernBERT.
+            took_attention = backbone.config._attn_implementation == PACKED_ATTENTION
+            self._is_packed = self._has_own_layers or took_attention
             can_run = self._has_own_layers and can_run_few_rows(backbone)
             self._few_rows = FewRows(backbone) if can_run else None
         if self._is_prepacked:
@@ -187,7 +190,9 @@ def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
     budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
     if device.type != "cpu":
         return budget
-    fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
+    widest = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    # ModernBERT computes both halves of its gated layer in one product.
+    fitting = rows_in_kept_memory(2 * widest if config.model_type == "modernbert" else widest, dtype)
     # `even_number` adds no rows to a multiple of this step.
     return max(min(budget, fitting) // ROWS_STEP, 1) * ROWS_STEP
 
