@@ -184,12 +184,14 @@ def lay_out_as_hub(cache: Path, repository: str, directory: Path, reference: str
     for folder in (root / "blobs", root / "refs", snapshot):
         folder.mkdir(parents=True, exist_ok=True)
     (root / "refs" / reference).write_text(commit)
-    for file in filter(Path.is_file, directory.rglob("*")):
+    for file in directory.rglob("*"):
+        if file.is_dir():
+            continue
         blob = hashlib.sha256(file.read_bytes()).hexdigest()
         shutil.copy(file, root / "blobs" / blob)
         link = snapshot / file.relative_to(directory)
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(os.path.relpath(root / "blobs" / blob, link.parent))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(root.absolute() / "blobs" / blob)
 
 
 @pytest.fixture(scope="session")
