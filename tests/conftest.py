@@ -96,7 +96,7 @@ def run_python() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def build_checkpoint() -> Callable[..., Path]:
-    """Write a random checkpoint of ``bert``, ``xlm-roberta`` or ``gte``, with BGE-M3's heads if asked for."""
+    """Write a random checkpoint of an architecture, with BGE-M3's heads if asked for."""
 
     def build(
         directory: Path,
@@ -131,10 +131,14 @@ def _random_model(architecture: str, width: int, layers: int, max_length: int) -
     }  # fmt: skip
     if architecture == "bert":
         return transformers.BertModel(transformers.BertConfig(**sizes))
-    if architecture == "gte":
-        if not hasattr(transformers, "GteModel"):
-            pytest.skip(f"transformers {transformers.__version__} has no GTE architecture")
-        return transformers.GteModel(transformers.GteConfig(**sizes))
+    if architecture in ("gte", "modernbert", "nomic_bert"):
+        if architecture not in transformers.CONFIG_MAPPING:
+            pytest.skip(f"transformers {transformers.__version__} has no architecture {architecture}")
+        # The tokenizer's ids, and a window of 8 tokens on both sides.
+        more = {"pad_token_id": 1, "bos_token_id": 0, "cls_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
+        more |= {"local_attention": 16, "num_hidden_layers": 4} if architecture == "modernbert" else {}
+        config = transformers.CONFIG_MAPPING[architecture](**sizes | more)
+        return transformers.AutoModel.from_config(config)
     sizes["max_position_embeddings"] += 2  # RoBERTa leaves the first two positions unused.
     return transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**sizes, type_vocab_size=1, pad_token_id=1))
 
@@ -180,10 +184,14 @@ def lay_out_as_hub(cache: Path, repository: str, directory: Path, reference: str
     for folder in (root / "blobs", root / "refs", snapshot):
         folder.mkdir(parents=True, exist_ok=True)
     (root / "refs" / reference).write_text(commit)
-    for file in directory.iterdir():
+    for file in directory.rglob("*"):
+        if file.is_dir():
+            continue
         blob = hashlib.sha256(file.read_bytes()).hexdigest()
         shutil.copy(file, root / "blobs" / blob)
-        (snapshot / file.name).symlink_to(Path("../../blobs") / blob)
+        link = snapshot / file.relative_to(directory)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(root.absolute() / "blobs" / blob)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ class BGEM3FlagModel(AbsEmbedder):
 
     Args:
         model_name_or_path: A directory, ``"bge-m3"``, or a Hub repository: a backbone with ``sparse_linear.pt`` and
-            ``colbert_linear.pt`` beside it. A checkpoint without a head cannot give that head's output.
+            ``colbert_linear.pt`` beside it. A checkpoint without a head cannot give that head's output. Instead of
+            ``sparse_linear.pt`` a token-classification head with one label will do, as in gte-multilingual-base.
         normalize_embeddings: Give unit dense and ColBERT vectors.
         colbert_dim: Length of ColBERT vectors: the first rows of the checkpoint's ColBERT head are used. -1 is the
             backbone's width. Vectors shorter than the head was trained for take less space and find less.

@@ -12,6 +12,7 @@ from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, first_rows, mean_rows, strongest_weights
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, Checkpoint, load_head
+from flagvec.token_classifier import load_token_classifier
 
 # The special tokens that FlagEmbedding leaves out of the lexical weights.
 _TOKENS_WITHOUT_WEIGHT = ("cls_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
@@ -32,11 +33,13 @@ def load_m3_model(
 ) -> M3Model:
     """Return the checkpoint's backbone with those heads that it has, on the device.
 
+    The sparse head is ``sparse_linear.pt``, or else the checkpoint's token-classification head.
+
     Raises:
         CheckpointError: A needed head is missing, or a head does not fit the backbone.
     """
     backbone = checkpoint.backbone
-    sparse = _head(checkpoint, SPARSE_HEAD, 1, needs_sparse)
+    sparse = _sparse_head(checkpoint, needs_sparse)
     colbert = _head(checkpoint, COLBERT_HEAD, colbert_dim, needs_colbert)
     return M3Model(
         backbone,
@@ -87,6 +90,15 @@ def colbert_vectors(batch: HiddenBatch, colbert_linear: nn.Linear, dimension: in
         states = nn.functional.pad(states, (0, 0, 0, even_number(rows) - rows))
     vectors: Tensor = colbert_linear(states)[:rows, :dimension].float()
     return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+
+
+def _sparse_head(checkpoint: Checkpoint, needed: bool) -> nn.Linear | None:
+    directory = checkpoint.directory
+    if not (directory / SPARSE_HEAD).is_file():
+        classifier = load_token_classifier(directory, checkpoint.backbone.config.architectures, checkpoint.width)
+        if classifier is not None:
+            return classifier.requires_grad_(False)
+    return _head(checkpoint, SPARSE_HEAD, 1, needed)
 
 
 def _head(checkpoint: Checkpoint, file_name: str, rows: int, needed: bool) -> nn.Linear | None:

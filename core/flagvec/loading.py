@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
+from flagvec.architectures import native_config
 from flagvec.checkpoint_files import check_token_ids, held_weights, no_more_than, refuse_chosen_code
 from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
@@ -108,15 +110,18 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
-    _refuse_untrusted_code(directory, config, trust_remote_code)
     refuse_chosen_code(directory, config, trust_remote_code)
+    native = _reading(path, lambda: native_config(path, config, trust_remote_code))
+    if native is None:
+        _refuse_untrusted_code(directory, config, trust_remote_code)
     options = {
         "trust_remote_code": trust_remote_code,
         "cache_dir": hub.cache_dir,
         "token": hub.token,
         "local_files_only": hub.local_files_only or not trust_remote_code,
     }
-    options["config"] = _reading(path, lambda: AutoConfig.from_pretrained(directory, **options))
+    read = partial(AutoConfig.from_pretrained, directory, **options)
+    options["config"] = _reading(path, read) if native is None else native
     backbone = _load_backbone(directory, dtype, options)
     tokenizer = _load_tokenizer(directory, options)
     check_token_ids(directory, tokenizer, backbone.config.vocab_size)
@@ -219,8 +224,7 @@ def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote
     if "auto_map" in config:
         raise CheckpointError(
             f"{directory}: transformers does not have the architecture {architecture!r}, which comes as Python code "
-            "with the checkpoint; pass trust_remote_code=True if you trust its authors, or use a checkpoint converted "
-            "to transformers' 'gte' architecture"
+            "with the checkpoint; pass trust_remote_code=True if you trust its authors"
         )
     raise CheckpointError(
         f"{directory}: this version of transformers has no architecture {architecture!r}; a newer one may have it"

@@ -1,7 +1,7 @@
 """The catalogue: the models that flagvec knows by name.
 
 The entries follow the model cards on the Hugging Face Hub: BAAI's for BGE, intfloat's for E5, Alibaba-NLP's and
-thenlper's for GTE.
+thenlper's for GTE, ibm-granite's for Granite, Snowflake's for Arctic Embed, nomic-ai's for Nomic Embed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class ModelCard:
     Args:
         name: The short name, which every model class takes.
         repository: ``organisation/name`` on the Hugging Face Hub. None for mini-m3, which ``flagvec[demo]`` brings.
-        model_class: The class that gives all of the model's outputs.
+        model_class: The class that `FlagAutoModel` loads it with.
         pooling: How hidden states become one dense vector: the first token's (``cls``) or their mean.
         dimension: Length of a dense vector.
         max_length: The longest input, in tokens.
         query_prompt: Text that goes in front of a retrieval query, None if the model needs none.
         passage_prompt: The same for a passage.
+        license: The license of the weights, as the Hub spells it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelCard:
     max_length: int
     query_prompt: str | None = None
     passage_prompt: str | None = None
+    license: str | None = None
 
 
 class Catalogue(tuple[ModelCard, ...]):
@@ -49,26 +51,28 @@ class Catalogue(tuple[ModelCard, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        rows = [list(_COLUMNS), *([_cut(value) for value in _as_row(card)] for card in self)]
+        columns = _COLUMNS[:-1]  # the license does not fit on a screen
+        rows = [list(columns), *(_as_row(card, columns, widest=_WIDEST_PROMPT) for card in self)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
-        lines = [_html_row("th", _COLUMNS), *(_html_row("td", _as_row(card)) for card in self)]
+        lines = [_html_row("th", _COLUMNS), *(_html_row("td", _as_row(card, _COLUMNS)) for card in self)]
         return f"<table>{''.join(lines)}</table>"
 
 
-_COLUMNS = ("name", "model_class", "pooling", "dimension", "max_length", "query_prompt", "passage_prompt")
-_WIDEST_CELL = 24
+_COLUMNS = ("name", "model_class", "pooling", "dimension", "max_length", "query_prompt", "passage_prompt", "license")
+_WIDEST_PROMPT = 14
 
 
-def _as_row(card: ModelCard) -> list[str]:
-    values = (getattr(card, column) for column in _COLUMNS)
-    return ["" if value is None else str(value) for value in values]
+def _as_row(card: ModelCard, columns: Iterable[str], widest: int | None = None) -> list[str]:
+    values = {column: getattr(card, column) for column in columns}
+    texts = {column: "" if value is None else str(value) for column, value in values.items()}
+    return [_cut(text, widest) if column.endswith("_prompt") else text for column, text in texts.items()]
 
 
-def _cut(value: str) -> str:
-    return value if len(value) <= _WIDEST_CELL else f"{value[: _WIDEST_CELL - 3]}..."
+def _cut(text: str, widest: int | None) -> str:
+    return text if widest is None or len(text) <= widest else f"{text[: widest - 3]}..."
 
 
 def _html_row(tag: str, values: Iterable[str]) -> str:
@@ -105,9 +109,21 @@ def _flag(
     passage_prompt: str | None = None,
     max_length: int = 512,
 ) -> ModelCard:
-    repository = f"{organisation}/{name}"
-    return ModelCard(name, repository, "FlagModel", pooling, dimension, max_length, query_prompt, passage_prompt)
+    repository, license = f"{organisation}/{name}", _LICENSES[organisation]
+    return ModelCard(
+        name, repository, "FlagModel", pooling, dimension, max_length, query_prompt, passage_prompt, license
+    )
 
+
+_LICENSES = {
+    "BAAI": "mit",
+    "intfloat": "mit",
+    "thenlper": "mit",
+    "Alibaba-NLP": "apache-2.0",
+    "ibm-granite": "apache-2.0",
+    "Snowflake": "apache-2.0",
+    "nomic-ai": "apache-2.0",
+}
 
 CATALOGUE = Catalogue(
     (
@@ -123,8 +139,8 @@ CATALOGUE = Catalogue(
         _flag("BAAI", "bge-large-zh", 1024, "cls", _BGE_CHINESE_QUERY),
         _flag("BAAI", "bge-base-zh", 768, "cls", _BGE_CHINESE_QUERY),
         _flag("BAAI", "bge-small-zh", 512, "cls", _BGE_CHINESE_QUERY),
-        ModelCard("bge-m3", "BAAI/bge-m3", "BGEM3FlagModel", "cls", 1024, 8192),
-        ModelCard("mini-m3", None, "BGEM3FlagModel", "mean", 384, 512),
+        ModelCard("bge-m3", "BAAI/bge-m3", "BGEM3FlagModel", "cls", 1024, 8192, license="mit"),
+        ModelCard("mini-m3", None, "BGEM3FlagModel", "mean", 384, 512, license="apache-2.0"),
         _flag("intfloat", "e5-large-v2", 1024, "mean", "query: ", "passage: "),
         _flag("intfloat", "e5-base-v2", 768, "mean", "query: ", "passage: "),
         _flag("intfloat", "e5-small-v2", 384, "mean", "query: ", "passage: "),
@@ -143,6 +159,14 @@ CATALOGUE = Catalogue(
         _flag("thenlper", "gte-large-zh", 1024, "cls"),
         _flag("thenlper", "gte-base-zh", 768, "cls"),
         _flag("thenlper", "gte-small-zh", 512, "cls"),
+        _flag("Alibaba-NLP", "gte-modernbert-base", 768, "cls", max_length=8192),
+        _flag("ibm-granite", "granite-embedding-english-r2", 768, "cls", max_length=8192),
+        _flag("ibm-granite", "granite-embedding-small-english-r2", 384, "cls", max_length=8192),
+        _flag("ibm-granite", "granite-embedding-97m-multilingual-r2", 384, "cls", max_length=32768),
+        _flag("ibm-granite", "granite-embedding-311m-multilingual-r2", 768, "cls", max_length=32768),
+        _flag("Snowflake", "snowflake-arctic-embed-l-v2.0", 1024, "cls", "query: ", max_length=8192),
+        _flag("Snowflake", "snowflake-arctic-embed-m-v2.0", 768, "cls", "query: ", max_length=8192),
+        _flag("nomic-ai", "nomic-embed-text-v1.5", 768, "mean", "search_query: ", "search_document: ", max_length=8192),
     )
 )
 

@@ -21,6 +21,10 @@ NAMES = {
     *(f"gte-{size}-en-v1.5" for size in ("large", "base")),
     *(f"gte-{size}" for size in SIZES),
     *(f"gte-{size}-zh" for size in SIZES),
+    "gte-modernbert-base",
+    *(f"granite-embedding-{kind}-r2" for kind in ("english", "small-english", "97m-multilingual", "311m-multilingual")),
+    *(f"snowflake-arctic-embed-{size}-v2.0" for size in ("l", "m")),
+    "nomic-embed-text-v1.5",
 }
 
 # From the model cards, by family: pooling, query prompt, passage prompt, longest input; then dimensions.
@@ -32,15 +36,19 @@ FAMILIES = {
     r"bge-m3": ("cls", None, None, 8192),
     r"mini-m3": ("mean", None, None, 512),
     r"(multilingual-)?e5-\w+(-v2)?": ("mean", "query: ", "passage: ", 512),
-    r"gte-(multilingual-base|\w+-en-v1.5)": ("cls", None, None, 8192),
+    r"gte-(multilingual-base|modernbert-base|\w+-en-v1.5)": ("cls", None, None, 8192),
     r"gte-(large|base|small)": ("mean", None, None, 512),
     r"gte-\w+-zh": ("cls", None, None, 512),
+    r"granite-embedding-(small-)?english-r2": ("cls", None, None, 8192),
+    r"granite-embedding-\w+-multilingual-r2": ("cls", None, None, 32768),
+    r"snowflake-arctic-embed-[lm]-v2.0": ("cls", "query: ", None, 8192),
+    r"nomic-embed-text-v1.5": ("mean", "search_query: ", "search_document: ", 8192),
 }
 DIMENSIONS = {
-    r"bge-m3|.*large.*": 1024,
-    r".*base.*": 768,
+    r"bge-m3|.*large.*|.*-embed-l-.*": 1024,
+    r".*base.*|.*-embed-(m|text)-.*|granite-embedding-(english|311m-multilingual)-r2": 768,
     r".*small-zh.*": 512,
-    r".*small(-en.*|-v2)?|mini-m3": 384,
+    r".*small(-en.*|-v2)?|mini-m3|.*-97m-.*": 384,
 }
 
 
@@ -64,6 +72,12 @@ def test_an_entry_says_what_the_model_card_says(name):
     card = find_model(name)
     assert (card.pooling, card.query_prompt, card.passage_prompt, card.max_length) == only_match(FAMILIES, name)
     assert card.dimension == only_match(DIMENSIONS, name)
+
+
+@pytest.mark.parametrize("card", CATALOGUE, ids=lambda card: card.name)
+def test_an_entry_names_the_license_of_the_weights(card):
+    organisation = (card.repository or "").split("/")[0]
+    assert card.license == ("mit" if organisation in ("BAAI", "intfloat", "thenlper") else "apache-2.0")
 
 
 def test_a_repository_ends_in_the_short_name():

@@ -10,7 +10,7 @@ from transformers import AutoModel
 
 from flagvec import BGEM3FlagModel
 from flagvec.engine.hidden_states import HiddenStateEncoder
-from flagvec.engine.packed import can_pack
+from flagvec.engine.packed import PackedBatch, attend_packed, can_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -57,6 +57,18 @@ def test_half_precision_runs_packed_if_there_is_a_kernel(checkpoint, dtype):
     assert HiddenStateEncoder(backbone, cuda, 1)._is_packed == can_pack(cuda, dtype, head_width=32)
     if torch.cuda.get_device_capability(cuda) >= (8, 0) and find_spec("torch.nn.attention.varlen"):
         assert can_pack(cuda, dtype, head_width=32)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_local_attention_equals_that_of_float32_on_the_cpu(dtype):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda:0")
+    if not can_pack(cuda, dtype, head_width=32, locally=True):
+        pytest.skip("there is no kernel for packed local attention")
+    texts = [np.arange(length) for length in LENGTHS]
+    states = torch.randn(3, sum(LENGTHS), 4, 32, generator=torch.Generator().manual_seed(7)).to(dtype)
+    expected = attend_packed(*states.float(), PackedBatch.of(texts, cpu), reach=64)
+    found = attend_packed(*states.to(cuda), PackedBatch.of(texts, cuda), reach=64)
+    torch.testing.assert_close(found.float().cpu(), expected, atol=2e-2, rtol=0)
 
 
 @pytest.fixture(scope="module", params=["heads of 12", "heads of 32"])

@@ -39,19 +39,19 @@ print(json.dumps({
 REMOTE_CONFIG = """
 from transformers import BertConfig
 
-class NewConfig(BertConfig):
-    model_type = "new"
+class OwnConfig(BertConfig):
+    model_type = "own"
 """
 
 REMOTE_MODEL = """
 from pathlib import Path
 from transformers import BertModel
-from .configuration import NewConfig
+from .configuration import OwnConfig
 
 Path({marker!r}).touch()
 
-class NewModel(BertModel):
-    config_class = NewConfig
+class OwnModel(BertModel):
+    config_class = OwnConfig
 """
 
 
@@ -144,31 +144,31 @@ def test_a_snapshot_without_weights_is_refused(tmp_path, hub_cache):
 
 @pytest.fixture
 def remote_code(tmp_path, build_checkpoint, add_to_hub):
-    """A Hub cache with gte-base-en-v1.5 as its authors publish it: its Python code lies in another repository."""
+    """A Hub cache with an architecture that transformers lacks, whose Python code lies in another repository."""
     code = tmp_path / "code"
     code.mkdir()
     (code / "configuration.py").write_text(REMOTE_CONFIG)
     (code / "modeling.py").write_text(REMOTE_MODEL.format(marker=str(tmp_path / "ran")))
     checkpoint = build_checkpoint(tmp_path / "checkpoint", "bert")
     config = json.loads((checkpoint / "config.json").read_text())
-    classes = {"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"}
-    auto_map = {key: f"Alibaba-NLP/new-impl--{name}" for key, name in classes.items()}
-    (checkpoint / "config.json").write_text(json.dumps(config | {"model_type": "new", "auto_map": auto_map}))
-    add_to_hub(tmp_path / "hub", "Alibaba-NLP/new-impl", code)
-    add_to_hub(tmp_path / "hub", "Alibaba-NLP/gte-base-en-v1.5", checkpoint)
+    classes = {"AutoConfig": "configuration.OwnConfig", "AutoModel": "modeling.OwnModel"}
+    auto_map = {key: f"someone/code--{name}" for key, name in classes.items()}
+    (checkpoint / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": auto_map}))
+    add_to_hub(tmp_path / "hub", "someone/code", code)
+    add_to_hub(tmp_path / "hub", "someone/encoder", checkpoint)
     return tmp_path
 
 
 def test_remote_code_is_refused_and_never_runs(remote_code):
     with pytest.raises(CheckpointError, match="pass trust_remote_code=True if you trust its authors"):
-        FlagModel("gte-base-en-v1.5", cache_dir=remote_code / "hub")
+        FlagModel("someone/encoder", cache_dir=remote_code / "hub")
     assert not (remote_code / "ran").exists()
 
 
 def encode_with_trusted_code(remote_code, run_python, options="", **environment):
     printed = run_python(
         "from flagvec import FlagModel\n"
-        f"model = FlagModel('gte-base-en-v1.5', trust_remote_code=True, use_fp16=False, {options})\n"
+        f"model = FlagModel('someone/encoder', trust_remote_code=True, use_fp16=False, {options})\n"
         "print(model.encode(['machine learning', 'ML algorithms']).shape)",
         HF_HOME=str(remote_code / "home"),
         HF_HUB_OFFLINE="1",
@@ -197,7 +197,7 @@ def test_trusted_remote_code_is_downloaded_unless_local_files_only(remote_code, 
     for local_files_only in (False, True):
         with pytest.raises(CheckpointError, match="far enough"):
             FlagModel(
-                "gte-base-en-v1.5",
+                "someone/encoder",
                 trust_remote_code=True,
                 cache_dir=remote_code / "hub",
                 local_files_only=local_files_only,

@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoTokenizer
 from flagvec import BGEM3FlagModel, FlagModel
 
 TOLERANCE = 1e-5
-ARCHITECTURES = ("bert", "xlm-roberta", "gte")
+ARCHITECTURES = ("bert", "xlm-roberta", "gte", "modernbert", "nomic_bert")
 WITH_HEADS = ("xlm-roberta", "bert")
 MIXED_TEXTS = [
     "a", "", "one hybrid search over dense, sparse and multi-vector representations of a text", "word " * 300, "b",

@@ -26,7 +26,7 @@ VOCABULARY = range(5, 1000)
 PADDING_ID = 1
 
 
-@pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte"])
+@pytest.fixture(scope="module", params=["bert", "xlm-roberta", "gte", "modernbert", "nomic_bert"])
 def checkpoint(request, tmp_path_factory, build_checkpoint):
     return build_checkpoint(tmp_path_factory.mktemp("packed") / request.param, request.param, seed=5)
 
@@ -65,8 +65,18 @@ def assert_same_states(left, right):
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mix_of_lengths_gives_the_same_as_padding(packed, padded, lengths, batch_size):
     texts = texts_of(lengths)
-    assert packed._is_packed or transformers.__version__.startswith("4."), "before 5, BERT runs padded"
+    oldest = (5, 18) if packed._backbone.config.model_type == "modernbert" else (5, 0)
+    release = tuple(map(int, transformers.__version__.split(".")[:2]))
+    assert packed._is_packed or release < oldest, "older versions of transformers do not take another attention"
     assert_same_states(states_by_text(packed, texts, batch_size), states_by_text(padded, texts))
+
+
+def test_a_backbone_that_keeps_its_own_attention_runs_padded(padded, checkpoint, monkeypatch):
+    monkeypatch.setattr(transformers.PreTrainedModel, "set_attn_implementation", lambda self, name: None)
+    backbone = AutoModel.from_pretrained(checkpoint).eval().requires_grad_(False)
+    encoder = HiddenStateEncoder(backbone, CPU, padding_id=1)
+    texts = texts_of([40, 3, 17])
+    assert_same_states(states_by_text(encoder, texts), states_by_text(padded, texts))
 
 
 def states_for_attention(tokens, heads_first=False):
@@ -87,6 +97,24 @@ def test_attention_of_a_text_does_not_depend_on_other_texts(lengths, filling, he
     for found, *own in zip(attended[: sum(lengths)].split(lengths), *alone, strict=True):
         query, key, value = (part.transpose(0, 1) for part in own)
         expected = torch.softmax(query @ key.transpose(1, 2) / 8**0.5, dim=-1) @ value
+        torch.testing.assert_close(found, expected.transpose(0, 1), atol=TOLERANCE, rtol=0)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=6), filling=st.integers(0, 20), reach=st.integers(0, 150)
+)
+@settings(max_examples=50, deadline=None)
+def test_local_attention_reads_the_tokens_in_reach_and_no_others(lengths, filling, reach):
+    batch = PackedBatch.of(texts_of(lengths), CPU).filled_up(sum(lengths) + filling, padding_id=1)
+    states = states_for_attention(len(batch.token_ids))
+    attended = attend_packed(*states, batch, reach=reach)
+    alone = [part[: sum(lengths)].split(lengths) for part in states]
+    for found, *own in zip(attended[: sum(lengths)].split(lengths), *alone, strict=True):
+        query, key, value = (part.transpose(0, 1) for part in own)
+        position = torch.arange(len(found))
+        is_far = (position[:, None] - position).abs() > reach
+        scores = (query @ key.transpose(1, 2) / 8**0.5).masked_fill(is_far, -torch.inf)
+        expected = torch.softmax(scores, dim=-1) @ value
         torch.testing.assert_close(found, expected.transpose(0, 1), atol=TOLERANCE, rtol=0)
 
 
@@ -224,8 +252,15 @@ def test_half_precision_is_packed_on_cuda_and_everything_on_cpu(gpu_of, capabili
     cuda = gpu_of(capability)
     assert can_pack(cuda, torch.float16, 64) and can_pack(cuda, torch.bfloat16, 64)
     assert not can_pack(cuda, torch.float32, 64)
-    assert can_pack(CPU, torch.float32, 64)
+    assert can_pack(CPU, torch.float32, 64) and can_pack(CPU, torch.float32, 64, locally=True)
     assert not can_pack(torch.device("mps"), torch.float16, 64)
+
+
+@pytest.mark.parametrize("has_windows", [True, False])
+def test_local_attention_is_packed_on_cuda_if_torch_has_windows(gpu_of, monkeypatch, has_windows):
+    pytest.importorskip("torch.nn.attention.varlen", reason="torch has packed attention for CUDA from 2.10 on")
+    monkeypatch.setattr("flagvec.engine.packed._has_windows", lambda: has_windows)
+    assert can_pack(gpu_of((9, 0)), torch.float16, 64, locally=True) == has_windows
 
 
 @pytest.mark.parametrize("capability", [(7, 0), (7, 5)])

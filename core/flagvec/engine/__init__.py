@@ -3,6 +3,7 @@
 1. ``tokens.py`` turns a window of texts into token ids, sorts them by length and cuts them into batches of at most so
    many tokens.
 2. ``packed.py`` puts the texts of a batch end to end in one row. Attention finds each text by its first token.
+   ``local_attention.py`` attends in the layers that read only near tokens.
 3. ``hidden_states.py`` runs each batch through the backbone. For the BERT family ``post_norm_layer.py`` replaces the
    layers. On a CPU ``prepacked.py`` multiplies, ``activations.py`` keeps memory for the next layer, and the C code in
    ``kernels`` attends and normalises. A batch of few tokens goes through all layers in one call (``few_rows.py``).

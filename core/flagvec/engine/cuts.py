@@ -15,7 +15,19 @@ from tokenizers import Tokenizer, models
 
 # These change one character after the other, or sequences that hold neither a space nor a line break.
 _LOCAL_NORMALIZERS = frozenset(
-    {"NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "BertNormalizer", "Precompiled", "Prepend", "Strip"}
+    {
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Nmt",
+        "Lowercase",
+        "StripAccents",
+        "BertNormalizer",
+        "Precompiled",
+        "Prepend",
+        "Strip",
+    }
 )
 _SPLIT_AT_SPACES = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Metaspace", "ByteLevel"})
 _SPLIT_FURTHER = frozenset({"Punctuation", "Digits"})

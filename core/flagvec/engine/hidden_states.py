@@ -29,8 +29,12 @@ _logger = logging.getLogger(__name__)
 Reduced = TypeVar("Reduced")
 
 # These architectures can run packed, because their attention needs only the text's own keys and takes positions as an
-# argument. Others (relative positions, sliding windows, remote code) run padded.
-_PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "gte"})
+# argument. Others (relative positions, remote code) run padded.
+_PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "gte", "modernbert", "nomic_bert"})
+
+# Some of ModernBERT's layers attend locally. It makes a mask of all tokens by all tokens for them, unless it is given
+# its masks. `attend` needs none.
+_MASKS = {"modernbert": {"full_attention": None, "sliding_attention": None}}
 
 # Tokens in one forward pass. They fill an accelerator; on a CPU more tokens are not faster.
 _TOKEN_BUDGET = {"cpu": 4_096, "mps": 16_384}
@@ -65,7 +69,10 @@ class HiddenStateEncoder:
         self._padding_id = padding_id
         self._padding: TokenIds = np.array([padding_id], dtype=np.int64)
         self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
-        self._is_packed = _takes_packed(backbone) and can_pack(device, backbone.dtype, _head_width(backbone.config))
+        self._masks = _MASKS.get(backbone.config.model_type)
+        self._is_packed = _takes_packed(backbone) and can_pack(
+            device, backbone.dtype, _head_width(backbone.config), locally=self._masks is not None
+        )
         self._uncounted_id = uncounted_id(backbone)
         self._is_prepacked = can_prepack(device, backbone.dtype)
         self._has_own_layers = False
@@ -81,6 +88,9 @@ class HiddenStateEncoder:
             backbone.set_attn_implementation(PACKED_ATTENTION)
             product = PrepackedLinear if self._is_prepacked else plain_product
             self._has_own_layers = replace_layers(backbone, product)
+            # Where transformers takes no other attention, it logs an error and keeps its own: it did so for ModernBERT.
+            took_attention = backbone.config._attn_implementation == PACKED_ATTENTION
+            self._is_packed = self._has_own_layers or took_attention
             can_run = self._has_own_layers and can_run_few_rows(backbone)
             self._few_rows = FewRows(backbone) if can_run else None
         if self._is_prepacked:
@@ -169,7 +179,12 @@ class HiddenStateEncoder:
             batch = batch.filled_up(even_number(tokens), self._padding_id)
         if self._has_own_layers:
             return run_layers(self._backbone, batch)[0, :tokens]
-        output = self._backbone(input_ids=batch.token_ids[None], position_ids=batch.positions[None], packed=batch)
+        output = self._backbone(
+            input_ids=batch.token_ids[None],
+            attention_mask=self._masks,
+            position_ids=batch.positions[None],
+            packed=batch,
+        )
         return output.last_hidden_state[0, :tokens]  # type: ignore[no-any-return]  # transformers is not typed
 
     def _padded_states(self, batch: PackedBatch) -> Tensor:
@@ -187,13 +202,15 @@ def _token_budget(config: Any, device: torch.device, dtype: torch.dtype) -> int:
     budget = _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET_ELSEWHERE)
     if device.type != "cpu":
         return budget
-    fitting = rows_in_kept_memory(getattr(config, "intermediate_size", 4 * config.hidden_size), dtype)
+    widest = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    # ModernBERT computes both halves of its gated layer in one product.
+    fitting = rows_in_kept_memory(2 * widest if config.model_type == "modernbert" else widest, dtype)
     # `even_number` adds no rows to a multiple of this step.
     return max(min(budget, fitting) // ROWS_STEP, 1) * ROWS_STEP
 
 
 def _takes_packed(backbone: Any) -> bool:
-    # Before transformers 5, BERT's forward passes no further arguments on to attention.
+    # Before transformers 5, and for ModernBERT 5.4, forward passes no further arguments on to attention.
     options = inspect.signature(backbone.forward).parameters.values()
     return backbone.config.model_type in _PACKABLE and any(option.kind is option.VAR_KEYWORD for option in options)
 

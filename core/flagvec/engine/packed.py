@@ -6,6 +6,7 @@ run on a packed batch: their linear layers compute no padding.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from flagvec.engine import kernels
+from flagvec.engine.local_attention import attend_near
 from flagvec.engine.overlap import to_device
 
 _HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
@@ -108,6 +110,7 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     packed: PackedBatch | None = None,
+    sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each text of a packed batch. Without a packed batch, do the same as transformers' ``sdpa``.
@@ -120,6 +123,7 @@ def attend(
         attention_mask: The mask of a padded batch; None for a packed one.
         scaling: The factor for the scores; one over the root of the head width if None.
         packed: The packed batch, which the model's forward pass passes on.
+        sliding_window: For a layer that attends locally, the nearest distance in tokens that is too far.
         options: Further arguments from transformers.
 
     Returns:
@@ -129,11 +133,17 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     # `attend_packed` takes (tokens, heads, head width).
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
-    return attend_packed(query, key, value, packed, scaling)[None], None
+    reach = None if sliding_window is None else sliding_window - 1
+    return attend_packed(query, key, value, packed, scaling, reach)[None], None
 
 
 def attend_packed(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packed: PackedBatch,
+    scaling: float | None = None,
+    reach: int | None = None,
 ) -> Tensor:
     """Attend within each text of a packed batch.
 
@@ -143,23 +153,40 @@ def attend_packed(
         value: See `query`.
         packed: The batch.
         scaling: As in `attend`.
+        reach: Attend to the tokens that are at most so many tokens away; to all of the text if None.
 
     Returns:
         (tokens, heads, head width).
     """
+    if reach is not None and max(packed.lengths) <= reach + 1:
+        reach = None
     if query.is_cuda:
-        return _attend_with_varlen(query, key, value, packed, scaling)
-    if kernels.can_attend(query):
+        return _attend_with_varlen(query, key, value, packed, scaling, reach)
+    if reach is None and kernels.can_attend(query):
         return kernels.attend(query, key, value, packed.starts, scaling)
-    return _attend_by_length(query, key, value, packed, scaling)
+    return _attend_by_length(query, key, value, packed, scaling, reach)
 
 
-def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
-    """Return whether attention can run packed: always on a CPU; on CUDA if there is a kernel for such heads."""
+def can_pack(device: torch.device, dtype: torch.dtype, head_width: int, locally: bool = False) -> bool:
+    """Return whether attention can run packed: always on a CPU; on CUDA if there is a kernel for it.
+
+    Args:
+        device: The device.
+        dtype: The format of queries, keys and values.
+        head_width: The width of a head.
+        locally: Whether some layers attend only to tokens in reach.
+    """
     if device.type != "cuda":
         return device.type == "cpu"
     takes_heads = dtype in (torch.float16, torch.bfloat16) and head_width % 8 == 0 and head_width <= 256
-    return takes_heads and _HAS_VARLEN and _has_flash_attention(device)
+    return takes_heads and _HAS_VARLEN and _has_flash_attention(device) and not (locally and not _has_windows())
+
+
+def _has_windows() -> bool:
+    from torch.nn.attention.varlen import varlen_attn
+
+    # torch 2.10 has none.
+    return "window_size" in inspect.signature(varlen_attn).parameters
 
 
 def _has_flash_attention(device: torch.device) -> bool:
@@ -169,30 +196,38 @@ def _has_flash_attention(device: torch.device) -> bool:
 
 
 def _attend_with_varlen(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None, reach: int | None
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(packed.lengths)
     # torch 2.10 takes no scale. It and later versions use this one by default.
     options: dict[str, Any] = {} if scaling in (None, query.shape[-1] ** -0.5) else {"scale": scaling}
+    if reach is not None:
+        options["window_size"] = reach, reach
     attended = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest, **options)
     assert isinstance(attended, Tensor), "varlen_attn returns a tuple only if asked for it"
     return attended
 
 
-def _attend_by_length(query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None) -> Tensor:
+def _attend_by_length(
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedBatch, scaling: float | None, reach: int | None
+) -> Tensor:
     beyond_text = key.new_zeros(_LONGEST_READ_ON + _VECTOR)
     beyond_text[_LONGEST_READ_ON:] = -torch.inf
     attended = query.new_empty(query.shape)
     end = 0
     for start, count, length in runs_of_equal_length(packed.lengths):
         # Texts of one length form a batch without padding: (texts, heads, tokens, head width).
-        read = _rows_read(length, available=len(query) - start - (count - 1) * length)
         queries = _windows(query, start, count, length, length)
-        keys, values = (_windows(states, start, count, length, read) for states in (key, value))
-        mask = beyond_text[_LONGEST_READ_ON - length :][:read].expand(length, read) if read > length else None
-        result = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scaling)
+        if reach is not None and length > reach + 1:
+            keys, values = (_windows(states, start, count, length, length) for states in (key, value))
+            result = attend_near(queries, keys, values, reach, scaling)
+        else:
+            read = _rows_read(length, available=len(query) - start - (count - 1) * length)
+            keys, values = (_windows(states, start, count, length, read) for states in (key, value))
+            mask = beyond_text[_LONGEST_READ_ON - length :][:read].expand(length, read) if read > length else None
+            result = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scaling)
         end = start + count * length
         attended[start:end] = result.transpose(1, 2).flatten(0, 1)
     attended[end:] = 0  # rows that fill up the batch

@@ -1,0 +1,56 @@
+"""The sparse head of a checkpoint that keeps it among its weights, like gte-multilingual-base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from flagvec.errors import CheckpointError
+
+_WEIGHT, _BIAS = "classifier.weight", "classifier.bias"
+
+
+def load_token_classifier(directory: Path, architectures: Sequence[str] | None, width: int) -> nn.Linear | None:
+    """Load a token-classification head with one label as float32: ``weight`` (1, width) and ``bias`` (1,).
+
+    The head's output for a token is the token's lexical weight, if it is above zero
+    (https://huggingface.co/Alibaba-NLP/gte-multilingual-base, ``scripts/gte_embedding.py``).
+
+    Args:
+        directory: The checkpoint's. Its weights are in safetensors files.
+        architectures: The field of ``config.json``. A head for classifying whole texts has the same names and shapes,
+            so the field has to name a ``...ForTokenClassification``.
+        width: The width of a hidden state.
+
+    Returns:
+        The head, or None if the checkpoint has no such head.
+
+    Raises:
+        CheckpointError: The head has another width, or a weight is not finite.
+    """
+    if not any(name.endswith("ForTokenClassification") for name in architectures or ()):
+        return None
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            if {_WEIGHT, _BIAS} <= set(tensors.keys()):
+                return _as_linear(path, tensors.get_tensor(_WEIGHT), tensors.get_tensor(_BIAS), width)
+    return None
+
+
+def _as_linear(path: Path, weight: Tensor, bias: Tensor, width: int) -> nn.Linear | None:
+    if len(weight) != 1:
+        return None
+    if weight.shape != (1, width) or bias.shape != (1,):
+        raise CheckpointError(
+            f"{path}: {_WEIGHT} has the shape {tuple(weight.shape)} and {_BIAS} {tuple(bias.shape)}, but this model "
+            f"needs {(1, width)} and (1,); get the files again"
+        )
+    if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+        raise CheckpointError(f"{path}: {_WEIGHT} or {_BIAS} is NaN or infinite; get the files again")
+    head = nn.Linear(width, 1)
+    head.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    return head.eval()
