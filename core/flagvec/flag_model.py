@@ -17,6 +17,7 @@ from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy, to_device
+from flagvec.finite import keeping_not_finite, row_sums
 from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.heads import dense_vectors
 from flagvec.m3_output import M3Output
@@ -163,6 +164,8 @@ class FlagModel(AbsEmbedder):
         Raises:
             TypeError: `sentences` is a table or a set, or a text is not a ``str``; the message names its position.
             ValueError: ``batch_size`` or ``max_length`` is out of range.
+            NotFiniteError: A text's vector is NaN or infinite, also in float32; names its position. A vector that is
+                not finite in half precision only is computed again in a wider format, with a warning.
         """
         texts: Sequence[str] = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
         settings = Settings.of(self, batch_size, max_length, convert_to_numpy, show_progress)
@@ -171,7 +174,7 @@ class FlagModel(AbsEmbedder):
 
         def reduce(batch: HiddenBatch) -> HostCopy:
             found = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
-            return HostCopy({"dense": found}, staying=() if settings.to_numpy else ("dense",))
+            return HostCopy({"dense": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense",))
 
         texts = instructed(texts, instruction, instruction_format)
         forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
@@ -278,5 +281,6 @@ class FlagModel(AbsEmbedder):
     ) -> M3Output:
         """Encode documents into an `M3Output`; see `AbsEmbedder.encode_corpus_output`."""
         _truncated.set(())
-        vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
+        with keeping_not_finite():
+            vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
         return M3Output(dense_vecs=vectors, truncated=_truncated.get())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from flagvec.arguments import checked_batch_size, checked_format, checked_max_le
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
 from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
 from flagvec.engine.tokens import TextTokenizer, TokenIds
+from flagvec.finite import raise_for_not_finite, texts_not_finite, warn_of_wider_formats
 from flagvec.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -92,17 +94,20 @@ class ForwardPass:
     """The results of one call, batch by batch; iterate over it once.
 
     Each item is the positions of a batch's texts, and the tensors that `reduce` made of the batch. Batches come in no
-    particular order.
+    particular order. A text with a result that is not finite comes again, after all others, in a wider number format.
 
     Args:
         texts: With their instruction.
         settings: How to encode them.
         tokenize: The model's tokenizer.
         encoder: The model's backbone.
-        reduce: Makes the results of a batch from its hidden states.
+        reduce: Makes the results of a batch from its hidden states, with their `row_sums`.
 
     Attributes:
         truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
+
+    Raises:
+        NotFiniteError: A text has a result that is not finite in float32 either.
     """
 
     texts: Sequence[str]
@@ -113,11 +118,45 @@ class ForwardPass:
     truncated: list[int] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
-        results = self.encoder.run(self._tokens(), self.settings.batch_size, self.reduce)
+        not_finite: list[int] = []
         with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
-            for positions, copy in results if self.encoder.is_on_host else one_behind(results):
-                yield positions, copy.wait()
+            for positions, found, bad in self._results(self.encoder, self._tokens()):
+                not_finite.extend(positions[bad])
+                yield positions, found
                 progress.update(len(positions))
+        if not_finite:
+            not_finite = yield from self._run_again(not_finite)
+            raise_for_not_finite(not_finite, len(self.texts))
+
+    def _run_again(
+        self, not_finite: list[int]
+    ) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, list[int]]:
+        """Run some texts in wider formats, and return those that are not finite in any."""
+        counts: dict[torch.dtype, int] = {}
+        for encoder in self.encoder.in_wider_formats():
+            if not not_finite:
+                break
+            ran, not_finite = np.sort(not_finite), []
+            counts[encoder.dtype] = len(ran)
+            tokens = self.tokenize([self.texts[position] for position in ran], self.settings.max_length)
+            for places, found, bad in self._results(encoder, [tokens.ids]):
+                not_finite.extend(ran[places[bad]])
+                yield ran[places], found
+        if counts:
+            warn_of_wider_formats(counts, len(self.texts), self.encoder.dtype)
+        return not_finite
+
+    def _results(
+        self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]]
+    ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor], NDArray[np.intp]]]:
+        """Yield a batch's positions, its tensors, and which of its texts have a result that is not finite."""
+        results = encoder.run(windows, self.settings.batch_size, self._reduce_with_lengths)
+        for positions, (lengths, copy) in results if encoder.is_on_host else one_behind(results):
+            found = copy.wait()
+            yield positions, found, texts_not_finite(found, lengths)
+
+    def _reduce_with_lengths(self, batch: HiddenBatch) -> tuple[list[int], HostCopy]:
+        return batch.packed.lengths, self.reduce(batch)
 
     def _tokens(self) -> Iterator[list[TokenIds]]:
         on_host = self.encoder.is_on_host

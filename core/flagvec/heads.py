@@ -63,9 +63,20 @@ def ids_without_weight(tokenizer: Any, device: str) -> Tensor:
     return torch.tensor([token_id for token_id in ids if token_id is not None], device=device)
 
 
-def token_weights(batch: HiddenBatch, sparse_linear: nn.Linear, excluded_ids: Tensor) -> TokenWeights:
-    """Return each token's highest weight in its text, without the tokens in `excluded_ids`."""
-    weights = sparse_linear(batch.states.float()).squeeze(-1)
+def position_weights(batch: HiddenBatch, sparse_linear: nn.Linear) -> Tensor:
+    """Return (tokens,) float32, the weight of each position, also those below zero."""
+    weights: Tensor = sparse_linear(batch.states.float()).squeeze(-1)
+    return weights
+
+
+def token_weights(batch: HiddenBatch, weights: Tensor, excluded_ids: Tensor) -> TokenWeights:
+    """Return each token's highest weight in its text, without the tokens in `excluded_ids`.
+
+    Args:
+        batch: The texts.
+        weights: What `position_weights` returned for them.
+        excluded_ids: Token ids.
+    """
     return strongest_weights(weights, batch.packed.token_ids, batch.packed.text_of_token, excluded_ids)
 
 
@@ -85,7 +96,9 @@ def colbert_vectors(batch: HiddenBatch, colbert_linear: nn.Linear, dimension: in
     if states.is_cpu:
         # oneDNN keeps memory for each number of rows.
         states = nn.functional.pad(states, (0, 0, 0, even_number(rows) - rows))
-    vectors: Tensor = colbert_linear(states)[:rows, :dimension].float()
+    # Texts that run again in a wider format need the head in it.
+    weight, bias = colbert_linear.weight.to(states.dtype), colbert_linear.bias.to(states.dtype)
+    vectors = nn.functional.linear(states, weight, bias)[:rows, :dimension].float()
     return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
 
 
