@@ -140,6 +140,37 @@ def _random_model(architecture: str, width: int, layers: int, max_length: int) -
 
 
 @pytest.fixture(scope="session")
+def overflowing_checkpoint(build_checkpoint: Callable[..., Path]) -> Callable[..., Path]:
+    """Write a random checkpoint with BGE-M3's heads that multiplies one number of the token "library" by `largest`.
+
+    The number is about 7.7, the root of the width, and goes through the first feed-forward layer. The product reaches
+    the next layers as about 1.
+    """
+
+    def build(directory: Path, largest: float) -> Path:
+        from safetensors.torch import load_file, save_file
+        from transformers import AutoTokenizer
+
+        build_checkpoint(directory, "bert", heads=True, width=64, seed=5)
+        tensors = load_file(directory / "model.safetensors")
+        (token,) = AutoTokenizer.from_pretrained(directory).encode("library", add_special_tokens=False)
+        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+            tensors[f"embeddings.{name}.weight"][:, 0] = 0.0
+        tensors["embeddings.word_embeddings.weight"][token, 0] = 1_000.0
+        layer = "encoder.layer.0."
+        for name in ("attention.self.value.weight", "attention.output.dense.weight"):
+            tensors[layer + name].zero_()
+        widen = tensors[layer + "intermediate.dense.weight"]
+        widen[0] = 0.0
+        widen[0, 0] = largest
+        tensors[layer + "output.dense.weight"][:, 0] = 0.1 / largest
+        save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        return directory
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callable[..., Path]) -> Path:
     """A Hugging Face Hub cache with a random checkpoint of each architecture, at names of the catalogue.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
+from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, NotFiniteError, StoreError, WriteError
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.m3_output import M3Output
@@ -37,6 +37,7 @@ __all__ = [
     "M3Output",
     "ModelNotFoundError",
     "NativeFilter",
+    "NotFiniteError",
     "SearchOptions",
     "StoreError",
     "Weighted",

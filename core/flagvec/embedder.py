@@ -26,6 +26,7 @@ from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
+from flagvec.errors import NotFiniteError
 from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
@@ -263,9 +264,15 @@ class AbsEmbedder(ABC):
         texts = checked_stream(sentences, "sentences")
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         total = len(sentences) if isinstance(sentences, Sized) else None
+        done = 0
         with progress_bar(total, "encode", "text", options.get("show_progress")) as progress:
             while batch := list(itertools.islice(texts, size)):
-                yield self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
+                try:
+                    output = self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
+                except NotFiniteError as error:
+                    raise NotFiniteError([done + position for position in error.positions], None) from error
+                yield output
+                done += len(batch)
                 progress.update(len(batch))
 
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:

@@ -37,11 +37,11 @@ class NotFiniteError(FlagvecError, ValueError):
     """Raised when a model gives NaN or infinite numbers for a text, in float32 too.
 
     Args:
-        positions: The positions of these texts among the texts of the call, ascending.
-        texts: How many texts the call had.
+        positions: The positions of these texts, ascending.
+        texts: How many texts the call had; None for a stream.
     """
 
-    def __init__(self, positions: Sequence[int], texts: int) -> None:
+    def __init__(self, positions: Sequence[int], texts: int | None) -> None:
         super().__init__(positions, texts)
         self.positions = tuple(positions)
         self.texts = texts
@@ -49,10 +49,10 @@ class NotFiniteError(FlagvecError, ValueError):
     def __str__(self) -> str:
         first, more = ", ".join(map(str, self.positions[:3])), len(self.positions) - 3
         named = f"{first} and {more:,} more" if more > 0 else first
-        plural = "s" if len(self.positions) > 1 else ""
+        plural, of = "s" if len(self.positions) > 1 else "", "" if self.texts is None else f"of {self.texts:,}, "
         return (
-            f"the result of text{plural} {named} (of {self.texts:,}, counted from 0) is NaN or infinite, also in "
-            f"float32: leave the text{plural} out, or get the checkpoint's files again"
+            f"the result of text{plural} {named} ({of}counted from 0) is NaN or infinite, also in float32: leave the "
+            f"text{plural} out, or get the checkpoint's files again"
         )
 
 

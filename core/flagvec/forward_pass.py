@@ -120,7 +120,7 @@ class ForwardPass:
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
         not_finite: list[int] = []
         with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
-            for positions, found, bad in self._results(self.encoder, self._tokens()):
+            for positions, found, bad in self._results(self.encoder, self._tokens(), self.settings.batch_size):
                 not_finite.extend(positions[bad])
                 yield positions, found
                 progress.update(len(positions))
@@ -133,24 +133,26 @@ class ForwardPass:
     ) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, list[int]]:
         """Run some texts in wider formats, and return those that are not finite in any."""
         counts: dict[torch.dtype, int] = {}
-        for encoder in self.encoder.in_wider_formats():
+        for encoder in self.encoder.for_single_texts():
             if not not_finite:
                 break
             ran, not_finite = np.sort(not_finite), []
             counts[encoder.dtype] = len(ran)
             tokens = self.tokenize([self.texts[position] for position in ran], self.settings.max_length)
-            for places, found, bad in self._results(encoder, [tokens.ids]):
+            # On a CPU, attention multiplies keys of the next text by 0, which gives NaN if they are infinite.
+            batch_size = 1 if encoder.is_on_host else self.settings.batch_size
+            for places, found, bad in self._results(encoder, [tokens.ids], batch_size):
                 not_finite.extend(ran[places[bad]])
                 yield ran[places], found
-        if counts:
+        if self.encoder.dtype is not torch.float32:
             warn_of_wider_formats(counts, len(self.texts), self.encoder.dtype)
         return not_finite
 
     def _results(
-        self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]]
+        self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]], batch_size: int
     ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor], NDArray[np.intp]]]:
         """Yield a batch's positions, its tensors, and which of its texts have a result that is not finite."""
-        results = encoder.run(windows, self.settings.batch_size, self._reduce_with_lengths)
+        results = encoder.run(windows, batch_size, self._reduce_with_lengths)
         for positions, (lengths, copy) in results if encoder.is_on_host else one_behind(results):
             found = copy.wait()
             yield positions, found, texts_not_finite(found, lengths)

@@ -16,7 +16,7 @@ DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
     "list_models",
-    "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError", "WriteError",
+    "FlagvecError", "CheckpointError", "ModelNotFoundError", "NotFiniteError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {
     "flagvec_qdrant", "flagvec_milvus", "flagvec_elasticsearch", "flagvec_ray",

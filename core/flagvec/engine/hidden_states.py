@@ -91,11 +91,13 @@ class HiddenStateEncoder:
         dtype: torch.dtype = self._backbone.dtype
         return dtype
 
-    def in_wider_formats(self) -> Iterator[HiddenStateEncoder]:
-        """Yield copies of the encoder in the formats of `wider_formats`, each made when it is asked for.
+    def for_single_texts(self) -> Iterator[HiddenStateEncoder]:
+        """Yield encoders for texts whose states are not finite: copies in `wider_formats`, or this one in float32.
 
-        A copy holds all weights a second time, until it is deleted.
+        A copy is made when it is asked for, and holds all weights a second time until it is deleted.
         """
+        if self.dtype is torch.float32:
+            yield self
         for dtype in wider_formats(self.dtype, self._device):
             yield HiddenStateEncoder(recast(self._backbone, dtype), self._device, self._padding_id)
 
