@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def texts_not_finite(found: Mapping[str, Tensor], lengths: Sequence[int]) -> NDA
     bad: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     for key in (_TEXT_SUMS, _TOKEN_SUMS):
         # One sum over all rows shows at once that none of them is bad.
-        if key in found and not torch.isfinite(found[key].sum()):
+        if key in found and not math.isfinite(found[key].sum().item()):
             rows = np.flatnonzero(~np.isfinite(found[key].numpy()))
             bad = np.union1d(bad, rows if key == _TEXT_SUMS else np.repeat(np.arange(len(lengths)), lengths)[rows])
     return bad
