@@ -16,6 +16,7 @@ from flagvec.store.documents import Document, Hit
 if TYPE_CHECKING:
     from flagvec.auto_model import FlagAutoModel
     from flagvec.bge_m3 import BGEM3FlagModel
+    from flagvec.colbert_model import ColbertFlagModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
     from flagvec.search.options import SearchOptions
@@ -27,6 +28,7 @@ __all__ = [
     "AbsEmbedder",
     "BGEM3FlagModel",
     "CheckpointError",
+    "ColbertFlagModel",
     "Document",
     "FailedWrite",
     "FlagAutoModel",
@@ -50,6 +52,7 @@ __all__ = [
 _ON_FIRST_USE = {
     "AbsEmbedder": "flagvec.embedder",
     "BGEM3FlagModel": "flagvec.bge_m3",
+    "ColbertFlagModel": "flagvec.colbert_model",
     "FlagAutoModel": "flagvec.auto_model",
     "FlagModel": "flagvec.flag_model",
     "HybridStore": "flagvec.store.base",

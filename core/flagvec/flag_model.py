@@ -173,7 +173,7 @@ class FlagModel(AbsEmbedder):
         vectors = torch.empty((len(texts), self.dimension), device=device)
 
         def reduce(batch: HiddenBatch) -> HostCopy:
-            found = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
+            found = dense_vectors(batch, self)
             return HostCopy({"dense": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense",))
 
         texts = instructed(texts, instruction, instruction_format)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from flagvec.arguments import checked_batch_size, checked_format, checked_max_length
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
 from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
-from flagvec.engine.tokens import TextTokenizer, TokenIds
+from flagvec.engine.tokens import TokenIds, TokenizedTexts
 from flagvec.finite import raise_for_not_finite, texts_not_finite, warn_of_wider_formats
 from flagvec.progress import progress_bar
 
@@ -89,6 +89,13 @@ def join_instruction(instruction_format: str, instruction: str, text: str) -> st
     return instruction_format.replace("\\n", "\n").format(instruction, text)
 
 
+class Tokenize(Protocol):
+    """What a `TextTokenizer` does."""
+
+    def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
+        """Return at most `max_length` token ids of each text, and which texts had more."""
+
+
 @dataclass(eq=False)
 class ForwardPass:
     """The results of one call, batch by batch; iterate over it once.
@@ -99,7 +106,7 @@ class ForwardPass:
     Args:
         texts: With their instruction.
         settings: How to encode them.
-        tokenize: The model's tokenizer.
+        tokenize: Turns texts into token ids, as a `TextTokenizer` does.
         encoder: The model's backbone.
         reduce: Makes the results of a batch from its hidden states, with their `row_sums`.
 
@@ -112,7 +119,7 @@ class ForwardPass:
 
     texts: Sequence[str]
     settings: Settings
-    tokenize: TextTokenizer
+    tokenize: Tokenize
     encoder: HiddenStateEncoder
     reduce: Callable[[HiddenBatch], HostCopy]
     truncated: list[int] = field(default_factory=list, init=False)

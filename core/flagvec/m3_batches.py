@@ -86,8 +86,7 @@ class M3Batches:
         dense = weights = colbert = None
         found = {"lengths": torch.tensor(batch.packed.lengths)}
         if "dense_vecs" in self.keys:
-            dense = dense_vectors(batch, model.pooling_method, model.truncate_dim, model.normalize_embeddings)
-            found["dense_vecs"] = dense
+            found["dense_vecs"] = dense = dense_vectors(batch, model)
         if "lexical_weights" in self.keys:
             weights = position_weights(batch, model.model.sparse_linear)
             entries = token_weights(batch, weights, model._ids_without_weight)

@@ -11,7 +11,12 @@ from flagvec.engine import recast
 from flagvec.finite import keeping_not_finite
 
 # Those with the word "library" overflow. They are the longest, so that no other text is beside them in attention.
-TEXTS = ["a library for zip archives and more", "reading and writing", "the library for other libraries", "hybrid search"]
+TEXTS = [
+    "a library for zip archives and more",
+    "reading and writing",
+    "the library for other libraries",
+    "hybrid search",
+]
 ALL = {"return_sparse": True, "return_colbert_vecs": True}
 
 

@@ -99,7 +99,7 @@ class HiddenStateEncoder:
         if self.dtype is torch.float32:
             yield self
         for dtype in wider_formats(self.dtype, self._device):
-            yield HiddenStateEncoder(recast(self._backbone, dtype), self._device, self._padding_id)
+            yield type(self)(recast(self._backbone, dtype), self._device, self._padding_id)
 
     def run(
         self, windows: Iterable[Sequence[TokenIds]], batch_size: int, reduce: Callable[[HiddenBatch], Reduced]

@@ -41,7 +41,8 @@ class PrepackedLinear(nn.Module):
     def linear(self, dtype: torch.dtype) -> nn.Linear:
         """Return torch's own linear layer, without the activation, with a copy of the weights in the format `dtype`."""
         weight = self._weight.to_dense()
-        linear = nn.Linear(*reversed(weight.shape), device="meta")
+        outputs, inputs = weight.shape
+        linear = nn.Linear(inputs, outputs, device="meta")
         linear.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
         linear.bias = None if self._bias is None else nn.Parameter(self._bias.to(dtype), requires_grad=False)
         return linear
