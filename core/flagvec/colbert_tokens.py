@@ -96,6 +96,6 @@ def mask_id(tokenizer: Any, directory: object) -> int:
 
 
 def skipped_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
-    """Return the ids of tokens without a vector in documents. As in PyLate, a word that is no token is the unknown one."""
+    """Return the ids of tokens without a vector in documents; as in PyLate, the unknown token for a word that is none."""
     ids = (tokenizer.convert_tokens_to_ids(word) for word in words)
     return sorted({token for token in ids if token is not None})
