@@ -171,6 +171,65 @@ def overflowing_checkpoint(build_checkpoint: Callable[..., Path]) -> Callable[..
 
 
 @pytest.fixture(scope="session")
+def colbert_checkpoint() -> Callable[..., Path]:
+    """Write a tiny ColBERT checkpoint, in the layout of PyLate or in that of Stanford's ColBERT."""
+
+    def build(directory: Path, stanford: bool = False, **settings: Any) -> Path:
+        import torch
+        from safetensors.torch import save_file
+        from transformers import AutoTokenizer
+
+        markers = ["[unused0]", "[unused1]"] if stanford else ["[Q] ", "[D] "]
+        tokenizer = AutoTokenizer.from_pretrained(GOLDEN / "tiny-bert")
+        tokenizer.add_tokens(markers)
+        torch.manual_seed(3)
+        backbone = _random_model("bert", 32, 2, 512)
+        backbone.resize_token_embeddings(max(len(tokenizer), backbone.config.vocab_size))
+        backbone.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        weight = torch.randn(8, 32) / 6
+        if stanford:
+            _as_stanford_checkpoint(directory, weight, settings)
+            return directory
+        (directory / "1_Dense").mkdir()
+        save_file({"linear.weight": weight}, directory / "1_Dense" / "model.safetensors")
+        _write_json(
+            directory / "1_Dense" / "config.json",
+            {
+                "in_features": 32, "out_features": 8, "bias": False,
+                "activation_function": "torch.nn.modules.linear.Identity", "use_residual": False,
+            },
+        )  # fmt: skip
+        _write_json(
+            directory / "modules.json",
+            [
+                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+                {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"},
+            ],
+        )
+        # Without a "model_type", PyLate takes it as its own.
+        _write_json(directory / "config_sentence_transformers.json", {"query_prefix": markers[0], **settings})
+        return directory
+
+    return build
+
+
+def _as_stanford_checkpoint(directory: Path, weight: Any, metadata: dict[str, Any]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(directory / "model.safetensors")
+    tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()} | {"linear.weight": weight}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    _write_json(directory / "config.json", config | {"architectures": ["HF_ColBERT"]})
+    _write_json(directory / "artifact.metadata", metadata)
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture(scope="session")
 def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callable[..., Path]) -> Path:
     """A Hugging Face Hub cache with a random checkpoint of each architecture, at names of the catalogue.
 
@@ -211,10 +270,14 @@ def lay_out_as_hub(cache: Path, repository: str, directory: Path, reference: str
     for folder in (root / "blobs", root / "refs", snapshot):
         folder.mkdir(parents=True, exist_ok=True)
     (root / "refs" / reference).write_text(commit)
-    for file in directory.iterdir():
+    for file in directory.rglob("*"):
+        if file.is_dir():
+            continue
         blob = hashlib.sha256(file.read_bytes()).hexdigest()
         shutil.copy(file, root / "blobs" / blob)
-        (snapshot / file.name).symlink_to(Path("../../blobs") / blob)
+        link = snapshot / file.relative_to(directory)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(root.absolute() / "blobs" / blob)
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,7 @@ def mask_id(tokenizer: Any, directory: object) -> int:
 
 
 def skipped_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
-    """Return the ids of tokens without a vector in documents; as in PyLate, the unknown token for a word that is none."""
+    """Return the ids of tokens that get no vector in documents."""
+    # For a word that is no token this is the id of the unknown token, as in PyLate.
     ids = (tokenizer.convert_tokens_to_ids(word) for word in words)
     return sorted({token for token in ids if token is not None})
