@@ -80,6 +80,18 @@ class AuthorFiles:
         """What goes in front of every text for which there is no other prompt; None for nothing."""
         return self._prompt(())
 
+    def refuse_colbert(self) -> None:
+        """Check that the checkpoint gives dense vectors.
+
+        Raises:
+            CheckpointError: It gives ColBERT vectors only.
+        """
+        if self.is_colbert:
+            raise CheckpointError(
+                f"{self.directory} gives ColBERT vectors and no dense ones; load it as a ColbertFlagModel, which "
+                "FlagAutoModel.from_finetuned does"
+            )
+
     def refuse_other_modules(self) -> None:
         """Check that flagvec has all modules.
 

@@ -92,6 +92,7 @@ class BGEM3FlagModel(AbsEmbedder):
             convert_to_numpy=convert_to_numpy,
             options=options,
         )
+        self.author_files.refuse_colbert()
         self.colbert_dim = self.checkpoint.width if colbert_dim == -1 else colbert_dim
         self.return_dense = return_dense
         self.return_sparse = return_sparse

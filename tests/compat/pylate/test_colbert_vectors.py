@@ -23,7 +23,14 @@ SETTINGS = {
     "no markers": {"query_prefix": "", "document_prefix": ""},
     "prompts": {"prompts": {"task": "find: ", "query": "unused: "}, "default_prompt_name": "task"},
 }
-HARD_TEXTS = ["", "  a text with spaces around it  ", "[MASK] what is this?", "a, b; c! (d)", "[D] [Q] marked", "long " * 300]
+HARD_TEXTS = [
+    "",
+    "  a text with spaces around it  ",
+    "[MASK] what is this?",
+    "a, b; c! (d)",
+    "[D] [Q] marked",
+    "long " * 300,
+]
 
 
 def assert_same_vectors(directory, golden):
