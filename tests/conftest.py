@@ -144,6 +144,96 @@ def _random_model(architecture: str, width: int, layers: int, max_length: int) -
 
 
 @pytest.fixture(scope="session")
+def overflowing_checkpoint(build_checkpoint: Callable[..., Path]) -> Callable[..., Path]:
+    """Write a random checkpoint with BGE-M3's heads that multiplies one number of the token "library" by `largest`.
+
+    The number is about 7.7, the root of the width, and goes through the first feed-forward layer. The product reaches
+    the next layers as about 1.
+    """
+
+    def build(directory: Path, largest: float) -> Path:
+        from safetensors.torch import load_file, save_file
+        from transformers import AutoTokenizer
+
+        build_checkpoint(directory, "bert", heads=True, width=64, seed=5)
+        tensors = load_file(directory / "model.safetensors")
+        (token,) = AutoTokenizer.from_pretrained(directory).encode("library", add_special_tokens=False)
+        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+            tensors[f"embeddings.{name}.weight"][:, 0] = 0.0
+        tensors["embeddings.word_embeddings.weight"][token, 0] = 1_000.0
+        layer = "encoder.layer.0."
+        for name in ("attention.self.value.weight", "attention.output.dense.weight"):
+            tensors[layer + name].zero_()
+        widen = tensors[layer + "intermediate.dense.weight"]
+        widen[0] = 0.0
+        widen[0, 0] = largest
+        tensors[layer + "output.dense.weight"][:, 0] = 0.1 / largest
+        save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        return directory
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def colbert_checkpoint() -> Callable[..., Path]:
+    """Write a tiny ColBERT checkpoint, in the layout of PyLate or in that of Stanford's ColBERT."""
+
+    def build(directory: Path, stanford: bool = False, **settings: Any) -> Path:
+        import torch
+        from safetensors.torch import save_file
+        from transformers import AutoTokenizer
+
+        markers = ["[unused0]", "[unused1]"] if stanford else ["[Q] ", "[D] "]
+        tokenizer = AutoTokenizer.from_pretrained(GOLDEN / "tiny-bert")
+        tokenizer.add_tokens(markers)
+        torch.manual_seed(3)
+        backbone = _random_model("bert", 32, 2, 512)
+        backbone.resize_token_embeddings(max(len(tokenizer), backbone.config.vocab_size))
+        backbone.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        weight = torch.randn(8, 32) / 6
+        if stanford:
+            _as_stanford_checkpoint(directory, weight, settings)
+            return directory
+        (directory / "1_Dense").mkdir()
+        save_file({"linear.weight": weight}, directory / "1_Dense" / "model.safetensors")
+        _write_json(
+            directory / "1_Dense" / "config.json",
+            {
+                "in_features": 32, "out_features": 8, "bias": False,
+                "activation_function": "torch.nn.modules.linear.Identity", "use_residual": False,
+            },
+        )  # fmt: skip
+        _write_json(
+            directory / "modules.json",
+            [
+                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+                {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"},
+            ],
+        )
+        # Without a "model_type", PyLate takes it as its own.
+        _write_json(directory / "config_sentence_transformers.json", {"query_prefix": markers[0], **settings})
+        return directory
+
+    return build
+
+
+def _as_stanford_checkpoint(directory: Path, weight: Any, metadata: dict[str, Any]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(directory / "model.safetensors")
+    tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()} | {"linear.weight": weight}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    _write_json(directory / "config.json", config | {"architectures": ["HF_ColBERT"]})
+    _write_json(directory / "artifact.metadata", metadata)
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture(scope="session")
 def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callable[..., Path]) -> Path:
     """A Hugging Face Hub cache with a random checkpoint of each architecture, at names of the catalogue.
 

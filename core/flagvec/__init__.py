@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, StoreError, WriteError
+from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, NotFiniteError, StoreError, WriteError
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.m3_output import M3Output
@@ -16,6 +16,7 @@ from flagvec.store.documents import Document, Hit
 if TYPE_CHECKING:
     from flagvec.auto_model import FlagAutoModel
     from flagvec.bge_m3 import BGEM3FlagModel
+    from flagvec.colbert_model import ColbertFlagModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
     from flagvec.search.options import SearchOptions
@@ -27,6 +28,7 @@ __all__ = [
     "AbsEmbedder",
     "BGEM3FlagModel",
     "CheckpointError",
+    "ColbertFlagModel",
     "Document",
     "FailedWrite",
     "FlagAutoModel",
@@ -37,6 +39,7 @@ __all__ = [
     "M3Output",
     "ModelNotFoundError",
     "NativeFilter",
+    "NotFiniteError",
     "SearchOptions",
     "StoreError",
     "Weighted",
@@ -49,6 +52,7 @@ __all__ = [
 _ON_FIRST_USE = {
     "AbsEmbedder": "flagvec.embedder",
     "BGEM3FlagModel": "flagvec.bge_m3",
+    "ColbertFlagModel": "flagvec.colbert_model",
     "FlagAutoModel": "flagvec.auto_model",
     "FlagModel": "flagvec.flag_model",
     "HybridStore": "flagvec.store.base",

@@ -13,6 +13,7 @@ from flagvec import scoring
 from flagvec.arguments import checked_colbert_dim, checked_texts
 from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
+from flagvec.finite import keeping_not_finite
 from flagvec.forward_pass import Settings, instructed
 from flagvec.heads import ids_without_weight, load_m3_model, weights_by_text
 from flagvec.late_interaction.pooling import checked_pool_factor
@@ -92,6 +93,7 @@ class BGEM3FlagModel(AbsEmbedder):
             convert_to_numpy=convert_to_numpy,
             options=options,
         )
+        self.author_files.refuse_colbert()
         self.colbert_dim = self.checkpoint.width if colbert_dim == -1 else colbert_dim
         self.return_dense = return_dense
         self.return_sparse = return_sparse
@@ -153,6 +155,7 @@ class BGEM3FlagModel(AbsEmbedder):
             ValueError: ``batch_size``, ``max_length`` or ``colbert_pool_factor`` is out of range, or no representation
                 is asked for.
             CheckpointError: The checkpoint has no head for what is asked for.
+            NotFiniteError: As in `FlagModel.encode`.
         """
         texts = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
         batches = M3Batches(
@@ -201,14 +204,15 @@ class BGEM3FlagModel(AbsEmbedder):
         self, corpus: Sequence[str], representations: Collection[str], **options: Unpack[InstructionKeywords]
     ) -> M3Output:
         """Encode documents into an `M3Output`; see `AbsEmbedder.encode_corpus_output`."""
-        return self.encode_corpus(
-            corpus,
-            return_dense="dense" in representations,
-            return_sparse="sparse" in representations,
-            return_colbert_vecs="colbert" in representations,
-            convert_to_numpy=True,
-            **options,
-        )
+        with keeping_not_finite():
+            return self.encode_corpus(
+                corpus,
+                return_dense="dense" in representations,
+                return_sparse="sparse" in representations,
+                return_colbert_vecs="colbert" in representations,
+                convert_to_numpy=True,
+                **options,
+            )
 
     @overload
     def compute_score(

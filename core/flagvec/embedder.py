@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
@@ -23,16 +22,18 @@ from flagvec.arguments import (
     checked_texts,
     checked_truncate_dim,
 )
+from flagvec.author_files import read_author_files
+from flagvec.dense_layers import load_dense_layers
 from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
-from flagvec.errors import FlagvecError
+from flagvec.errors import FlagvecError, NotFiniteError
 from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
-from flagvec.models import find_model
+from flagvec.pooling_method import checked_pooling_method, choose_pooling
 from flagvec.progress import progress_bar
 from flagvec.upstream_calls import AbsentMethod
 
@@ -55,6 +56,8 @@ class AbsEmbedder(ABC):
         tokenizer: The transformers tokenizer.
         target_devices: A list with the name of the model's device, as in FlagEmbedding.
         max_length: The longest text the model takes, in tokens, special ones included.
+        author_files: What the checkpoint's authors say about pooling and prompts.
+        dense_layers: The linear layers that come after pooling; None for most models.
     """
 
     model: Any
@@ -89,9 +92,7 @@ class AbsEmbedder(ABC):
     ) -> None:
         device = choose_device(devices, options.device)
         self.model_name_or_path = str(model_name_or_path)
-        arguments, keywords = self._arguments
-        pooling_given = len(arguments) > 1 or "pooling_method" in keywords
-        self.pooling_method = _choose_pooling(self.model_name_or_path, pooling_method, pooling_given)
+        self.pooling_method = checked_pooling_method(pooling_method)
         self.normalize_embeddings = normalize_embeddings
         self.use_fp16, self.use_bf16 = use_fp16, options.use_bf16
         self.query_instruction_for_retrieval = query_instruction_for_retrieval
@@ -106,12 +107,19 @@ class AbsEmbedder(ABC):
         self._process = os.getpid()
 
         self.checkpoint = self._load(device, options)
+        self.author_files = read_author_files(self.checkpoint.directory)
+        arguments, keywords = self._arguments
+        pooling_given = len(arguments) > 1 or "pooling_method" in keywords
+        self.pooling_method = choose_pooling(
+            self.model_name_or_path, self.author_files, self.pooling_method, pooling_given
+        )
+        self.dense_layers = load_dense_layers(self.author_files.after_pooling, self.checkpoint.width, device)
         self.model = self.checkpoint.backbone
         self.tokenizer = self.checkpoint.tokenizer
         self.max_length = self.checkpoint.max_length
         self.query_max_length = self._own_max_length("query_max_length", query_max_length)
         self.passage_max_length = self._own_max_length("passage_max_length", passage_max_length)
-        self.truncate_dim = checked_truncate_dim(options.truncate_dim, self.checkpoint.width)
+        self.truncate_dim = checked_truncate_dim(options.truncate_dim, self._whole_dimension)
         self._tokenize = TextTokenizer(
             self.tokenizer.backend_tokenizer, getattr(self.tokenizer, "truncation_side", "right")
         )
@@ -139,7 +147,7 @@ class AbsEmbedder(ABC):
     @property
     def dimension(self) -> int:
         """Length of a dense vector."""
-        return self.truncate_dim or self.checkpoint.width
+        return self.truncate_dim or self._whole_dimension
 
     @property
     def colbert_dimension(self) -> int | None:
@@ -239,6 +247,10 @@ class AbsEmbedder(ABC):
         r"""Join instruction and text by the format. A literal ``\n`` in the format is a line break."""
         return join_instruction(instruction_format, instruction, sentence)
 
+    @property
+    def _whole_dimension(self) -> int:
+        return self.checkpoint.width if self.dense_layers is None else self.dense_layers.outputs
+
     def _encode_queries(
         self, queries: Any, batch_size: int | None, max_length: int | None, options: Mapping[str, Any]
     ) -> Any:
@@ -266,9 +278,15 @@ class AbsEmbedder(ABC):
         texts = checked_stream(sentences, "sentences")
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         total = len(sentences) if isinstance(sentences, Sized) else None
+        done = 0
         with progress_bar(total, "encode", "text", options.get("show_progress")) as progress:
             while batch := list(itertools.islice(texts, size)):
-                yield self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
+                try:
+                    output = self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
+                except NotFiniteError as error:
+                    raise NotFiniteError([done + position for position in error.positions], None) from error
+                yield output
+                done += len(batch)
                 progress.update(len(batch))
 
     def _refuse_parents_gpu(self) -> None:
@@ -298,20 +316,3 @@ class AbsEmbedder(ABC):
 
 def _load_again(model_class: type[AbsEmbedder], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> AbsEmbedder:
     return model_class(*arguments, **keywords)
-
-
-def _choose_pooling(name: str, pooling: str, given: bool) -> str:
-    if pooling not in ("cls", "mean"):
-        raise ValueError(f"pooling_method={pooling!r}: choose 'cls' or 'mean'")
-    card = find_model(name)
-    if card is None or card.pooling == pooling:
-        return pooling
-    # FlagEmbedding does not know mini-m3, so its default need not hold for it.
-    if card.repository is None and not given:
-        return card.pooling
-    warnings.warn(
-        f"pooling_method={pooling!r} gives worse vectors with {card.name}, which was trained with {card.pooling} "
-        f"pooling: pass pooling_method={card.pooling!r}",
-        stacklevel=4,
-    )
-    return pooling

@@ -3,6 +3,7 @@
 FlagvecError
 ├── ModelNotFoundError   a model name that is not a directory, a name of the catalogue or a Hub repository
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
+├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     └── WriteError       documents that were not written
 
@@ -17,6 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flagvec.ingest.report import WriteReport
 
 
@@ -30,6 +33,29 @@ class ModelNotFoundError(FlagvecError, ValueError):
 
 class CheckpointError(FlagvecError, ValueError):
     """Raised when a checkpoint was found but cannot be used as asked; the message says what is wrong with it."""
+
+
+class NotFiniteError(FlagvecError, ValueError):
+    """Raised when a model gives NaN or infinite numbers for a text, in float32 too.
+
+    Args:
+        positions: The positions of these texts, ascending.
+        texts: How many texts the call had; None for a stream.
+    """
+
+    def __init__(self, positions: Sequence[int], texts: int | None) -> None:
+        super().__init__(positions, texts)
+        self.positions = tuple(positions)
+        self.texts = texts
+
+    def __str__(self) -> str:
+        first, more = ", ".join(map(str, self.positions[:3])), len(self.positions) - 3
+        named = f"{first} and {more:,} more" if more > 0 else first
+        plural, of = "s" if len(self.positions) > 1 else "", "" if self.texts is None else f"of {self.texts:,}, "
+        return (
+            f"the result of text{plural} {named} ({of}counted from 0) is NaN or infinite, also in float32: leave the "
+            f"text{plural} out, or get the checkpoint's files again"
+        )
 
 
 class StoreError(FlagvecError):

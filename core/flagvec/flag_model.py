@@ -17,6 +17,7 @@ from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy, to_device
+from flagvec.finite import keeping_not_finite, row_sums
 from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.heads import dense_vectors
 from flagvec.m3_output import M3Output
@@ -38,7 +39,7 @@ class FlagModel(AbsEmbedder):
     Args:
         model_name_or_path: A directory, a name of the catalogue such as ``"bge-base-en-v1.5"``, or a Hub repository.
         pooling_method: ``"cls"`` takes the first token's hidden state, ``"mean"`` the mean over tokens. ``"mini-m3"``
-            uses the mean unless you pass one.
+            uses the mean unless you pass one. A ``Dense`` module of the checkpoint's ``modules.json`` comes after pooling.
         normalize_embeddings: Give unit vectors.
         use_fp16: Run in half precision if that is faster: float16 on CUDA; bfloat16 on a CPU that multiplies it faster
             than float32, which is measured (docs/number-formats.md). Results are always float32.
@@ -59,7 +60,10 @@ class FlagModel(AbsEmbedder):
         TypeError: An argument is unknown; the message names the nearest.
         ValueError: An argument is out of its range, or the machine does not have the device.
         ModelNotFoundError: The model cannot be found; the message names the nearest known names.
-        CheckpointError: The checkpoint is damaged or incomplete, or its code is not trusted.
+        CheckpointError: The checkpoint is damaged or incomplete, gives ColBERT vectors only, or its code is not trusted.
+
+    Warns:
+        UserWarning: `pooling_method` is not that of the model card, or of the checkpoint's ``1_Pooling/config.json``.
 
     Example:
         >>> model = FlagModel("bge-small-en-v1.5", query_instruction_for_retrieval="search: ")
@@ -99,6 +103,7 @@ class FlagModel(AbsEmbedder):
             convert_to_numpy=convert_to_numpy,
             options=EmbedderOptions(trust_remote_code=trust_remote_code, cache_dir=cache_dir, **kwargs),
         )
+        self.author_files.refuse_colbert()
 
     @property
     def representations(self) -> frozenset[str]:
@@ -163,6 +168,8 @@ class FlagModel(AbsEmbedder):
         Raises:
             TypeError: `sentences` is a table or a set, or a text is not a ``str``; the message names its position.
             ValueError: ``batch_size`` or ``max_length`` is out of range.
+            NotFiniteError: A text's vector is NaN or infinite, also in float32; names its position. A vector that is
+                not finite in half precision only is computed again in a wider format, with a warning.
         """
         texts: Sequence[str] = checked_texts([sentences] if isinstance(sentences, str) else sentences, "sentences")
         settings = Settings.of(self, batch_size, max_length, convert_to_numpy, show_progress)
@@ -170,8 +177,8 @@ class FlagModel(AbsEmbedder):
         vectors = torch.empty((len(texts), self.dimension), device=device)
 
         def reduce(batch: HiddenBatch) -> HostCopy:
-            found = dense_vectors(batch, self.pooling_method, self.truncate_dim, self.normalize_embeddings)
-            return HostCopy({"dense": found}, staying=() if settings.to_numpy else ("dense",))
+            found = dense_vectors(batch, self)
+            return HostCopy({"dense": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense",))
 
         texts = instructed(texts, instruction, instruction_format)
         forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
@@ -278,5 +285,6 @@ class FlagModel(AbsEmbedder):
     ) -> M3Output:
         """Encode documents into an `M3Output`; see `AbsEmbedder.encode_corpus_output`."""
         _truncated.set(())
-        vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
+        with keeping_not_finite():
+            vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
         return M3Output(dense_vecs=vectors, truncated=_truncated.get())

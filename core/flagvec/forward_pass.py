@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flagvec.arguments import checked_batch_size, checked_format, checked_max_length
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
 from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
-from flagvec.engine.tokens import TextTokenizer, TokenIds
+from flagvec.engine.tokens import TokenIds, TokenizedTexts
+from flagvec.finite import raise_for_not_finite, texts_not_finite, warn_of_wider_formats
 from flagvec.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -89,37 +91,83 @@ def join_instruction(instruction_format: str, instruction: str, text: str) -> st
     return instruction_format.replace("\\n", "\n").format(instruction, text)
 
 
+class Tokenize(Protocol):
+    """What a `TextTokenizer` does."""
+
+    def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
+        """Return at most `max_length` token ids of each text, and which texts had more."""
+
+
 @dataclass(eq=False)
 class ForwardPass:
     """The results of one call, batch by batch; iterate over it once.
 
     Each item is the positions of a batch's texts, and the tensors that `reduce` made of the batch. Batches come in no
-    particular order.
+    particular order. A text with a result that is not finite comes again, after all others, in a wider number format.
 
     Args:
         texts: With their instruction.
         settings: How to encode them.
-        tokenize: The model's tokenizer.
+        tokenize: Turns texts into token ids, as a `TextTokenizer` does.
         encoder: The model's backbone.
-        reduce: Makes the results of a batch from its hidden states.
+        reduce: Makes the results of a batch from its hidden states, with their `row_sums`.
 
     Attributes:
         truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
+
+    Raises:
+        NotFiniteError: A text has a result that is not finite in float32 either.
     """
 
     texts: Sequence[str]
     settings: Settings
-    tokenize: TextTokenizer
+    tokenize: Tokenize
     encoder: HiddenStateEncoder
     reduce: Callable[[HiddenBatch], HostCopy]
     truncated: list[int] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
-        results = self.encoder.run(self._tokens(), self.settings.batch_size, self.reduce)
+        not_finite: list[int] = []
         with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
-            for positions, copy in results if self.encoder.is_on_host else one_behind(results):
-                yield positions, copy.wait()
+            for positions, found, bad in self._results(self.encoder, self._tokens(), self.settings.batch_size):
+                not_finite.extend(positions[bad])
+                yield positions, found
                 progress.update(len(positions))
+        if not_finite:
+            not_finite = yield from self._run_again(not_finite)
+            raise_for_not_finite(not_finite, len(self.texts))
+
+    def _run_again(
+        self, not_finite: list[int]
+    ) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, list[int]]:
+        """Run some texts in wider formats, and return those that are not finite in any."""
+        counts: dict[torch.dtype, int] = {}
+        for encoder in self.encoder.for_single_texts():
+            if not not_finite:
+                break
+            ran, not_finite = np.sort(not_finite), []
+            counts[encoder.dtype] = len(ran)
+            tokens = self.tokenize([self.texts[position] for position in ran], self.settings.max_length)
+            # On a CPU, attention multiplies keys of the next text by 0, which gives NaN if they are infinite.
+            batch_size = 1 if encoder.is_on_host else self.settings.batch_size
+            for places, found, bad in self._results(encoder, [tokens.ids], batch_size):
+                not_finite.extend(ran[places[bad]])
+                yield ran[places], found
+        if self.encoder.dtype is not torch.float32:
+            warn_of_wider_formats(counts, len(self.texts), self.encoder.dtype)
+        return not_finite
+
+    def _results(
+        self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]], batch_size: int
+    ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor], NDArray[np.intp]]]:
+        """Yield a batch's positions, its tensors, and which of its texts have a result that is not finite."""
+        results = encoder.run(windows, batch_size, self._reduce_with_lengths)
+        for positions, (lengths, copy) in results if encoder.is_on_host else one_behind(results):
+            found = copy.wait()
+            yield positions, found, texts_not_finite(found, lengths)
+
+    def _reduce_with_lengths(self, batch: HiddenBatch) -> tuple[list[int], HostCopy]:
+        return batch.packed.lengths, self.reduce(batch)
 
     def _tokens(self) -> Iterator[list[TokenIds]]:
         on_host = self.encoder.is_on_host

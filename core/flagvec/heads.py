@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, first_rows, mean_rows, strongest_weights
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, Checkpoint, load_head
 from flagvec.token_classifier import load_token_classifier
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
 
 # The special tokens that FlagEmbedding leaves out of the lexical weights.
 _TOKENS_WITHOUT_WEIGHT = ("cls_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
@@ -49,15 +52,21 @@ def load_m3_model(
     )
 
 
-def dense_vectors(batch: HiddenBatch, pooling_method: str, truncate_dim: int | None, normalize: bool) -> Tensor:
-    """Return (texts, dimension) float32: pooled, then cut to `truncate_dim`, then normalised, as in FlagEmbedding."""
+def dense_vectors(batch: HiddenBatch, model: AbsEmbedder) -> Tensor:
+    """Return (texts, dimension) float32: pooled, cut to ``truncate_dim`` and normalised, as in FlagEmbedding.
+
+    Args:
+        batch: The texts.
+        model: Says how. Linear layers, if it has them, come after pooling.
+    """
     packed = batch.packed
-    if pooling_method == "mean":
+    if model.pooling_method == "mean":
         pooled = mean_rows(batch.states, packed.starts, packed.text_of_token)
     else:
         pooled = first_rows(batch.states, packed.starts)
-    vectors = pooled.float()[:, :truncate_dim]
-    return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+    vectors = pooled.float() if model.dense_layers is None else model.dense_layers(pooled.float())
+    vectors = vectors[:, : model.truncate_dim]
+    return nn.functional.normalize(vectors, dim=-1) if model.normalize_embeddings else vectors
 
 
 def ids_without_weight(tokenizer: Any, device: str) -> Tensor:
@@ -66,9 +75,20 @@ def ids_without_weight(tokenizer: Any, device: str) -> Tensor:
     return torch.tensor([token_id for token_id in ids if token_id is not None], device=device)
 
 
-def token_weights(batch: HiddenBatch, sparse_linear: nn.Linear, excluded_ids: Tensor) -> TokenWeights:
-    """Return each token's highest weight in its text, without the tokens in `excluded_ids`."""
-    weights = sparse_linear(batch.states.float()).squeeze(-1)
+def position_weights(batch: HiddenBatch, sparse_linear: nn.Linear) -> Tensor:
+    """Return (tokens,) float32, the weight of each position, also those below zero."""
+    weights: Tensor = sparse_linear(batch.states.float()).squeeze(-1)
+    return weights
+
+
+def token_weights(batch: HiddenBatch, weights: Tensor, excluded_ids: Tensor) -> TokenWeights:
+    """Return each token's highest weight in its text, without the tokens in `excluded_ids`.
+
+    Args:
+        batch: The texts.
+        weights: What `position_weights` returned for them.
+        excluded_ids: Token ids.
+    """
     return strongest_weights(weights, batch.packed.token_ids, batch.packed.text_of_token, excluded_ids)
 
 
@@ -83,12 +103,22 @@ def weights_by_text(weights: Mapping[Any, float], tokenizer: Any) -> dict[str, f
 
 def colbert_vectors(batch: HiddenBatch, colbert_linear: nn.Linear, dimension: int | None, normalize: bool) -> Tensor:
     """Return (tokens, dimension) float32, a vector for every token, also for each text's first one."""
+    # Texts that run again in a wider format need the head in it.
+    dtype = batch.states.dtype
+    weight, bias = colbert_linear.weight.to(dtype), colbert_linear.bias.to(dtype)
+    return token_vectors(batch, lambda states: nn.functional.linear(states, weight, bias), dimension, normalize)
+
+
+def token_vectors(
+    batch: HiddenBatch, project: Callable[[Tensor], Tensor], dimension: int | None, normalize: bool
+) -> Tensor:
+    """Return (tokens, dimension) float32: what `project` makes of each token's state, cut, then normalised."""
     states = batch.states
     rows = len(states)
     if states.is_cpu:
         # oneDNN keeps memory for each number of rows.
         states = nn.functional.pad(states, (0, 0, 0, even_number(rows) - rows))
-    vectors: Tensor = colbert_linear(states)[:rows, :dimension].float()
+    vectors = project(states)[:rows, :dimension].float()
     return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
 
 

@@ -27,7 +27,11 @@ COLBERT_HEAD = "colbert_linear.pt"
 
 _WEIGHTS = ("*.safetensors",)
 _OLDER_WEIGHTS = ("pytorch_model*.bin",)
-_BESIDE_WEIGHTS = ("*.json", "*.txt", "*.model", "*.py", SPARSE_HEAD, COLBERT_HEAD)
+_BESIDE_WEIGHTS = (
+    "*.json", "*.txt", "*.model", "*.py", SPARSE_HEAD, COLBERT_HEAD, "artifact.metadata", "*_Dense/pytorch_model.bin",
+)  # fmt: skip
+# Folders such as onnx and openvino. Those of sentence-transformers' modules, such as 1_Pooling, begin with a number.
+_OTHER_FOLDERS = ("[!1-9]*/*",)
 
 T = TypeVar("T")
 
@@ -191,7 +195,7 @@ def _download(name: str, repository: str, hub: HubOptions) -> Path:
                 token=hub.token,
                 local_files_only=hub.local_files_only,
                 allow_patterns=list(patterns),
-                ignore_patterns=["*/*"],
+                ignore_patterns=list(_OTHER_FOLDERS),
             )
         )
 

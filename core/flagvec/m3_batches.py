@@ -14,8 +14,9 @@ from torch import Tensor
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.overlap import HostCopy, to_device
 from flagvec.engine.reductions import TokenWeights, as_dicts
+from flagvec.finite import row_sums
 from flagvec.forward_pass import ForwardPass, Settings
-from flagvec.heads import colbert_vectors, dense_vectors, token_weights
+from flagvec.heads import colbert_vectors, dense_vectors, position_weights, token_weights
 from flagvec.late_interaction.pooling import pool_tokens
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, missing_head
 from flagvec.m3_output import M3Output
@@ -81,26 +82,33 @@ class M3Batches:
 
     def _reduced(self, batch: HiddenBatch) -> HostCopy:
         """Return the batch's representations, on their way to the host if they are wanted there."""
-        model, to_numpy = self.model, self.settings.to_numpy
+        model = self.model
+        dense = weights = colbert = None
         found = {"lengths": torch.tensor(batch.packed.lengths)}
         if "dense_vecs" in self.keys:
-            found["dense_vecs"] = dense_vectors(
-                batch, model.pooling_method, model.truncate_dim, model.normalize_embeddings
-            )
+            found["dense_vecs"] = dense = dense_vectors(batch, model)
         if "lexical_weights" in self.keys:
-            entries = token_weights(batch, model.model.sparse_linear, model._ids_without_weight)
+            weights = position_weights(batch, model.model.sparse_linear)
+            entries = token_weights(batch, weights, model._ids_without_weight)
             found |= {"token_keys": entries.keys, "token_weights": entries.weights}
         if "colbert_vecs" in self.keys:
             head, dimension = model.model.colbert_linear, model.colbert_dimension
-            vectors = colbert_vectors(batch, head, dimension, model.normalize_embeddings)
-            # These are most of the bytes to copy, and states in half precision have no more digits.
-            in_half = vectors.is_cuda and to_numpy and batch.states.dtype is not torch.float32
-            found["colbert_vecs"] = vectors.half() if in_half else vectors
-        return HostCopy(found, staying=() if to_numpy else ("dense_vecs", "colbert_vecs"))
+            colbert = colbert_vectors(batch, head, dimension, model.normalize_embeddings)
+            found["colbert_vecs"] = self._as_copied(colbert, batch.states.dtype)
+        found |= row_sums(dense, weights, colbert)
+        return HostCopy(found, staying=() if self.settings.to_numpy else ("dense_vecs", "colbert_vecs"))
+
+    def _as_copied(self, colbert: Tensor, dtype: torch.dtype) -> Tensor:
+        # These are most of the bytes to copy, and states in half precision have no more digits. Only a unit vector of
+        # bfloat16 is sure to be in the range of float16.
+        fits = dtype is torch.float16 or (dtype is torch.bfloat16 and self.model.normalize_embeddings)
+        return colbert.half() if fits and colbert.is_cuda and self.settings.to_numpy else colbert
 
     def _pool(self, positions: NDArray[np.intp], vectors: list[Tensor]) -> None:
         for position in positions:
             rows = vectors[position]
+            if not rows.isfinite().all():
+                continue
             pooled = pool_tokens(rows.cpu().numpy(), self.pool_factor, self.model.normalize_embeddings)
             vectors[position] = torch.from_numpy(pooled).to(rows.device)
 

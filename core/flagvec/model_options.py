@@ -97,6 +97,14 @@ class M3EncodeKeywords(EncodeKeywords, total=False):
     colbert_pool_factor: int
 
 
+class ColbertEncodeKeywords(EncodeKeywords, total=False):
+    """What the ``encode`` methods of `ColbertFlagModel` take by name."""
+
+    return_dense: bool | None
+    return_sparse: bool | None
+    return_colbert_vecs: bool | None
+
+
 def signature_of(model_class: type[Any]) -> list[str]:
     """Return the names of the arguments that a model class lists in its signature."""
     parameters = inspect.signature(model_class).parameters

@@ -13,10 +13,10 @@ import flagvec
 
 CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
-    "AbsEmbedder", "BGEM3FlagModel", "FlagAutoModel", "FlagModel", "M3Output",
+    "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
     "list_models",
-    "FlagvecError", "CheckpointError", "ModelNotFoundError", "StoreError", "WriteError",
+    "FlagvecError", "CheckpointError", "ModelNotFoundError", "NotFiniteError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {
     "flagvec_qdrant", "flagvec_milvus", "flagvec_elasticsearch", "flagvec_ray",

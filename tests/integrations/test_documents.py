@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from flagvec import Document
+from flagvec import BGEM3FlagModel, Document
 from flagvec.store.documents import text_id
 from flagvec.store.metadata import MAX_METADATA_DEPTH
 
@@ -258,3 +258,17 @@ def test_a_data_frame_is_refused_and_nothing_is_written(store):
     with pytest.raises(TypeError, match=r"DataFrame.*from_records"):
         store.add(pandas.DataFrame({"text": ["one"]}))
     assert store.count() == 0
+
+
+def test_a_document_without_finite_vectors_is_reported_and_the_others_are_written(
+    new_store, overflowing_checkpoint, tmp_path
+):
+    model = BGEM3FlagModel(overflowing_checkpoint(tmp_path / "overflowing", largest=2e38), use_fp16=False)
+    store = new_store(model)
+    store.create()
+    documents = [Document("a", "reading and writing"), Document("b", "a library for zip archives")]
+    report = store.add(documents, on_error="report")
+    assert (report.ok, store.count()) == (("a",), 1)
+    (failed,) = report.failed
+    assert (failed.id, failed.retryable, failed.document) == ("b", False, documents[1])
+    assert failed.reason == "the dense vector of document 'b' is not finite: the model or its checkpoint is broken"

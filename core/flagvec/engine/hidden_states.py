@@ -22,6 +22,7 @@ from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_
 from flagvec.engine.paths import Path
 from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
+from flagvec.engine.recast import recast, wider_formats
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
 _logger = logging.getLogger(__name__)
@@ -101,6 +102,22 @@ class HiddenStateEncoder:
     def is_on_host(self) -> bool:
         """Whether the forward pass runs on the CPU, so that other work would compete with it for the cores."""
         return self._device.type == "cpu"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        dtype: torch.dtype = self._backbone.dtype
+        return dtype
+
+    def for_single_texts(self) -> Iterator[HiddenStateEncoder]:
+        """Yield encoders for texts whose states are not finite: copies in `wider_formats`, or this one in float32.
+
+        A copy is made when it is asked for, and holds all weights a second time until it is deleted.
+        """
+        if self.dtype is torch.float32:
+            yield self
+        for dtype in wider_formats(self.dtype, self._device):
+            yield type(self)(recast(self._backbone, dtype), self._device, self._padding_id)
 
     def run(
         self, windows: Iterable[Sequence[TokenIds]], batch_size: int, reduce: Callable[[HiddenBatch], Reduced]

@@ -80,6 +80,8 @@ class PostNormLayer(nn.Module):
 def replace_layers(backbone: Any, product: Product) -> bool:
     """Replace every layer of a backbone of the BERT family by a `PostNormLayer`; do nothing to other backbones.
 
+    A layer that is one already stays.
+
     Returns:
         Whether the layers were replaced, so that `run_layers` takes the backbone.
     """
@@ -88,7 +90,8 @@ def replace_layers(backbone: Any, product: Product) -> bool:
         return False
     layers = backbone.encoder.layer
     for position, layer in enumerate(layers):
-        layers[position] = PostNormLayer(layer, config.num_attention_heads, product)
+        if not isinstance(layer, PostNormLayer):
+            layers[position] = PostNormLayer(layer, config.num_attention_heads, product)
     return True
 
 

@@ -25,7 +25,7 @@ class PrepackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, activation: Activation = "none") -> None:
         super().__init__()
-        self._activation = activation
+        self.activation: Activation = activation
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self._bias = None if linear.bias is None else linear.bias.detach()
         self.eval()
@@ -38,10 +38,19 @@ class PrepackedLinear(nn.Module):
             return 0, 0
         return torch.ops.mkldnn.data_ptr(weight), bias.data_ptr()
 
+    def linear(self, dtype: torch.dtype) -> nn.Linear:
+        """Return torch's own linear layer, without the activation, with a copy of the weights in the format `dtype`."""
+        weight = self._weight.to_dense()
+        outputs, inputs = weight.shape
+        linear = nn.Linear(inputs, outputs, device="meta")
+        linear.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+        linear.bias = None if self._bias is None else nn.Parameter(self._bias.to(dtype), requires_grad=False)
+        return linear
+
     def forward(self, states: Tensor) -> Tensor:
         """Return (..., outputs) of (..., inputs)."""
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states, self._weight, self._bias, self._activation, [], "none"
+            states, self._weight, self._bias, self.activation, [], "none"
         )
         return product
 

@@ -15,7 +15,7 @@ class TokenWeights:
     """The distinct tokens of each text in a batch, and their weights.
 
     The tensors have one row for each token. Their sizes do not depend on the weights, so the host need not wait for the
-    device. A row with a positive weight is an entry; entries come text after text.
+    device. A row with another weight than 0 is an entry; entries come text after text.
 
     Args:
         keys: (tokens,) int64, ``text << 32 | token id``; no two entries have the same key.
@@ -28,7 +28,7 @@ class TokenWeights:
 
 def as_dicts(entries: TokenWeights, texts: int) -> list[dict[int, float]]:
     """Return one ``{token id: weight}`` a text. The entries must be on the host."""
-    is_entry = entries.weights.numpy() > 0
+    is_entry = entries.weights.numpy() != 0
     keys, weights = entries.keys.numpy()[is_entry], entries.weights.numpy()[is_entry].tolist()
     ids = (keys & 0xFFFFFFFF).tolist()
     bounds = np.cumsum(np.bincount(keys >> 32, minlength=texts)).tolist()
@@ -53,7 +53,7 @@ def strongest_weights(weights: Tensor, token_ids: Tensor, text_of_token: Tensor,
     """Return each text's distinct tokens, each with the largest weight among its positions.
 
     Args:
-        weights: (tokens,) one weight a position; weights of zero or less are left out.
+        weights: (tokens,) one weight a position; weights of zero or less are left out, and NaN is kept.
         token_ids: (tokens,) int64.
         text_of_token: (tokens,) int64, in ascending order.
         excluded_ids: Token ids to leave out.
@@ -62,7 +62,8 @@ def strongest_weights(weights: Tensor, token_ids: Tensor, text_of_token: Tensor,
         # MPS sorts 64-bit integers wrongly, without an error: pytorch/pytorch#155560 and #195595.
         columns = weights, token_ids, text_of_token, excluded_ids
         weights, token_ids, text_of_token, excluded_ids = (column.cpu() for column in columns)
-    counted = torch.where((weights > 0) & ~torch.isin(token_ids, excluded_ids), weights.float(), 0.0)
+    # A comparison with NaN is false, so NaN stays.
+    counted = torch.where((weights <= 0) | torch.isin(token_ids, excluded_ids), 0.0, weights.float())
     # One integer for (text, token), because a token id fits in 32 bits.
     keys, order = ((text_of_token << 32) | token_ids).sort()
     entry = (keys.diff(prepend=keys[:1] - 1) > 0).cumsum(0) - 1

@@ -1,0 +1,99 @@
+"""Finds the texts whose results are NaN or infinite, and decides what becomes of them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flagvec.errors import NotFiniteError
+
+# What `row_sums` writes: a number for each text, and for each token.
+_TEXT_SUMS, _TOKEN_SUMS = "text_sums", "token_sums"
+
+# Whether `encode` returns results that are not finite, instead of raising. A store refuses single documents.
+_is_kept: ContextVar[bool] = ContextVar("_is_kept", default=False)
+
+
+@contextmanager
+def keeping_not_finite() -> Iterator[None]:
+    """Let the calls inside return NaN and infinite results, which otherwise raise `NotFiniteError`."""
+    token = _is_kept.set(True)
+    try:
+        yield
+    finally:
+        _is_kept.reset(token)
+
+
+def row_sums(
+    dense: Tensor | None = None, weights: Tensor | None = None, colbert: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return the sums over each row of a batch's results, on their device: a sum is finite if all of its row is.
+
+    Args:
+        dense: (texts, dimension).
+        weights: (tokens,), before weights below zero are left out.
+        colbert: (tokens, dimension).
+    """
+    sums = {} if dense is None else {_TEXT_SUMS: dense.sum(-1)}
+    if weights is not None:
+        sums[_TOKEN_SUMS] = weights if colbert is None else weights + colbert.sum(-1)
+    elif colbert is not None:
+        sums[_TOKEN_SUMS] = colbert.sum(-1)
+    return sums
+
+
+def texts_not_finite(found: Mapping[str, Tensor], lengths: Sequence[int]) -> NDArray[np.intp]:
+    """Return the texts of a batch, by their place in it, with a row that is not finite.
+
+    Args:
+        found: What `row_sums` returned, on the host.
+        lengths: The number of tokens of each text.
+    """
+    bad: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    for key in (_TEXT_SUMS, _TOKEN_SUMS):
+        # One sum over all rows shows at once that none of them is bad.
+        if key in found and not math.isfinite(found[key].sum().item()):
+            rows = np.flatnonzero(~np.isfinite(found[key].numpy()))
+            bad = np.union1d(bad, rows if key == _TEXT_SUMS else np.repeat(np.arange(len(lengths)), lengths)[rows])
+    return bad
+
+
+def warn_of_wider_formats(counts: Mapping[torch.dtype, int], texts: int, dtype: torch.dtype) -> None:
+    """Warn once of the texts that ran again in a wider format.
+
+    Args:
+        counts: How many texts ran in each format.
+        texts: How many texts the call had.
+        dtype: The format of the model.
+    """
+    first = next(iter(counts.values()))
+    formats = " and ".join(f"{count:,} in {_name(wider)}" for wider, count in counts.items())
+    remedy = "use_bf16=True runs" if dtype is torch.float16 else "use_fp16=False with use_bf16=False runs"
+    warnings.warn(
+        f"{first:,} of {texts:,} texts gave NaN or infinite numbers in {_name(dtype)} and ran again, {formats}; "
+        f"{remedy} all texts in a wider format",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def raise_for_not_finite(positions: Sequence[int], texts: int) -> None:
+    """Raise for texts without a finite result, except inside `keeping_not_finite`.
+
+    Raises:
+        NotFiniteError: There are such texts.
+    """
+    if positions and not _is_kept.get():
+        raise NotFiniteError(sorted(positions), texts)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
