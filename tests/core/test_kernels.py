@@ -267,3 +267,20 @@ def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
     ours, torchs = hidden(torch.bfloat16), torchs_own(lambda: hidden(torch.bfloat16))
     assert not torch.equal(ours, torchs), "both ran on the same kernels"
     assert (ours - exact).norm() < 1.1 * (torchs - exact).norm()
+
+
+@needs_avx512
+@settings(deadline=None)
+@given(st.integers(0, 9), st.integers(1, 200), st.integers(0, 30), st.integers(0, 3), st.integers(0, 9))
+def test_sums_of_bits_equal_the_product_with_zeros_and_ones(vectors, width, rows, further, seed):
+    generator = np.random.default_rng(seed)
+    numbers = generator.standard_normal((vectors, width), dtype=np.float32)
+    bits = generator.integers(0, 256, (rows, -(-width // 16) * 2 + further), dtype=np.uint8)
+    chosen = np.unpackbits(bits, axis=1, bitorder="little")[:, :width].astype(np.float32)
+    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), chosen @ numbers.T, atol=1e-4)
+
+
+@needs_avx512
+def test_rows_of_too_few_bits_are_refused():
+    with pytest.raises(ValueError, match="3 bytes a row are too few for 32 numbers"):
+        kernels.bit_sums(np.ones((1, 32), dtype=np.float32), np.zeros((5, 3), dtype=np.uint8))

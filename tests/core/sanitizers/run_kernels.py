@@ -70,6 +70,14 @@ def run_layers(lengths, width, inner_width, heads, threads=1, layers=2):
     assert np.isfinite(as_float(states)).all()
 
 
+def bit_sums(count, width, rows, row_bytes, missing_bytes=0):
+    vectors = RANDOM.standard_normal((count, width), dtype=np.float32)
+    bits = RANDOM.integers(0, 256, rows * row_bytes - missing_bytes, dtype=np.uint8)
+    sums = np.full((rows, count), np.nan, dtype=np.float32)
+    _compiled.bit_sums(vectors.ctypes.data, count, width, bits.ctypes.data, rows, row_bytes, sums.ctypes.data)
+    assert np.isfinite(sums).all()
+
+
 def all_shapes():
     for lengths, heads, width, heads_first, threads in itertools.product(
         ATTENDED, (1, 5), (32, 64), (False, True), (1, 3)
@@ -81,6 +89,8 @@ def all_shapes():
         FEW_ROWS, ((32, 1), (128, 4), (192, 3)), (32, 160), (1, 3)
     ):
         run_layers(lengths, width, inner_width, heads, threads)
+    for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
+        bit_sums(count, width, rows, width // 8 + further)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -92,6 +102,11 @@ def overrun_of_a_tile():
     attend([32], heads=1, width=32, missing_queries=16)
 
 
+def overrun_of_bits():
+    bit_sums(count=4, width=32, rows=5, row_bytes=4, missing_bytes=1)
+
+
 if __name__ == "__main__":
     assert _compiled.has_amx(), "asks Linux for AMX as well: it kills a process that uses it without"
-    {function.__name__: function for function in (all_shapes, overrun_of_a_vector, overrun_of_a_tile)}[sys.argv[2]]()
+    functions = (all_shapes, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits)
+    {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec.engine.kernels.availability import (
@@ -24,6 +26,7 @@ TILE_SIDE = 32  # outputs, and inputs, of a block of weights
 HEAD_WIDTHS = (32, 64)
 _WIDEST_ROW = 4_096  # as in normalised_sum.h
 _VECTOR = 16
+_VECTORS_TOGETHER = 4  # as in bit_sums.c
 
 
 def can_attend(states: Tensor) -> bool:
@@ -179,6 +182,36 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         torch.get_num_threads(),
     )
     return states
+
+
+def can_sum_bits() -> bool:
+    """Return whether `bit_sums` runs: a CPU with AVX512-BF16."""
+    return _has_avx512()
+
+
+def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return for each row of bits, and each vector, the sum of the vector's numbers whose bit is 1.
+
+    Args:
+        vectors: (vectors, width) float32.
+        bits: (rows, bytes) uint8, the first number's bit is the lowest one of the first byte. A row may be longer than
+            the width, and has two bytes for every 16 numbers, the last ones included.
+
+    Returns:
+        (rows, vectors) float32.
+    """
+    count, width = vectors.shape
+    padded = np.zeros((-(-count // _VECTORS_TOGETHER) * _VECTORS_TOGETHER, -(-width // _VECTOR) * _VECTOR), np.float32)
+    padded[:count, :width] = vectors
+    bits = np.ascontiguousarray(bits)
+    rows, row_bytes = bits.shape
+    if row_bytes * 8 < padded.shape[1] or not _has_avx512():
+        raise ValueError(f"{row_bytes} bytes a row are too few for {width} numbers, or this CPU has no AVX512-BF16")
+    sums = np.empty((rows, len(padded)), dtype=np.float32)
+    _compiled.bit_sums(
+        padded.ctypes.data, len(padded), padded.shape[1], bits.ctypes.data, rows, row_bytes, sums.ctypes.data
+    )
+    return sums[:, :count]
 
 
 def _is_bfloat16_on_cpu(states: Tensor) -> bool:

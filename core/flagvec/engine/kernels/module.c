@@ -1,5 +1,6 @@
 /* The Python module `_compiled`. It takes addresses and strides, and checks nothing: __init__.py does. */
 #include "attention.h"
+#include "bit_sums.h"
 #include "kernels.h"
 #include "layers.h"
 #include "normalised_sum.h"
@@ -70,6 +71,19 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
+static PyObject *call_bit_sums(PyObject *module, PyObject *arguments) {
+    unsigned long long vectors, bits, sums;
+    Py_ssize_t count, width, rows, row_bytes;
+    if (!PyArg_ParseTuple(arguments, "KnnKnnK:bit_sums", &vectors, &count, &width, &bits, &rows, &row_bytes, &sums))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    bit_sums(
+        POINTER(const float *, vectors), count, width, POINTER(const uint8_t *, bits), rows, row_bytes,
+        POINTER(float *, sums));
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 static int cpu_has_avx512(void) {
     enum { AVX512_BF16 = 1 << 5 };
     unsigned a, b, c, d;
@@ -93,6 +107,7 @@ static PyMethodDef methods[] = {
     {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
     {"normalise_sum", call_normalise_sum, METH_VARARGS, "Overwrite the first term of a sum with the sum's layer norm."},
     {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
+    {"bit_sums", call_bit_sums, METH_VARARGS, "Sum the numbers that rows of bits choose."},
     {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512-BF16."},
     {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU has AMX as well, and Linux lets this process use it."},
     {NULL, NULL, 0, NULL},

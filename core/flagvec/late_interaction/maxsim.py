@@ -1,0 +1,56 @@
+"""MaxSim of a query with documents whose ColBERT vectors are codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flagvec.engine import kernels
+from flagvec.late_interaction.compact import Codes, ColbertCodec
+
+# Rows that are unpacked at once, so that their numbers stay in the processor's cache.
+_ROWS_AT_ONCE = 512
+
+
+def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: ColbertCodec) -> NDArray[np.float64]:
+    """Return each document's score: the mean over query vectors of the best dot product with a document's vector.
+
+    Args:
+        query: (query vectors, dimension) float32, in full precision.
+        documents: The codes of each document.
+        codec: What made the codes.
+
+    Returns:
+        (documents,) float64: what `flagvec.scoring.colbert_score` gives for the decoded vectors, to 1e-4. 0.0 for a
+        document or query without vectors.
+
+    Raises:
+        ValueError: The query has another width, or codes are of another codec or damaged.
+    """
+    if query.ndim != 2 or query.shape[1] != codec.dimension:
+        raise ValueError(f"query has the shape {query.shape}; the codes are of (vectors, {codec.dimension})")
+    scores = np.zeros(len(documents))
+    filled = [number for number, codes in enumerate(documents) if len(codes)]
+    if not filled or not len(query):
+        return scores
+    codes = codec.checked(np.concatenate([documents[number] for number in filled]), "documents")
+    rotated = query if codec.rotation is None else codec.rotation.apply(query)
+    starts = np.cumsum([0, *(len(documents[number]) for number in filled[:-1])])
+    best = np.maximum.reduceat(_dot_products(rotated, codes, codec), starts, axis=0)
+    scores[filled] = best.mean(axis=1, dtype=np.float64)
+    return scores
+
+
+def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
+    """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
+    if codec.bits == 1 and kernels.can_sum_bits():
+        # The levels are -1/2 and 1/2, so that each sum of all numbers' halves is taken from the sum of those chosen.
+        chosen = kernels.bit_sums(query, codes) - query.sum(axis=1) / 2
+        return np.asarray(chosen * codec.factors(codes)[:, None], dtype=np.float32)
+    products = np.empty((len(codes), len(query)), dtype=np.float32)
+    for start in range(0, len(codes), _ROWS_AT_ONCE):
+        part = codes[start : start + _ROWS_AT_ONCE]
+        products[start : start + len(part)] = (codec.numbers(part) @ query.T) * codec.factors(part)[:, None]
+    return products
