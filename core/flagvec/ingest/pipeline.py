@@ -74,30 +74,36 @@ def write_documents(
         CancelledError: Another thread set `stop`.
     """
     run = _Run(backend, encode, timeout, on_error, done, stop)
+    is_written = False
     try:
         run.hopeless = confirm()
         with ThreadPoolExecutor(1, "flagvec-write") as writer:
             run.write_all(documents, most_characters, writer)
-    except BaseException as error:
-        run.settle_after_interruption()
-        if run.has_sent and run.hopeless is None:
-            # The error that ended the work matters more than a second one.
-            try:
-                flush()
-            except Exception:
-                _logger.warning("%s could not be flushed after an error", backend.name, exc_info=True)
-        if isinstance(error, WriteError):
-            # The iterable wrote to another store, whose report must not be lost.
-            raise WriteError(run.report(), f"the documents ended with {type(error).__name__}") from error
-        carry_report(error, run.report())
-        raise
-    if run.hopeless is None:
-        try:
+        is_written = True
+        if run.hopeless is None:
             flush()
-        except StoreError as error:
+    except BaseException as error:
+        if not is_written:
+            run.settle_after_interruption()
+            if run.has_sent and run.hopeless is None:
+                _flush_after_error(flush, backend.name)
+        elif isinstance(error, StoreError):
             reason = f"{error}; the documents were written, but searches may not find them yet: call add([]) to retry"
             raise WriteError(run.report(), reason) from error.__cause__
+        if isinstance(error, WriteError):
+            # The iterable wrote to another store, whose report must not be lost.
+            raise WriteError(run.report(), "documents: a write to another store failed") from error
+        carry_report(error, run.report())
+        raise
     return run.report()
+
+
+def _flush_after_error(flush: Callable[[], object], name: str) -> None:
+    # The error that ended the work matters more than a second one.
+    try:
+        flush()
+    except Exception:
+        _logger.warning("%s could not be flushed after an error", name, exc_info=True)
 
 
 class _Run(Generic[Row]):

@@ -161,7 +161,7 @@ class HybridStore:
     ) -> WriteReport:
         check_choice("on_error", on_error, get_args(OnError))
         given, timeout = listed_documents(documents), checked_timeout(timeout)
-        self._opening.opened(timeout)
+        self._opening.opened()
         return self._writing.add(given, on_error, show_progress, timeout, stop)
 
     def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
