@@ -102,8 +102,9 @@ def ask(
 
     def is_refused_for_the_moment(error: BaseException) -> bool:
         nonlocal refusal
-        known = isinstance(error, Exception) and not isinstance(error, StoreError)
-        refusal = backend.classify(error) if known else None  # type: ignore[arg-type]  # known says what it is
+        refusal = None
+        if isinstance(error, Exception) and not isinstance(error, StoreError):
+            refusal = backend.classify(error)
         return refusal is not None and refusal.retryable
 
     stop = stop or Event()
