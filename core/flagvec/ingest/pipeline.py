@@ -74,30 +74,36 @@ def write_documents(
         CancelledError: Another thread set `stop`.
     """
     run = _Run(backend, encode, timeout, on_error, done, stop)
+    is_written = False
     try:
         run.hopeless = confirm()
         with ThreadPoolExecutor(1, "flagvec-write") as writer:
             run.write_all(documents, most_characters, writer)
-    except BaseException as error:
-        run.settle_after_interruption()
-        if run.has_sent and run.hopeless is None:
-            # The error that ended the work matters more than a second one.
-            try:
-                flush()
-            except Exception:
-                _logger.warning("%s could not be flushed after an error", backend.name, exc_info=True)
-        if isinstance(error, WriteError):
-            # The iterable wrote to another store, whose report must not be lost.
-            raise WriteError(run.report(), f"the documents ended with {type(error).__name__}") from error
-        carry_report(error, run.report())
-        raise
-    if run.hopeless is None:
-        try:
+        is_written = True
+        if run.hopeless is None:
             flush()
-        except StoreError as error:
+    except BaseException as error:
+        if not is_written:
+            run.settle_after_interruption()
+            if run.has_sent and run.hopeless is None:
+                _flush_after_error(flush, backend.name)
+        elif isinstance(error, StoreError):
             reason = f"{error}; the documents were written, but searches may not find them yet: call add([]) to retry"
             raise WriteError(run.report(), reason) from error.__cause__
+        if isinstance(error, WriteError):
+            # The iterable wrote to another store, whose report must not be lost.
+            raise WriteError(run.report(), "documents: a write to another store failed") from error
+        carry_report(error, run.report())
+        raise
     return run.report()
+
+
+def _flush_after_error(flush: Callable[[], object], name: str) -> None:
+    # The error that ended the work matters more than a second one.
+    try:
+        flush()
+    except Exception:
+        _logger.warning("%s could not be flushed after an error", name, exc_info=True)
 
 
 class _Run(Generic[Row]):
@@ -114,7 +120,8 @@ class _Run(Generic[Row]):
     ) -> None:
         self.hopeless: Refusal | None = None
         self.has_sent = False
-        self._outcomes: dict[str, FailedWrite | None] = {}
+        # A document that was read and is not yet confirmed, the failure of one, or None for one that is in.
+        self._outcomes: dict[str, Document | FailedWrite | None] = {}
         self._truncated: set[str] = set()
         self._backend = backend
         self._encode = encode
@@ -126,7 +133,11 @@ class _Run(Generic[Row]):
 
     def report(self) -> WriteReport:
         """Return what became of the documents that were read."""
-        return WriteReport.of(self._outcomes, self._truncated)
+        outcomes = {
+            name: FailedWrite(name, _UNCONFIRMED, True, outcome) if isinstance(outcome, Document) else outcome
+            for name, outcome in self._outcomes.items()
+        }
+        return WriteReport.of(outcomes, self._truncated)
 
     def write_all(
         self, documents: Iterable[Document | InvalidDocument], most_characters: int, writer: ThreadPoolExecutor
@@ -168,7 +179,7 @@ class _Run(Generic[Row]):
         """Yield the documents, and raise for an invalid one unless it is to be reported."""
         for one in documents:
             if isinstance(one, Document):
-                self._note(FailedWrite(one.id, _UNCONFIRMED, True, one))
+                self._outcomes[one.id] = one
             elif self._on_error == "raise":
                 self._note_invalid(one)
                 raise one.error
@@ -238,9 +249,9 @@ class _Run(Generic[Row]):
     def _note_outcome(self, request: Request[Row], outcome: Outcome) -> None:
         failed = {failure.id: failure for failure in outcome.failed}
         for document in request.documents:
+            # If a later version of the document was read meanwhile, that one counts.
             known = self._outcomes[document.id]
-            # A later version of the document may have been read meanwhile.
-            if known is None or known.document is document:
+            if known is document or known is None:
                 self._outcomes[document.id] = failed.get(document.id)
         self.hopeless = outcome.hopeless
 

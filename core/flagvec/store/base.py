@@ -51,15 +51,15 @@ class HybridStore:
     Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread. Calls may overlap,
     and texts are encoded one call at a time. Cancelling the await stops `aadd` alone.
 
-    What the database refuses for the moment is repeated. Whatever can be done twice is repeated for as long as
-    ``timeout`` allows, which then bounds all attempts and pauses together. Without a timeout, no attempt begins after
-    ten seconds, and each may take the client's own limit. The first verb opens the store, for which it takes as long
-    again. The `StoreError` at the end says how often and how long it was tried.
+    A request that the database refuses for the moment is repeated, after growing pauses. What it refuses for good is
+    not. ``timeout`` bounds all attempts and pauses of a request together, and in `add` each attempt. Without it no
+    attempt begins after ten seconds, and each takes the client's own limit at most. The `StoreError` at the end says
+    how often and how long it was tried. The first verb also opens the store, which has as much time again.
 
-    The store's name may be an alias. If it is switched to another store of the same model, which is how a store is
-    replaced without a pause, this object goes on there and logs one line. If it is switched to anything else, a
-    `StoreError` names both. This is noticed by the next `add`, by a read that fails, and by the first read after a
-    minute; until then reads may give what the other store holds.
+    The store's name may be an alias. If the alias is switched to another store of the same model, this object goes on
+    there and logs one line, because that is how a store is replaced without a pause. If it is switched to anything
+    else, a `StoreError` names both. `add`, a read that fails, and the first read after a minute notice it. Until then
+    reads may give hits of the other store.
 
     Args:
         model: Encodes documents and queries.
@@ -133,7 +133,7 @@ class HybridStore:
                 the documents that are invalid, and the rest is written. An error of the iterable or of the model is
                 raised in both.
             show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each attempt to write a batch may take; None for the client's own limit.
 
         Returns:
             Which ids are in the store and which are not, with the reason; and whose texts were cut off.
@@ -161,7 +161,7 @@ class HybridStore:
     ) -> WriteReport:
         check_choice("on_error", on_error, get_args(OnError))
         given, timeout = listed_documents(documents), checked_timeout(timeout)
-        self._opening.opened(timeout)
+        self._opening.opened()
         return self._writing.add(given, on_error, show_progress, timeout, stop)
 
     def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
@@ -236,7 +236,7 @@ class HybridStore:
         Args:
             ids: One id or several; an id that is not there is no error.
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that a request for up to 1,000 ids, or for the filter, may take.
 
         Raises:
             TypeError: Both ids and a filter or neither; a value of a type that is not taken.
@@ -279,7 +279,7 @@ class HybridStore:
         Args:
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
             batch_size: How many documents one request brings, at most.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each batch may take.
 
         Raises:
             TypeError: A filter or ``batch_size`` of a type that is not taken.

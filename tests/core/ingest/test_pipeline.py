@@ -466,3 +466,14 @@ def test_stopping_from_another_thread_ends_after_the_request_that_is_being_made(
     assert backend.sent == ["a", "b"]
     assert raised.value.report.ok == ("a", "b")
     assert backend.flushed == 1
+
+
+def test_an_interruption_of_the_flush_carries_the_report(scripted):
+    def interrupt(timeout):
+        raise KeyboardInterrupt
+
+    backend = scripted(lambda sent: [])
+    backend.flush = interrupt
+    with pytest.raises(KeyboardInterrupt) as raised:
+        write(backend, "ab")
+    assert raised.value.report.ok == ("a", "b")
