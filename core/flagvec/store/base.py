@@ -54,7 +54,8 @@ class HybridStore:
     A request that the database refuses for the moment is repeated, after growing pauses. What it refuses for good is
     not. ``timeout`` bounds all attempts and pauses of a request together, and in `add` each attempt. Without it no
     attempt begins after ten seconds, and each takes the client's own limit at most. The `StoreError` at the end says
-    how often and how long it was tried. The first verb also opens the store, which has as much time again.
+    how often and how long it was tried. The first verb also opens the store. No attempt at that begins after the
+    timeout, but each may take the client's own limit.
 
     The store's name may be an alias. If the alias is switched to another store of the same model, this object goes on
     there and logs one line, because that is how a store is replaced without a pause. If it is switched to anything
