@@ -114,7 +114,8 @@ class _Run(Generic[Row]):
     ) -> None:
         self.hopeless: Refusal | None = None
         self.has_sent = False
-        self._outcomes: dict[str, FailedWrite | None] = {}
+        # A document that was read and is not yet confirmed, the failure of one, or None for one that is in.
+        self._outcomes: dict[str, Document | FailedWrite | None] = {}
         self._truncated: set[str] = set()
         self._backend = backend
         self._encode = encode
@@ -126,7 +127,11 @@ class _Run(Generic[Row]):
 
     def report(self) -> WriteReport:
         """Return what became of the documents that were read."""
-        return WriteReport.of(self._outcomes, self._truncated)
+        outcomes = {
+            name: FailedWrite(name, _UNCONFIRMED, True, outcome) if isinstance(outcome, Document) else outcome
+            for name, outcome in self._outcomes.items()
+        }
+        return WriteReport.of(outcomes, self._truncated)
 
     def write_all(
         self, documents: Iterable[Document | InvalidDocument], most_characters: int, writer: ThreadPoolExecutor
@@ -168,7 +173,7 @@ class _Run(Generic[Row]):
         """Yield the documents, and raise for an invalid one unless it is to be reported."""
         for one in documents:
             if isinstance(one, Document):
-                self._note(FailedWrite(one.id, _UNCONFIRMED, True, one))
+                self._outcomes[one.id] = one
             elif self._on_error == "raise":
                 self._note_invalid(one)
                 raise one.error
@@ -238,9 +243,9 @@ class _Run(Generic[Row]):
     def _note_outcome(self, request: Request[Row], outcome: Outcome) -> None:
         failed = {failure.id: failure for failure in outcome.failed}
         for document in request.documents:
+            # If a later version of the document was read meanwhile, that one counts.
             known = self._outcomes[document.id]
-            # A later version of the document may have been read meanwhile.
-            if known is None or known.document is document:
+            if known is document or known is None:
                 self._outcomes[document.id] = failed.get(document.id)
         self.hopeless = outcome.hopeless
 

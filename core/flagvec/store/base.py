@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +16,7 @@ from more_itertools import chunked
 
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
 from flagvec.ingest.pipeline import OnError
-from flagvec.ingest.report import WriteReport
+from flagvec.ingest.report import WriteReport, carried_report
 from flagvec.m3_output import M3Output
 from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
 from flagvec.store.backend import Backend
@@ -50,15 +51,15 @@ class HybridStore:
     Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread. Calls may overlap,
     and texts are encoded one call at a time. Cancelling the await stops `aadd` alone.
 
-    What the database refuses for the moment is repeated. Whatever can be done twice is repeated for as long as
-    ``timeout`` allows, which then bounds all attempts and pauses together. Without a timeout, no attempt begins after
-    ten seconds, and each may take the client's own limit. The first verb opens the store, for which it takes as long
-    again. The `StoreError` at the end says how often and how long it was tried.
+    A request that the database refuses for the moment is repeated, after growing pauses. What it refuses for good is
+    not. ``timeout`` bounds all attempts and pauses of a request together, and in `add` each attempt. Without it no
+    attempt begins after ten seconds, and each takes the client's own limit at most. The `StoreError` at the end says
+    how often and how long it was tried. The first verb also opens the store, which has as much time again.
 
-    The store's name may be an alias. If it is switched to another store of the same model, which is how a store is
-    replaced without a pause, this object goes on there and logs one line. If it is switched to anything else, a
-    `StoreError` names both. This is noticed by the next `add`, by a read that fails, and by the first read after a
-    minute; until then reads may give what the other store holds.
+    The store's name may be an alias. If the alias is switched to another store of the same model, this object goes on
+    there and logs one line, because that is how a store is replaced without a pause. If it is switched to anything
+    else, a `StoreError` names both. `add`, a read that fails, and the first read after a minute notice it. Until then
+    reads may give hits of the other store.
 
     Args:
         model: Encodes documents and queries.
@@ -132,7 +133,7 @@ class HybridStore:
                 the documents that are invalid, and the rest is written. An error of the iterable or of the model is
                 raised in both.
             show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each attempt to write a batch may take; None for the client's own limit.
 
         Returns:
             Which ids are in the store and which are not, with the reason; and whose texts were cut off.
@@ -235,7 +236,7 @@ class HybridStore:
         Args:
             ids: One id or several; an id that is not there is no error.
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that a request for up to 1,000 ids, or for the filter, may take.
 
         Raises:
             TypeError: Both ids and a filter or neither; a value of a type that is not taken.
@@ -278,7 +279,7 @@ class HybridStore:
         Args:
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
             batch_size: How many documents one request brings, at most.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each batch may take.
 
         Raises:
             TypeError: A filter or ``batch_size`` of a type that is not taken.
@@ -313,7 +314,15 @@ class HybridStore:
         The ``CancelledError`` has the attribute ``report``. If the iterable blocks for longer, the log has it later.
         """
         stop = Event()
-        adding = asyncio.ensure_future(asyncio.to_thread(self._add, documents, on_error, show_progress, timeout, stop))
+
+        def add() -> WriteReport:
+            try:
+                return self._add(documents, on_error, show_progress, timeout, stop)
+            except CancelledError as stopped:
+                # asyncio would raise another error in its place, without the report.
+                return carried_report(stopped)
+
+        adding = asyncio.ensure_future(asyncio.to_thread(add))
         try:
             return await asyncio.shield(adding)
         except asyncio.CancelledError as cancelled:

@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Generic
 
 from flagvec.ingest.pipeline import OnError, write_documents
-from flagvec.ingest.report import WriteReport, carry_report
+from flagvec.ingest.report import WriteReport, carried_report, carry_report
 from flagvec.progress import progress_bar
 from flagvec.store.backend import Backend, Row
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
@@ -88,23 +88,16 @@ class Writing(Generic[Row]):
         return report
 
     async def ended(self, adding: asyncio.Future[WriteReport], cancelled: asyncio.CancelledError) -> None:
-        """Wait until a stopped `add` has ended, and give its report to the error that ended the await."""
+        """Wait until an `add` that is being stopped has ended, and give its report to the error that cancelled it."""
         await asyncio.wait([adding], timeout=LONGEST_CANCELLING)
         if adding.done():
-            carry_report(cancelled, self._report_of(adding))
+            carry_report(cancelled, _report_of(adding))
         else:
-            adding.add_done_callback(
-                lambda ended: _logger.warning(
-                    "%s: an add that was cancelled has ended: %s", self._backend.name, self._report_of(ended).summary()
-                )
-            )
+            adding.add_done_callback(self._log_end)
 
-    def _report_of(self, adding: asyncio.Future[WriteReport]) -> WriteReport:
-        error = adding.exception()
-        if error is None:
-            return adding.result()
-        report = getattr(error, "report", None)
-        return report if isinstance(report, WriteReport) else WriteReport((), ())
+    def _log_end(self, adding: asyncio.Future[WriteReport]) -> None:
+        summary = _report_of(adding).summary()
+        _logger.warning("%s: an add that was cancelled has ended: %s", self._backend.name, summary)
 
     def flush(self, timeout: float | None, stop: Event | None = None) -> None:
         """Make what was written durable and searchable."""
@@ -153,3 +146,7 @@ class Writing(Generic[Row]):
                 getattr(self._model, "passage_max_length", "?"),
                 getattr(self._model, "max_length", "?"),
             )
+
+
+def _report_of(adding: asyncio.Future[WriteReport]) -> WriteReport:
+    return adding.result() if (error := adding.exception()) is None else carried_report(error)
