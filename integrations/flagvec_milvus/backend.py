@@ -83,8 +83,10 @@ class MilvusBackend(Backend[Row]):
     def write(self, rows: Sequence[Row], timeout: float | None) -> list[FailedWrite]:
         try:
             self._client.upsert(rows, timeout)
-        except Exception:
-            self._keep_what_was_written(timeout)
+        except Exception as error:
+            refusal = errors.classify(error)
+            if refusal is not None and not refusal.retryable:
+                self._keep_what_was_written(timeout)
             raise
         self._is_flushed = False
         return []

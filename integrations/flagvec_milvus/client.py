@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from more_itertools import chunked
 from pymilvus import MilvusClient
+from pymilvus.client.types import LoadState
 from pymilvus.exceptions import DescribeCollectionException, ErrorCode
 
 from flagvec.store.backend import Ask
@@ -74,8 +75,10 @@ class CollectionClient:
         self._call(self._client.create_index, index_params=contents.index_params(self.engine), sync=False)
 
     def load(self) -> None:
-        """Load the collection, so that it can be searched."""
-        self._call(self._client.load_collection)
+        """Load the collection, so that it can be searched, unless it is loaded."""
+        # Users who may only read cannot load.
+        if self._call(self._client.get_load_state)["state"] != LoadState.Loaded:
+            self._call(self._client.load_collection)
 
     def drop(self) -> None:
         """Delete the collection."""

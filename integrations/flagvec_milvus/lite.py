@@ -9,7 +9,6 @@ So `make_durable` replaces three methods of the engine.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -126,7 +125,7 @@ def _after_syncing_files(save: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _at_once(save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
-    """Return an index' ``save`` that leaves the whole file or none, and none on a full disk.
+    """Return an index' ``save`` that leaves the whole file, or none if the disk does not take it.
 
     Milvus Lite takes any file that it finds for the index, and cannot load the collection if that is half of one. If
     there is none, it builds the index from the vectors.
@@ -140,8 +139,7 @@ def _at_once(save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
             _sync(unfinished)
             unfinished.replace(path)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+            _logger.warning("the index %r could not be saved, and is built again when it is loaded: %s", path, error)
         finally:
             unfinished.unlink(missing_ok=True)
 

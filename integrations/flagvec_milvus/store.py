@@ -20,7 +20,8 @@ class MilvusStore(HybridStore):
     """Documents in a collection of Milvus: Milvus Lite in a file, a server from 2.5 on, or Zilliz Cloud.
 
     Milvus Lite (``MilvusClient("recipes.db")``, or `lite_client`) runs in this process and is for some ten thousand
-    documents. The client remains yours: `close` does not close it.
+    documents. What `add` and `delete` did there survives a power loss once they return. A forked process cannot use it:
+    open it after the fork. The client remains yours: `close` does not close it.
 
     A filter is a dict or an expression of Milvus, such as ``'metadata["year"] > 2020'``. Expressions see the field
     ``metadata``, which is JSON. On a server, metadata over 65,535 bytes are stored beside it, and only dicts find them.

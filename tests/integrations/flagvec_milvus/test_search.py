@@ -165,7 +165,8 @@ def test_pages_follow_one_another_until_one_is_empty():
     client = Recorder()
     rows = [[{"id": "b"}, {"id": "a"}], [{"id": "c"}], []]
     client.query = lambda collection, **options: client.asked.append(options) or rows[len(client.asked) - 1]
-    pages = list(CollectionClient(client, "articles", "Session").pages(Expression("x > 1"), ("id",), 50_000, None))
+    collection = CollectionClient(client, "articles", "Session")
+    pages = list(collection.pages(Expression("x > 1"), ("id",), 50_000, ask=lambda request: request(None)))
     assert pages == rows[:2]
     assert [asked["filter_params"]["last"] for asked in client.asked] == ["", "b", "c"]
     assert {asked["filter"] for asked in client.asked} == {"(id > {last}) and (x > 1)"}
