@@ -88,7 +88,10 @@ def qdrant_server_langchain(corpus: Corpus) -> Iterator[Comparison]:
 def _server_client(**options: Any) -> QdrantClient:
     port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
     key = os.environ.get("QDRANT_API_KEY")
-    return QdrantClient(url=os.environ["QDRANT_URL"], grpc_port=port, api_key=key, timeout=60, **options)
+    # Without the option, gRPC waits longer and longer before it connects again.
+    reconnect = {"grpc.max_reconnect_backoff_ms": 1_000}
+    url = os.environ["QDRANT_URL"]
+    return QdrantClient(url=url, grpc_port=port, api_key=key, timeout=60, grpc_options=reconnect, **options)
 
 
 def _new_collection(client: QdrantClient) -> str:

@@ -6,6 +6,8 @@ FlagvecError
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     └── WriteError       documents that were not written
 
+Whatever `HybridStore.add` raises after it began to read documents has an attribute ``report``, of a `WriteReport`.
+
 A wrong argument is a plain ``TypeError`` or ``ValueError``, and a missing extra is an ``ImportError``. When a database
 refuses, the `StoreError` has its words, and the client's exception as its cause.
 """
@@ -31,20 +33,30 @@ class CheckpointError(FlagvecError, ValueError):
 
 
 class StoreError(FlagvecError):
-    """Raised when a store cannot be opened, does not match, or its database refuses; the message says what to do."""
+    """Raised when a store cannot be opened, does not match, or its database refuses; the message says what to do.
+
+    Attributes:
+        report: What became of the documents, if `add` raised the error; otherwise None.
+    """
+
+    report: WriteReport | None = None
 
 
 class WriteError(StoreError):
-    """Raised when documents were not written.
+    """Raised when documents were not written, or when the database did not confirm all of them in the end.
 
     Args:
         report: Which documents are in the store and which are not, and why. ``report.failed_documents`` has the
             documents themselves.
+        reason: What went wrong, if it is not in the report.
     """
 
-    def __init__(self, report: WriteReport) -> None:
-        super().__init__(report)
+    report: WriteReport
+
+    def __init__(self, report: WriteReport, reason: str = "") -> None:
+        super().__init__(report, reason)
         self.report = report
+        self.reason = reason
 
     def __str__(self) -> str:
-        return self.report.summary()
+        return "; ".join(part for part in (self.reason, self.report.summary()) if part)

@@ -9,7 +9,7 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal
+from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -115,10 +115,8 @@ class ElasticsearchBackend(Backend[bytes]):
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
         return self._index.count(_query(filter), timeout)
 
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
-        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), timeout):
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
+        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask):
             yield [convert.to_document(found) for found in page]
 
     def flush(self, timeout: float | None) -> None:

@@ -12,6 +12,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
+from flagvec.store.backend import Ask
 from flagvec_elasticsearch.convert import json_line
 from flagvec_elasticsearch.errors import error_reason, failed_items
 from flagvec_elasticsearch.filters import Query
@@ -24,6 +25,7 @@ Found = Mapping[str, Any]
 _FAILURES = ["items.*._id", "items.*.status", "items.*.error"]
 # How long a point in time outlives the last page.
 _KEPT_ALIVE = "5m"
+_LONGEST_CLOSING = 1.0
 
 _OLDEST = (8, 19)
 _OLDEST_OF_9 = (9, 1)
@@ -126,23 +128,28 @@ class Index:
         """Let searches find what was written."""
         self._within(timeout).indices.refresh(index=self.name)
 
-    def pages(self, query: Query | None, size: int, timeout: float | None) -> Iterator[list[Found]]:
+    def pages(self, query: Query | None, size: int, ask: Ask) -> Iterator[list[Found]]:
         """Yield what a query finds now, `size` documents a request; None finds all."""
-        client = self._within(timeout)
-        point = client.open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE)["id"]
+        point = ask(lambda timeout: self._within(timeout).open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE))[
+            "id"
+        ]
+        after: list[Any] | None = None
+
+        def page(timeout: float | None) -> Any:
+            return self._within(timeout).search(
+                pit={"id": point, "keep_alive": _KEPT_ALIVE},
+                query=query,
+                size=size,
+                sort=["_shard_doc"],
+                search_after=after,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+                **ONLY_DOCUMENTS,
+            )
+
         try:
-            after: list[Any] | None = None
             while True:
-                answer = client.search(
-                    pit={"id": point, "keep_alive": _KEPT_ALIVE},
-                    query=query,
-                    size=size,
-                    sort=["_shard_doc"],
-                    search_after=after,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                    **ONLY_DOCUMENTS,
-                )
+                answer = ask(page)
                 hits = answer["hits"]["hits"]
                 if not hits:
                     return
@@ -151,7 +158,7 @@ class Index:
         finally:
             # The index or the server may be gone; the server forgets the point in time after its lifetime anyway.
             with suppress(ApiError, TransportError):
-                client.close_point_in_time(id=point)
+                self._within(_LONGEST_CLOSING).close_point_in_time(id=point)
 
     def server_version(self) -> tuple[int, int]:
         """Return the server's major and minor version, checked by `checked_version`."""

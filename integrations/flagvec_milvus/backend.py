@@ -9,7 +9,7 @@ from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.late_interaction.codec import text_size
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
+from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -94,10 +94,8 @@ class MilvusBackend(Backend[Row]):
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
         return self._client.count(self._expression(filter), timeout)
 
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
-        pages = self._client.pages(self._expression(filter), self._layout.document_fields, batch_size, timeout)
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
+        pages = self._client.pages(self._expression(filter), self._layout.document_fields, batch_size, ask)
         return ([convert.to_document(row) for row in rows] for rows in pages)
 
     def flush(self, timeout: float | None) -> None:

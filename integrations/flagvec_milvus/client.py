@@ -16,6 +16,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import ConnectionConfigException
 
 from flagvec.errors import StoreError
+from flagvec.store.backend import Ask
 from flagvec_milvus import filters
 from flagvec_milvus.convert import Row
 from flagvec_milvus.errors import client_log_off
@@ -148,12 +149,16 @@ class CollectionClient:
         for part in chunked(ids, per_request):
             yield from self._query(filters.one_of(part, self.engine.is_lite), outputs, timeout)
 
-    def pages(self, where: Expression, outputs: Sequence[str], size: int, timeout: float | None) -> Iterator[list[Row]]:
+    def pages(self, where: Expression, outputs: Sequence[str], size: int, ask: Ask) -> Iterator[list[Row]]:
         """Yield all rows for which an expression holds, ordered by id, at most `size` a request."""
         # These are the options of the client's own iterator, which fails on ids with quotes.
         ordered = {"limit": min(size, MOST_ROWS), "iterator": "True", "reduce_stop_for_best": "True"}
         last = ""
-        while rows := self._query(filters.after(last, self.engine.is_lite) & where, outputs, timeout, **ordered):
+
+        def page(timeout: float | None) -> list[Row]:
+            return self._query(filters.after(last, self.engine.is_lite) & where, outputs, timeout, **ordered)
+
+        while rows := ask(page):
             yield rows
             last = max(row[ID] for row in rows)
 

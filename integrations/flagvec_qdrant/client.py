@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
+import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,19 +18,21 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal
+from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
 from flagvec_qdrant.convert import json_bytes, point_id, to_documents
-from flagvec_qdrant.errors import refusal_of
+from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 
 # Older collections have the model's name under this key instead of a description.
 _FORMER_KEY = "flagvec_model"
+# What tells a collection from one that has the same name later.
+_ID = "id"
 _METADATA_SINCE = (1, 16)
 
 # Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
@@ -43,6 +47,7 @@ class ClientBackend(Backend[Record]):
         self._client = client
         self._collection = collection
         self._layout = layout
+        self._known = "", ""
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
         self._calling: AbstractContextManager[Any] = _lock_of(client) if self._is_local else nullcontext()
 
@@ -63,6 +68,36 @@ class ClientBackend(Backend[Record]):
         return described_schema(metadata, self.name, "collection_name")
 
     @override
+    def identity(self, timeout: float | None) -> str | None:
+        # The client takes no timeout for these two requests.
+        try:
+            with self._calling:
+                metadata = self._client.get_collection(self._collection).config.metadata or {}
+        except Exception as error:
+            if is_missing(error):
+                return None
+            raise
+        # Qdrant gives collections no id of their own, and older collections have none of ours.
+        key = str(metadata.get(_ID) or hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:32])
+        known, identity = self._known
+        if key != known:
+            identity = f"{self._target()!r} (id {key})"
+            self._known = key, identity
+        return identity
+
+    def _target(self) -> str:
+        """Return the collection's own name, if the given one is an alias and the server says so."""
+        try:
+            with self._calling:
+                aliases = self._client.get_aliases().aliases
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None or refusal.retryable:
+                raise
+            return self._collection  # a token for one collection may not list aliases
+        return {alias.alias_name: alias.collection_name for alias in aliases}.get(self._collection, self._collection)
+
+    @override
     def create(self, schema: Schema) -> None:
         with self._calling:
             version = self._client.info().version
@@ -81,7 +116,7 @@ class ClientBackend(Backend[Record]):
                     sparse_vectors_config=native.sparse_params(self._layout.profile, has_memory)
                     if schema.sparse
                     else None,
-                    metadata=description(schema),
+                    metadata={**description(schema), _ID: uuid.uuid4().hex},
                 )
         except Exception as error:
             # Another thread or process may have created it meanwhile. Every transport says so in these words.
@@ -177,15 +212,15 @@ class ClientBackend(Backend[Record]):
             return self._client.count(self._collection, where, exact=True, **_limit(timeout)).count
 
     @override
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         where, offset = native_filter(filter, native.TERMS), None
-        while True:
+
+        def page(timeout: float | None) -> tuple[list[models.Record], Any]:
             with self._calling:
-                points, offset = self._client.scroll(
-                    self._collection, where, limit=batch_size, offset=offset, **_limit(timeout)
-                )
+                return self._client.scroll(self._collection, where, limit=batch_size, offset=offset, **_limit(timeout))
+
+        while True:
+            points, offset = ask(page)
             if points:
                 yield to_documents(points)
             if offset is None:

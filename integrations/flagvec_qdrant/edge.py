@@ -16,7 +16,7 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
-from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
+from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -199,18 +199,20 @@ class EdgeBackend(Backend[Record]):
         return sum(shard.count(qdrant_edge.CountRequest(exact=True, filter=part)) for part in parts)
 
     @override
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         for where in self._short_filters(native_filter(filter, native.TERMS)):
-            yield from self._pages(where, batch_size)
+            yield from self._pages(where, batch_size, ask)
 
-    def _pages(self, where: qdrant_edge.Filter | None, size: int) -> Iterator[list[Document]]:
+    def _pages(self, where: qdrant_edge.Filter | None, size: int, ask: Ask) -> Iterator[list[Document]]:
         offset = None
-        while True:
-            points, offset = self._shard.scroll(
+
+        def page(timeout: float | None) -> tuple[list[Any], Any]:
+            return self._shard.scroll(
                 qdrant_edge.ScrollRequest(offset=offset, limit=size, filter=where, with_payload=True, with_vector=False)
             )
+
+        while True:
+            points, offset = ask(page)
             if points:
                 yield to_documents(points)
             if offset is None:

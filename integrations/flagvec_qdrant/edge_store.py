@@ -86,5 +86,4 @@ class QdrantEdgeStore(HybridStore):
             StoreError: The store does not exist, does not fit the model, or was closed.
         """
         self._opening.opened()
-        with self._opening.errors("be optimized"):
-            self._edge.optimize()
+        self._opening.ask("be optimized", lambda timeout: self._edge.optimize(), None)

@@ -20,10 +20,13 @@ _RETRYABLE_CODES = {
 }  # fmt: skip
 _DIVISIBLE_CODES = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
 _CONNECTION_ERRORS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+# Servers and local mode say so in different words.
+_NO_COLLECTION = re.compile(r"Collection .+ (doesn't exist|not found)", re.DOTALL)
 # Local mode answers with a ValueError.
 _NO_LOCAL_COLLECTION = re.compile(r"Collection .+ not found", re.DOTALL)
-# Local mode answers with a RuntimeError, REST with one inside another exception, and gRPC with a ValueError.
-_CLOSED = re.compile(r"instance is closed|client has been closed|on closed channel")
+# Local mode answers with a RuntimeError, REST with one inside another exception, and gRPC with a ValueError, or with a
+# RuntimeError before its first request.
+_CLOSED = re.compile(r"instance is closed|client has been closed|Client was closed|on closed channel")
 _CLOSED_REASON = "its client was closed: make a new QdrantClient and store"
 # What a server in strict mode says of a filter on a field without an index.
 _NO_INDEX = "Index required but not found"
@@ -50,6 +53,12 @@ def refusal_of(error: Exception) -> Refusal | None:
         case ValueError() if _NO_LOCAL_COLLECTION.fullmatch(str(error)):
             return Refusal(str(error), retryable=False)
     return None
+
+
+def is_missing(error: Exception) -> bool:
+    """Return whether an exception says that there is no such collection."""
+    refusal = refusal_of(error)
+    return refusal is not None and _NO_COLLECTION.search(refusal.reason) is not None
 
 
 def _sentence(error: UnexpectedResponse) -> str:

@@ -27,8 +27,10 @@ class QdrantStore(HybridStore):
     Args:
         model: Encodes documents and queries.
         client: Any ``QdrantClient``. With ``prefer_grpc=True`` a server is written to about twice as fast. Over gRPC
-            the client's own ``timeout``, 5 seconds by default, ends a write even if the verb's is longer.
-        collection_name: The collection; `create` makes it. The server must be Qdrant 1.16 or later.
+            the client's own ``timeout``, 5 seconds by default, ends a request even if the verb's is longer. Give such a
+            client ``grpc_options={"grpc.max_reconnect_backoff_ms": 1000}``: without it gRPC waits longer and longer
+            before it connects again, and a server that is back seems away.
+        collection_name: The collection, or an alias of one; `create` makes it. The server must be Qdrant 1.16 or later.
         colbert: Keep ColBERT vectors, if the model gives them, in float16.
         colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by

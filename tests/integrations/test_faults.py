@@ -131,6 +131,37 @@ def test_no_verb_waits_longer_than_its_timeout(faulty, fault, use):
     assert time.monotonic() - started < proxy.delay
 
 
+AGAIN = {
+    "search": lambda store: store.search("shared"),
+    "get": lambda store: store.get("1"),
+    "count": lambda store: store.count(),
+    "scroll": lambda store: list(store.scroll(batch_size=PER_REQUEST)),
+    "delete": lambda store: store.delete("1"),
+    "delete by filter": lambda store: store.delete(filter={"n": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", ["UNAVAILABLE", "LOST_REQUEST", "LOST_ANSWER"])
+@pytest.mark.parametrize("use", AGAIN.values(), ids=AGAIN)
+def test_every_verb_is_repeated_after_a_fault_that_passes(faulty, fault, use, kind):
+    store, proxy, direct = faulty
+    direct.add(DOCUMENTS)
+    expected = use(direct)
+    direct.add(DOCUMENTS)
+    # More than the clients themselves repeat.
+    faults = deque([fault[kind]] * 5)
+    proxy.choose = lambda method, path: faults.popleft() if faults else None
+    assert use(store) == expected
+    assert not faults
+
+
+def test_a_verb_that_gives_up_says_how_often_and_how_long_it_was_tried(faulty, fault):
+    store, proxy, _ = faulty
+    proxy.choose = lambda method, path: fault.LOST_REQUEST
+    with pytest.raises(StoreError, match=r"could not be counted: .* \(tried \d+ times in \d\.\d s\)"):
+        store.count(timeout=1)
+
+
 @pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
 def test_a_server_that_has_gone_away_is_a_store_error(faulty, fault, use):
     store, proxy, _ = faulty

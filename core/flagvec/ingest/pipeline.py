@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Event
@@ -13,7 +14,8 @@ from typing import Generic, Literal
 
 from more_itertools import constrained_batches
 
-from flagvec.ingest.report import FailedWrite, WriteReport
+from flagvec.errors import StoreError, WriteError
+from flagvec.ingest.report import FailedWrite, WriteReport, carry_report
 from flagvec.ingest.retry import Outcome, Request, refused, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
@@ -26,6 +28,8 @@ OnError = Literal["raise", "report"]
 # Seconds. The calling thread writes a batch that took less to encode. With ready vectors, an engine in this process is
 # a tenth slower in another thread (benchmarks/stores.py).
 WORTH_A_THREAD = 0.03
+# The reason of a document that was read and is still on its way. It is reported only if an error ends the work.
+_UNCONFIRMED = "add ended before the database confirmed it"
 Encode = Callable[[Sequence[Document]], EncodedDocuments]
 
 
@@ -37,8 +41,10 @@ def write_documents(
     most_characters: int,
     timeout: float | None,
     on_error: OnError,
+    confirm: Callable[[], Refusal | None],
     flush: Callable[[], object],
     done: Callable[[int], object],
+    stop: Event,
 ) -> WriteReport:
     """Encode and write documents in batches, and flush at the end, also after an error.
 
@@ -46,36 +52,58 @@ def write_documents(
     Once the database is away or refuses everything, the remaining documents are not encoded and are reported as failed.
 
     Args:
-        documents: Read as they are needed, each once. Of documents with one id the last one is written last.
+        documents: Read as they are needed, each once. Of documents with one id the last one is written last. With
+            ``on_error="raise"`` a list is checked whole before anything is written.
         backend: An open backend.
         encode: Encodes a batch.
         most_characters: How long the texts of a batch may be together. A longer text is a batch of its own.
         timeout: Seconds that one attempt to write a request may take; None for the client's own limit.
         on_error: ``"raise"`` raises for a document that is invalid or has vectors that cannot be stored;
             ``"report"`` puts it into the report.
+        confirm: Checks that the database is the one that was opened. Returns why it cannot be written to, or None.
         flush: Makes what was written durable and searchable.
         done: Called with the number of documents whenever some were written or failed.
+        stop: When it is set, by this function or by another thread, nothing more is written.
 
     Raises:
+        BaseException: Each has an attribute ``report``, of what became of the documents that were read.
         TypeError: ``"raise"``, and a document is invalid.
         ValueError: ``"raise"``, and a document is invalid or its vectors cannot be stored. None of its batch was
             written.
+        WriteError: All was written and `flush` failed, or `documents` raised one.
+        CancelledError: Another thread set `stop`.
     """
-    run = _Run(backend, encode, timeout, on_error, done)
+    run = _Run(backend, encode, timeout, on_error, done, stop)
+    is_written = False
     try:
+        run.hopeless = confirm()
         with ThreadPoolExecutor(1, "flagvec-write") as writer:
-            run.write_all(run.valid(documents), most_characters, writer)
-    except BaseException:
+            run.write_all(documents, most_characters, writer)
+        is_written = True
         if run.hopeless is None:
-            # The error that ended the work matters more than a second one.
-            try:
-                flush()
-            except Exception:
-                _logger.warning("%s could not be flushed after an error", backend.name, exc_info=True)
+            flush()
+    except BaseException as error:
+        if not is_written:
+            run.settle_after_interruption()
+            if run.has_sent and run.hopeless is None:
+                _flush_after_error(flush, backend.name)
+        elif isinstance(error, StoreError):
+            reason = f"{error}; the documents were written, but searches may not find them yet: call add([]) to retry"
+            raise WriteError(run.report(), reason) from error.__cause__
+        if isinstance(error, WriteError):
+            # The iterable wrote to another store, whose report must not be lost.
+            raise WriteError(run.report(), "documents: a write to another store failed") from error
+        carry_report(error, run.report())
         raise
-    if run.hopeless is None:
+    return run.report()
+
+
+def _flush_after_error(flush: Callable[[], object], name: str) -> None:
+    # The error that ended the work matters more than a second one.
+    try:
         flush()
-    return WriteReport.of(run.outcomes, run.truncated)
+    except Exception:
+        _logger.warning("%s could not be flushed after an error", name, exc_info=True)
 
 
 class _Run(Generic[Row]):
@@ -88,36 +116,42 @@ class _Run(Generic[Row]):
         timeout: float | None,
         on_error: OnError,
         done: Callable[[int], object],
+        stop: Event,
     ) -> None:
-        self.outcomes: dict[str, FailedWrite | None] = {}
-        self.truncated: set[str] = set()
         self.hopeless: Refusal | None = None
+        self.has_sent = False
+        # A document that was read and is not yet confirmed, the failure of one, or None for one that is in.
+        self._outcomes: dict[str, Document | FailedWrite | None] = {}
+        self._truncated: set[str] = set()
         self._backend = backend
         self._encode = encode
         self._timeout = timeout
         self._on_error = on_error
         self._done = done
-        self._stop = Event()
-        self._in_flight: Future[Outcome] | None = None
+        self._stop = stop
+        self._in_flight: tuple[Request[Row], Future[Outcome]] | None = None
 
-    def valid(self, documents: Iterable[Document | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
-        """Yield the documents, and raise for an invalid one unless it is to be reported."""
-        for one in documents:
-            if isinstance(one, InvalidDocument) and self._on_error == "raise":
-                raise one.error
-            yield one
+    def report(self) -> WriteReport:
+        """Return what became of the documents that were read."""
+        outcomes = {
+            name: FailedWrite(name, _UNCONFIRMED, True, outcome) if isinstance(outcome, Document) else outcome
+            for name, outcome in self._outcomes.items()
+        }
+        return WriteReport.of(outcomes, self._truncated)
 
     def write_all(
         self, documents: Iterable[Document | InvalidDocument], most_characters: int, writer: ThreadPoolExecutor
     ) -> None:
-        records = self._backend.limits.records
+        if self._on_error == "raise" and isinstance(documents, list):
+            self._check_whole(documents)
+        records, read = self._backend.limits.records, self._read(documents)
         try:
-            for batch in constrained_batches(documents, most_characters, records, get_len=_characters, strict=False):
+            for batch in constrained_batches(read, most_characters, records, get_len=_characters, strict=False):
                 # The last of the documents with one id counts, whether it is valid or not.
                 latest = {one.id: one for one in batch}.values()
                 for one in latest:
                     if isinstance(one, InvalidDocument):
-                        self._note(FailedWrite(one.id, str(one.error), False, one.document))
+                        self._note_invalid(one)
                 self._write_batch([one for one in latest if isinstance(one, Document)], writer)
                 self._done(len(batch))
             self._settle()
@@ -129,7 +163,31 @@ class _Run(Generic[Row]):
             self._stop.set()
             raise
 
+    def settle_after_interruption(self) -> None:
+        """Note what became of the request that was in flight, if that is known."""
+        with suppress(Exception):
+            self._settle()
+
+    def _check_whole(self, documents: Sequence[Document | InvalidDocument]) -> None:
+        invalid = [one for one in documents if isinstance(one, InvalidDocument)]
+        for one in invalid:
+            self._note_invalid(one)
+        if invalid:
+            raise invalid[0].error
+
+    def _read(self, documents: Iterable[Document | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
+        """Yield the documents, and raise for an invalid one unless it is to be reported."""
+        for one in documents:
+            if isinstance(one, Document):
+                self._outcomes[one.id] = one
+            elif self._on_error == "raise":
+                self._note_invalid(one)
+                raise one.error
+            yield one
+
     def _write_batch(self, documents: Sequence[Document], writer: ThreadPoolExecutor) -> None:
+        if self._stop.is_set():
+            raise CancelledError
         if self.hopeless is not None:
             self._give_up(documents)
             return
@@ -148,13 +206,12 @@ class _Run(Generic[Row]):
             if self.hopeless is not None:
                 self._give_up(request.documents)
                 continue
-            for document in request.documents:
-                self.outcomes[document.id] = None
+            self.has_sent = True
             send = partial(write_request, request, self._backend, self._timeout, self._stop)
             if is_slow:
-                self._in_flight = writer.submit(copy_context().run, send)
+                self._in_flight = request, writer.submit(copy_context().run, send)
             else:
-                self._note_outcome(send())
+                self._note_outcome(request, send())
 
     def _prepared(self, documents: Sequence[Document]) -> Request[Row]:
         encoded = self._encode(documents)
@@ -167,8 +224,8 @@ class _Run(Generic[Row]):
             if position not in encoded.refused
         ]
         # A later version of a document may be short.
-        self.truncated.difference_update(document.id for document in documents)
-        self.truncated.update(documents[position].id for position in encoded.truncated)
+        self._truncated.difference_update(document.id for document in documents)
+        self._truncated.update(documents[position].id for position in encoded.truncated)
         return Request([record.document for record in records], self._backend.prepare(records))
 
     def _requests(self, prepared: Request[Row]) -> Iterator[Request[Row]]:
@@ -183,12 +240,19 @@ class _Run(Generic[Row]):
     def _settle(self) -> None:
         """Wait until nothing is in flight, and note what became of it."""
         if self._in_flight is not None:
-            flight, self._in_flight = self._in_flight, None
-            self._note_outcome(flight.result())
+            request, flight = self._in_flight
+            # If this is interrupted, the request stays in flight.
+            wait([flight])
+            self._in_flight = None
+            self._note_outcome(request, flight.result())
 
-    def _note_outcome(self, outcome: Outcome) -> None:
-        for failure in outcome.failed:
-            self._note(failure)
+    def _note_outcome(self, request: Request[Row], outcome: Outcome) -> None:
+        failed = {failure.id: failure for failure in outcome.failed}
+        for document in request.documents:
+            # If a later version of the document was read meanwhile, that one counts.
+            known = self._outcomes[document.id]
+            if known is document or known is None:
+                self._outcomes[document.id] = failed.get(document.id)
         self.hopeless = outcome.hopeless
 
     def _give_up(self, documents: Sequence[Document]) -> None:
@@ -196,8 +260,11 @@ class _Run(Generic[Row]):
         for document in documents:
             self._note(refused(document, self.hopeless))
 
+    def _note_invalid(self, one: InvalidDocument) -> None:
+        self._note(FailedWrite(one.id, str(one.error), False, one.document))
+
     def _note(self, failure: FailedWrite) -> None:
-        self.outcomes[failure.id] = failure
+        self._outcomes[failure.id] = failure
 
 
 def _characters(document: Document | InvalidDocument) -> int:

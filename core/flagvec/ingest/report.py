@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,8 +46,10 @@ class WriteReport:
     """What became of the documents that were given to ``add``. Each id is either in `ok` or in `failed`.
 
     Args:
-        ok: The ids of the documents that are in the store, in the order in which they first came.
-        failed: The documents that are not in the store, or only in an older version.
+        ok: The ids of the documents that the database took, in the order in which they first came. Searches find them,
+            unless the `WriteError` with this report says that the last step failed.
+        failed: The documents that are not in the store, or only in an older version. If an error ended ``add``, also
+            those that were read and not confirmed by the database, which may be in the store.
         truncated: The ids of those in `ok` whose text was longer than the model reads; the rest was not encoded.
 
     Example:
@@ -96,6 +100,21 @@ class WriteReport:
         shown = [f"{failure.id!r}: {failure.reason}" for failure in self.failed[:_SHOWN_FAILURES]]
         more = [f"and {len(self.failed) - len(shown)} more"] if len(self.failed) > len(shown) else []
         return "; ".join([written, *shown, *more])
+
+
+def carry_report(error: BaseException, report: WriteReport) -> None:
+    """Give an exception the attribute ``report``, and from Python 3.11 on a note with the report's summary."""
+    # The class may refuse attributes, as a frozen dataclass does, or have a property of this name.
+    with suppress(AttributeError):
+        BaseException.__setattr__(error, "report", report)
+        if sys.version_info >= (3, 11):
+            error.add_note(f"add: {report.summary()}; the attribute `report` of this error has all ids")
+
+
+def carried_report(error: BaseException) -> WriteReport:
+    """Return what `carry_report` gave to an exception; an empty report if it gave nothing."""
+    report = getattr(error, "report", None)
+    return report if isinstance(report, WriteReport) else WriteReport((), ())
 
 
 def without_secrets(text: str) -> str:

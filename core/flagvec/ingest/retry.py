@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from threading import Event
@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attem
 from tenacity.nap import sleep_using_event
 
 from flagvec.ingest.report import FailedWrite, without_secrets
-from flagvec.store.backend import Backend, Refusal, Row
+from flagvec.store.backend import Backend, Refusal, Row, WriteLimits
 from flagvec.store.documents import Document
 
 _LONGEST_PAUSE = 10.0
@@ -82,6 +82,17 @@ def write_request(request: Request[Row], backend: Backend[Row], timeout: float |
     return Outcome(sending.failed + first.failed + second.failed, first.hopeless or second.hopeless)
 
 
+def pause_before(limits: WriteLimits, last: Callable[[], Refusal | None]) -> Callable[[RetryCallState], float]:
+    """Return a function for the seconds to wait before the next attempt; `last` returns why the last one failed."""
+    pauses = wait_exponential(limits.first_pause, _LONGEST_PAUSE) + wait_random(0, limits.jitter)
+
+    def pause(state: RetryCallState) -> float:
+        refusal = last()
+        return max(pauses(state), min(refusal.pause, _LONGEST_ASKED_PAUSE) if refusal else 0.0)
+
+    return pause
+
+
 def refused(document: Document, refusal: Refusal) -> FailedWrite:
     """Return the failure of one document of a request that was refused as a whole."""
     return FailedWrite(document.id, without_secrets(refusal.reason), refusal.retryable, document)
@@ -101,16 +112,10 @@ class _Sending(Generic[Row]):
 
     def send_with_retries(self) -> None:
         limits = self._backend.limits
-        pauses = wait_exponential(limits.first_pause, _LONGEST_PAUSE) + wait_random(0, limits.jitter)
-
-        def pause(state: RetryCallState) -> float:
-            asked = self.refusal.pause if self.refusal else 0.0
-            return max(pauses(state), min(asked, _LONGEST_ASKED_PAUSE))
-
         retrying = Retrying(
             retry=retry_if_result(bool),
             stop=stop_after_attempt(limits.attempts),
-            wait=pause,
+            wait=pause_before(limits, lambda: self.refusal),
             sleep=sleep_using_event(self._stop),
             retry_error_callback=lambda state: False,
         )

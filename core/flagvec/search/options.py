@@ -42,7 +42,8 @@ class SearchKeywords(TypedDict, total=False):
             ordered the hits. The others take one more request to the database, or a larger one.
         min_score: Leave out hits with a lower score, in the scale of ``Hit.score``. Refused for ``"rrf"``, whose scores
             come from ranks and say nothing of how well a document fits.
-        timeout: Seconds that a request to the database may take; None for the client's own limit.
+        timeout: Seconds that the search in the database may take, with its repetitions. With None no attempt begins
+            after ten seconds, and each takes the client's own limit at most.
     """
 
     mode: Mode | None

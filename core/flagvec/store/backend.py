@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
@@ -15,6 +15,18 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 
 Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+class Ask(Protocol):
+    """Makes one request of a method that makes several, and repeats it while the database refuses it for the moment.
+
+    The request may be made twice without harm. It gets the seconds that it may take, None for the client's own limit.
+    """
+
+    def __call__(self, request: Callable[[float | None], Result]) -> Result:
+        """Return the request's result, or raise a `StoreError`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -65,8 +77,9 @@ class Backend(ABC, Generic[Row]):
     """A database as a store sees it; ``Row`` is a record in the form in which the database takes it.
 
     Arguments arrive checked. A ``timeout`` is in seconds a request, None for the client's own. Methods raise the
-    client's exceptions as they are: the store asks `classify` what they mean, and raises a `StoreError` from them.
-    Every method after `open` is called on an open backend only.
+    client's exceptions as they are: the store asks `classify` what they mean, repeats what is `retryable`, and raises a
+    `StoreError` from the rest. Every method but `create` and `drop` may be called again after it failed. Every method
+    after `open` is called on an open backend only.
     """
 
     limits = WriteLimits()
@@ -84,12 +97,22 @@ class Backend(ABC, Generic[Row]):
             StoreError: Something else is in the store's place, or a store of another layout.
         """
 
+    def identity(self, timeout: float | None) -> str | None:
+        """Return what the store's name leads to now, as the database identifies it; None if it leads nowhere.
+
+        Two equal identities are the same store. Messages show them, so that an identity holds the own name of what an
+        alias leads to. It takes one small request, because each `add` makes it. A database without aliases keeps this.
+        """
+        return self.name
+
     @abstractmethod
     def create(self, schema: Schema) -> None:
         """Make the store, after `describe` found none."""
 
     def open(self, schema: Schema) -> None:  # many databases hold nothing open
-        """Open what is held while the store is in use; called once, after `describe` found a schema that fits.
+        """Open what is held while the store is in use, after `describe` found a schema that fits.
+
+        It is called again if `identity` changed: another store of the same model is in the place of the first.
 
         Raises:
             StoreError: The store is in use elsewhere, or damaged.
@@ -168,10 +191,11 @@ class Backend(ABC, Generic[Row]):
         """Return the number of documents, or of those for which a filter holds."""
 
     @abstractmethod
-    def scroll(
-        self, filter: Filter | NativeFilter | None, batch_size: int, timeout: float | None
-    ) -> Iterator[list[Document]]:
-        """Yield all documents, or those for which a filter holds, each once, at most `batch_size` a request."""
+    def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
+        """Yield all documents, or those for which a filter holds, each once, at most `batch_size` a request.
+
+        Each request is made through `ask`, because a generator that raised cannot be asked for its next page again.
+        """
 
     def flush(self, timeout: float | None) -> None:  # many databases need no such step
         """Make all that was written durable and searchable; called at the end of each call that writes."""

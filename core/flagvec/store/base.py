@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Sized
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from functools import partial
 from itertools import chain
+from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from more_itertools import chunked
 
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter, parse_filter
-from flagvec.ingest.pipeline import OnError, write_documents
-from flagvec.ingest.report import WriteReport
+from flagvec.ingest.pipeline import OnError
+from flagvec.ingest.report import WriteReport, carried_report
 from flagvec.m3_output import M3Output
-from flagvec.progress import progress_bar
 from flagvec.search.options import SearchKeywords, SearchOptions, check_choice, checked_timeout, whole_number
 from flagvec.store.backend import Backend
 from flagvec.store.documents import (
     Document,
     DocumentLike,
     Hit,
-    InvalidDocument,
-    checked_documents,
     checked_ids,
     listed_documents,
 )
-from flagvec.store.encoding import encode_documents, encode_query, query_vectors
+from flagvec.store.encoding import encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
-from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments, TextVectors
+from flagvec.store.vectors import ColbertOverflow, TextVectors
+from flagvec.store.writing import Writing
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from flagvec.embedder import AbsEmbedder
 
-_logger = logging.getLogger(__name__)
-
-# These bound what is encoded at once. 100,000 characters are some 25,000 tokens of English, whose ColBERT vectors of
-# 1,024 numbers take 100 MB.
-CHARACTERS_PER_BATCH = 100_000
-CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 IDS_PER_REQUEST = 1_000
 
 
@@ -54,7 +49,18 @@ class HybridStore:
     ``with`` block, frees what the store object holds.
 
     Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread. Calls may overlap,
-    and texts are encoded one call at a time. Cancelling the await does not stop the verb.
+    and texts are encoded one call at a time. Cancelling the await stops `aadd` alone.
+
+    A request that the database refuses for the moment is repeated, after growing pauses. What it refuses for good is
+    not. ``timeout`` bounds all attempts and pauses of a request together, and in `add` each attempt. Without it no
+    attempt begins after ten seconds, and each takes the client's own limit at most. The `StoreError` at the end says
+    how often and how long it was tried. The first verb also opens the store. No attempt at that begins after the
+    timeout, but each may take the client's own limit.
+
+    The store's name may be an alias. If the alias is switched to another store of the same model, this object goes on
+    there and logs one line, because that is how a store is replaced without a pause. If it is switched to anything
+    else, a `StoreError` names both. `add`, a read that fails, and the first read after a minute notice it. Until then
+    reads may give hits of the other store.
 
     Args:
         model: Encodes documents and queries.
@@ -82,6 +88,7 @@ class HybridStore:
         self.colbert_overflow = colbert_overflow
         self._backend = backend
         self._opening = Opening(backend, self.schema, type(self).__name__)
+        self._writing = Writing(model, self.schema, backend, self._opening, colbert_overflow)
 
     def create(self) -> None:
         """Make the store; if it exists already, check that it fits the model.
@@ -127,40 +134,36 @@ class HybridStore:
                 the documents that are invalid, and the rest is written. An error of the iterable or of the model is
                 raised in both.
             show_progress: Show a progress bar. None shows one in a terminal or notebook after two seconds.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each attempt to write a batch may take; None for the client's own limit.
 
         Returns:
             Which ids are in the store and which are not, with the reason; and whose texts were cut off.
 
         Raises:
-            WriteError: Documents were not written; its ``report`` says which and why, and has them.
+            WriteError: Documents were not written; its ``report`` says which and why, and has them. Or all were
+                written and the last step failed, which lets searches find them.
             TypeError: Something other than documents, or metadata that JSON cannot hold.
             ValueError: An invalid id or metadata, or a vector that the store cannot take; names the document.
                 Documents of earlier batches are in the store. A list is checked whole before anything is written.
             StoreError: The store does not exist, does not fit the model, or was closed.
+            Exception: Whatever the iterable or the model raises. It gets an attribute ``report``, as all of these
+                and a ``KeyboardInterrupt`` do. Among its ``failed`` are the documents that were read and that the
+                database has not confirmed, which may be in the store or not; adding them again is safe.
         """
+        return self._add(documents, on_error, show_progress, timeout, Event())
+
+    def _add(
+        self,
+        documents: DocumentLike | Iterable[DocumentLike],
+        on_error: OnError,
+        show_progress: bool | None,
+        timeout: float | None,
+        stop: Event,
+    ) -> WriteReport:
         check_choice("on_error", on_error, get_args(OnError))
         given, timeout = listed_documents(documents), checked_timeout(timeout)
         self._opening.opened()
-        checked: Iterable[Document | InvalidDocument] = self._checked(given)
-        if on_error == "raise" and isinstance(given, Sequence):
-            checked = [_valid(one) for one in checked]
-        total = len(given) if isinstance(given, Sized) else None
-        with progress_bar(total, "add", "document", show_progress) as bar:
-            report = write_documents(
-                checked,
-                self._backend,
-                self._encoded,
-                most_characters=self._characters_per_batch(),
-                timeout=timeout,
-                on_error=on_error,
-                flush=lambda: self._flush(timeout),
-                done=bar.update,
-            )
-        self._warn(report)
-        if on_error == "raise":
-            report.raise_for_failures()
-        return report
+        return self._writing.add(given, on_error, show_progress, timeout, stop)
 
     def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the documents that fit a query best.
@@ -186,8 +189,8 @@ class HybridStore:
         if not isinstance(query, str):
             raise TypeError(f"query takes a str, not {type(query).__name__}")
         checked = self._options(limit, options, "search")
-        self._opening.opened()
-        vectors = encode_query(self.model, query, checked.representations, self._colbert_limit())
+        self._opening.opened(checked.timeout)
+        vectors = encode_query(self.model, query, checked.representations, self._writing.colbert_limit())
         return self._found(vectors, checked)
 
     def search_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
@@ -205,8 +208,8 @@ class HybridStore:
             StoreError: As in `search`.
         """
         checked = self._options(limit, options, "search_vectors")
-        self._opening.opened()
-        ready = query_vectors(vectors, self.schema, checked.representations, self._colbert_limit())
+        self._opening.opened(checked.timeout)
+        ready = query_vectors(vectors, self.schema, checked.representations, self._writing.colbert_limit())
         return self._found(ready, checked)
 
     def get(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
@@ -218,13 +221,12 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         wanted, timeout = checked_ids(ids), checked_timeout(timeout)
-        self._opening.opened()
-        with self._opening.errors("be read"):
-            found = {
-                document.id: document
-                for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
-                for document in self._backend.get(part, timeout)
-            }
+        self._opening.opened(timeout)
+        found = {
+            document.id: document
+            for part in chunked(dict.fromkeys(wanted), IDS_PER_REQUEST)
+            for document in self._opening.ask("be read", partial(self._backend.get, part), timeout)
+        }
         return [found[name] for name in wanted if name in found]
 
     def delete(
@@ -235,7 +237,7 @@ class HybridStore:
         Args:
             ids: One id or several; an id that is not there is no error.
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that a request for up to 1,000 ids, or for the filter, may take.
 
         Raises:
             TypeError: Both ids and a filter or neither; a value of a type that is not taken.
@@ -249,13 +251,12 @@ class HybridStore:
         chosen = self._parsed(filter)
         if chosen == All(()) or (isinstance(chosen, NativeFilter) and not chosen.value):
             raise ValueError("an empty filter holds for every document: to delete all, call drop()")
-        self._opening.opened()
-        with self._opening.errors("be deleted from"):
-            if chosen is not None:
-                self._backend.delete_where(chosen, timeout)
-            for part in chunked(unwanted, IDS_PER_REQUEST):
-                self._backend.delete(part, timeout)
-        self._flush(timeout)
+        self._opening.opened(timeout)
+        if chosen is not None:
+            self._opening.ask("be deleted from", partial(self._backend.delete_where, chosen), timeout)
+        for part in chunked(unwanted, IDS_PER_REQUEST):
+            self._opening.ask("be deleted from", partial(self._backend.delete, part), timeout)
+        self._writing.flush(timeout)
 
     def count(self, filter: FilterLike | None = None, *, timeout: float | None = None) -> int:
         """Return the number of documents, or of those for which a filter holds. ``len(store)`` counts all.
@@ -266,9 +267,8 @@ class HybridStore:
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
-        self._opening.opened()
-        with self._opening.errors("be counted"):
-            return self._backend.count(chosen, timeout)
+        self._opening.opened(timeout)
+        return self._opening.ask("be counted", partial(self._backend.count, chosen), timeout)
 
     def scroll(
         self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
@@ -280,7 +280,7 @@ class HybridStore:
         Args:
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
             batch_size: How many documents one request brings, at most.
-            timeout: Seconds that one request to the database may take; None for the client's own limit.
+            timeout: Seconds that each batch may take.
 
         Raises:
             TypeError: A filter or ``batch_size`` of a type that is not taken.
@@ -309,10 +309,27 @@ class HybridStore:
         show_progress: bool | None = None,
         timeout: float | None = None,
     ) -> WriteReport:
-        """Do as `add` does; an iterable is read in the worker thread."""
-        return await asyncio.to_thread(
-            self.add, documents, on_error=on_error, show_progress=show_progress, timeout=timeout
-        )
+        """Do as `add` does; an iterable is read in the worker thread.
+
+        Cancelling the await stops this after the request that is being made, and waits for that, ten seconds at most.
+        The ``CancelledError`` has the attribute ``report``. If the iterable blocks for longer, the log has it later.
+        """
+        stop = Event()
+
+        def add() -> WriteReport:
+            try:
+                return self._add(documents, on_error, show_progress, timeout, stop)
+            except CancelledError as stopped:
+                # asyncio would raise another error in its place, without the report.
+                return carried_report(stopped)
+
+        adding = asyncio.ensure_future(asyncio.to_thread(add))
+        try:
+            return await asyncio.shield(adding)
+        except asyncio.CancelledError as cancelled:
+            stop.set()
+            await self._writing.ended(adding, cancelled)
+            raise
 
     async def asearch(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Do as `search` does."""
@@ -382,31 +399,12 @@ class HybridStore:
         # A copy of something that holds a store shares the store, as it shares the model.
         return self
 
-    def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
-        for one in checked_documents(documents):
-            if isinstance(one, Document):
-                try:
-                    self._backend.check(one)
-                except ValueError as error:
-                    one = InvalidDocument(one.id, error, one)
-            yield one
-
-    def _encoded(self, documents: Sequence[Document]) -> EncodedDocuments:
-        return encode_documents(
-            self.model,
-            [document.text for document in documents],
-            [f"document {document.id!r}" for document in documents],
-            self.schema.representations,
-            self._colbert_limit(),
-        )
-
-    def _flush(self, timeout: float | None) -> None:
-        with self._opening.errors("be flushed"):
-            self._backend.flush(timeout)
-
     def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
-        with self._opening.errors("be searched"):
-            found = self._backend.search(vectors, options)
+        found = self._opening.ask(
+            "be searched",
+            lambda timeout: self._backend.search(vectors, replace(options, timeout=timeout)),
+            options.timeout,
+        )
         least = -float("inf") if options.min_score is None else options.min_score
         best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
         return [hit for hit in best if hit.score >= least]
@@ -414,16 +412,12 @@ class HybridStore:
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
         chosen, size = self._parsed(filter), whole_number("batch_size", batch_size, at_least=1)
         timeout = checked_timeout(timeout)
-        self._opening.opened()
-        return self._while_open(self._backend.scroll(chosen, size, timeout))
+        self._opening.opened(timeout)
+        return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))
 
     def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
         """Yield the batches; closing the store ends them with an error."""
-        while True:
-            with self._opening.errors("be read"):
-                batch = next(batches, None)
-            if batch is None:
-                return
+        for batch in batches:
             yield batch
             self._opening.refuse_closed()
 
@@ -438,34 +432,3 @@ class HybridStore:
 
     def _parsed(self, filter: FilterLike | None) -> Filter | NativeFilter | None:
         return None if filter is None else parse_filter(filter, self._backend.is_native_filter)
-
-    def _colbert_limit(self) -> ColbertLimit:
-        if self.schema.colbert_dimension is None:
-            return ColbertLimit()
-        return ColbertLimit(self._backend.max_colbert_rows(self.schema), self.colbert_overflow)
-
-    def _characters_per_batch(self) -> int:
-        if self.schema.colbert_dimension is None:
-            return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
-        return CHARACTERS_PER_BATCH
-
-    def _warn(self, report: WriteReport) -> None:
-        if report.failed:
-            _logger.warning("%s: %s", self._backend.name, report.summary())
-        if report.truncated:
-            _logger.warning(
-                "%s: %d of %d texts were longer than the %s tokens that the model reads, and the rest of them was not "
-                "encoded: split them, or make the model with a larger passage_max_length (at most %s); "
-                "report.truncated has their ids",
-                self._backend.name,
-                len(report.truncated),
-                len(report.ok),
-                getattr(self.model, "passage_max_length", "?"),
-                getattr(self.model, "max_length", "?"),
-            )
-
-
-def _valid(document: Document | InvalidDocument) -> Document:
-    if isinstance(document, InvalidDocument):
-        raise document.error
-    return document

@@ -1,18 +1,20 @@
 """Documents that are encoded while others are written; no test depends on how long anything takes."""
 
 import signal
+import sys
 import threading
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Event
 
 import numpy as np
 import pytest
 
-from flagvec import Document
+from flagvec import Document, StoreError, WriteError
 from flagvec.ingest import pipeline
 from flagvec.ingest.pipeline import write_documents
-from flagvec.ingest.report import FailedWrite
+from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.store.backend import Refusal
 from flagvec.store.documents import InvalidDocument
 from flagvec.store.vectors import EncodedDocuments, TextVectors
@@ -25,7 +27,7 @@ def encode_nothing(documents):
     return EncodedDocuments([TextVectors(np.ones(1, np.float32)) for _ in documents], {}, ())
 
 
-def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="raise", documents=None):
+def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="raise", documents=None, **options):
     """Write a document for each name, in batches of `per_request`."""
     backend.limits = replace(backend.limits, records=per_request)
     given = (Document(name, "text") for name in names) if documents is None else documents
@@ -38,6 +40,7 @@ def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="rai
         on_error=on_error,
         flush=lambda: backend.flush(None),
         done=lambda count: None,
+        **{"confirm": lambda: None, "stop": Event(), **options},
     )
 
 
@@ -204,6 +207,7 @@ def test_the_last_of_the_documents_with_one_id_counts_if_it_is_invalid(scripted)
 def test_a_failing_flush_does_not_hide_the_error_that_ended_the_work(scripted, caplog):
     def documents():
         yield Document("a", "x")
+        yield Document("b", "x")
         raise OSError("the file ended")
 
     backend = scripted(lambda sent: [])
@@ -245,8 +249,10 @@ def test_every_document_is_counted_once(scripted):
         most_characters=10**6,
         timeout=None,
         on_error="report",
+        confirm=lambda: None,
         flush=lambda: None,
         done=counted.append,
+        stop=Event(),
     )
     assert sum(counted) == 4
 
@@ -309,3 +315,165 @@ def test_an_interruption_while_a_request_is_waited_for_stops_its_retries(scripte
         ended.set()
     assert backend.sent == ["a"]
     assert left_threads() == []
+
+
+def ends_with(error, *names):
+    """Yield documents, and raise."""
+    yield from (Document(name, "text") for name in names)
+    raise error
+
+
+def unconfirmed(report):
+    return {failure.id for failure in report.failed if "ended before the database confirmed it" in failure.reason}
+
+
+def test_an_error_of_the_documents_carries_what_is_in_and_what_was_read(scripted):
+    error = OSError("the file ended")
+    with pytest.raises(OSError, match="the file ended") as raised:
+        write(scripted(lambda sent: []), "", documents=ends_with(error, *"abcde"), per_request=2)
+    report = raised.value.report
+    assert raised.value is error
+    assert (report.ok, unconfirmed(report)) == (("a", "b", "c", "d"), {"e"})
+    assert report.failed_documents == [Document("e", "text")]
+
+
+def test_an_error_of_the_model_carries_what_is_in(scripted):
+    def encode(documents):
+        if names_of(documents) == "c":
+            raise RuntimeError("out of memory")
+        return encode_nothing(documents)
+
+    with pytest.raises(RuntimeError, match="out of memory") as raised:
+        write(scripted(lambda sent: []), "abcde", encode)
+    assert raised.value.report.ok == ("a", "b")
+    assert "c" in unconfirmed(raised.value.report)
+
+
+def test_an_invalid_document_carries_what_is_in_and_itself(scripted):
+    invalid = InvalidDocument("c", ValueError("too sour"), Document("c", "text"))
+    documents = (one for one in [Document("a", "text"), Document("b", "text"), invalid])
+    with pytest.raises(ValueError, match="too sour") as raised:
+        write(scripted(lambda sent: []), "", documents=documents)
+    report = raised.value.report
+    assert report.ok == ("a",)
+    assert [(failure.id, failure.reason) for failure in report.failed if failure.id == "c"] == [("c", "too sour")]
+
+
+def test_a_list_is_refused_whole_with_all_its_invalid_documents(scripted):
+    backend = scripted(lambda sent: [])
+    invalid = [InvalidDocument(name, ValueError(f"bad {name}"), None) for name in "bc"]
+    with pytest.raises(ValueError, match="bad b") as raised:
+        write(backend, "", documents=[Document("a", "text"), *invalid])
+    assert backend.sent == []
+    assert [failure.id for failure in raised.value.report.failed] == ["b", "c"]
+
+
+def test_a_flush_that_fails_after_all_was_written_carries_the_report(scripted):
+    def fail(timeout):
+        raise StoreError("the script could not be flushed: busy")
+
+    backend = scripted(lambda sent: [])
+    backend.flush = fail
+    with pytest.raises(WriteError, match="could not be flushed: busy; the documents were written, but") as raised:
+        write(backend, "ab", on_error="report")
+    assert (raised.value.report.ok, raised.value.report.failed) == (("a", "b"), ())
+
+
+def test_an_error_of_the_client_that_is_not_known_carries_what_is_in(scripted):
+    with pytest.raises(RuntimeError, match="a bug") as raised:
+        write(scripted(lambda sent: RuntimeError("a bug") if sent[-1] == "b" else []), "abc")
+    assert raised.value.report.ok == ("a",)
+    assert "b" in unconfirmed(raised.value.report)
+
+
+def test_a_store_that_is_another_now_carries_an_empty_report(scripted):
+    backend = scripted(lambda sent: [])
+
+    def confirm():
+        raise StoreError("the alias leads elsewhere")
+
+    with pytest.raises(StoreError, match="leads elsewhere") as raised:
+        write(backend, "ab", confirm=confirm)
+    assert (raised.value.report.ok, backend.sent, backend.flushed) == ((), [], 0)
+
+
+def test_if_the_database_cannot_be_asked_nothing_is_encoded_and_all_is_reported(scripted):
+    encoded, backend = [], scripted(lambda sent: [])
+    report = write(backend, "abc", encoded.append, confirm=lambda: AWAY)
+    assert (encoded, backend.sent, report.ok) == ([], [], ())
+    assert [(failure.id, failure.reason) for failure in report.failed] == [(name, "away") for name in "abc"]
+
+
+def test_an_interruption_carries_what_is_in(scripted):
+    in_flight, interrupted = Event(), Event()
+
+    def answer(sent):
+        if sent[-1] == "b":
+            in_flight.set()
+            assert interrupted.wait(LONG)
+        return []
+
+    def encode(documents):
+        if names_of(documents) == "c":
+            assert in_flight.wait(LONG)
+            interrupted.set()
+            raise KeyboardInterrupt
+        return encode_nothing(documents)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        write(scripted(answer), "abcd", encode)
+    # What was in flight when it came is known too.
+    assert raised.value.report.ok == ("a", "b")
+
+
+def test_a_write_to_another_store_that_fails_within_the_documents_keeps_its_own_report(scripted):
+    theirs = WriteReport(("x",), (FailedWrite("y", "no", False),))
+    with pytest.raises(WriteError) as raised:
+        write(scripted(lambda sent: []), "", documents=ends_with(WriteError(theirs), "a", "b"))
+    assert raised.value.report.ok == ("a",)
+    assert raised.value.__cause__.report is theirs
+
+
+def test_an_error_that_takes_no_attributes_is_raised_all_the_same(scripted):
+    @dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    with pytest.raises(Frozen) as raised:
+        write(scripted(lambda sent: []), "", documents=ends_with(Frozen(3), "a", "b"))
+    assert raised.value.report.ok == ("a",)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since Python 3.11")
+def test_a_traceback_says_what_is_in(scripted):
+    with pytest.raises(OSError, match="ended") as raised:
+        write(scripted(lambda sent: []), "", documents=ends_with(OSError("ended"), "a", "b"))
+    assert raised.value.__notes__[0].startswith("add: 1 of 2 documents were written; 'b': add ended before")
+
+
+def test_of_an_id_that_came_twice_the_version_that_was_not_written_is_reported(scripted):
+    documents = ends_with(OSError("ended"), "a", "b", "a")
+    with pytest.raises(OSError, match="ended") as raised:
+        write(scripted(lambda sent: []), "", documents=documents)
+    assert (raised.value.report.ok, unconfirmed(raised.value.report)) == (("b",), {"a"})
+
+
+def test_stopping_from_another_thread_ends_after_the_request_that_is_being_made(scripted):
+    stop = Event()
+    backend = scripted(lambda sent: stop.set() or [] if sent[-1] == "b" else [])
+    with pytest.raises(CancelledError) as raised:
+        write(backend, "abcdef", stop=stop)
+    assert backend.sent == ["a", "b"]
+    assert raised.value.report.ok == ("a", "b")
+    assert backend.flushed == 1
+
+
+def test_an_interruption_of_the_flush_carries_the_report(scripted):
+    def interrupt(timeout):
+        raise KeyboardInterrupt
+
+    backend = scripted(lambda sent: [])
+    backend.flush = interrupt
+    with pytest.raises(KeyboardInterrupt) as raised:
+        write(backend, "ab")
+    assert raised.value.report.ok == ("a", "b")

@@ -14,9 +14,11 @@ from flagvec import Document, Hit, StoreError, WriteError
 from flagvec.filters.portable import Condition, NativeFilter, Not
 from flagvec.ingest import pipeline
 from flagvec.ingest.report import FailedWrite
+from flagvec.store import writing
 from flagvec.store.backend import Backend, Refusal, WriteLimits
-from flagvec.store.base import CHARACTERS_PER_BATCH_WITHOUT_COLBERT, HybridStore
+from flagvec.store.base import HybridStore
 from flagvec.store.schema import Schema
+from flagvec.store.writing import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 DOCUMENTS_PER_BATCH = Backend.limits.records
 
@@ -98,10 +100,11 @@ class RecordingBackend(Backend):
         self.place.filters.append(filter)
         return self.place.answer([]) or 0
 
-    def scroll(self, filter, batch_size, timeout):
+    def scroll(self, filter, batch_size, ask):
         self.place.filters.append(filter)
         for number in range(3):
-            yield [Document(f"{number}-{place}", "text") for place in range(batch_size)]
+            names = [f"{number}-{place}" for place in range(batch_size)]
+            yield ask(lambda timeout, names=names: [Document(name, "text") for name in names])
 
 
 class RecordingStore(HybridStore):
@@ -342,7 +345,7 @@ def test_a_timeout_reaches_the_database(store, place):
     store.add("text", timeout=3)
     assert place.timeouts == [3.0]
     store.search("text", timeout=0.5)
-    assert place.options.timeout == 0.5
+    assert place.options.timeout == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
@@ -549,3 +552,96 @@ def test_deleting_by_an_empty_filter_of_the_database_is_refused(store, place):
     with pytest.raises(ValueError, match="an empty filter holds for every document"):
         store.delete(filter="")
     assert place.filters == []
+
+
+async def cancelled(awaited, begun, then):
+    """Cancel an await once its thread has begun, and return the error that it ends with."""
+    task = asyncio.ensure_future(awaited)
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    for _ in range(5):
+        # The task is cancelled within these turns of the loop.
+        await asyncio.sleep(0)
+    then()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await task
+    return raised.value
+
+
+async def test_cancelling_an_add_stops_it_and_the_error_carries_what_is_in(store, place):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def texts():
+        yield from (Document(str(number), "x") for number in range(DOCUMENTS_PER_BATCH + 1))
+        begun.set()
+        assert goes_on.wait(30)
+        yield from (Document(str(number), "x") for number in range(DOCUMENTS_PER_BATCH + 1, 4 * DOCUMENTS_PER_BATCH))
+
+    report = (await cancelled(store.aadd(texts()), begun, goes_on.set)).report
+    assert len(place.batches) <= 2
+    assert set(report.ok) == {document.id for batch in place.batches for document in batch}
+    assert len(report.ok) + len(report.failed) >= DOCUMENTS_PER_BATCH + 1
+    assert place.commits == 1
+
+
+async def test_an_iterable_that_blocks_does_not_keep_a_cancelled_add_from_ending(store, caplog, monkeypatch):
+    monkeypatch.setattr(writing, "LONGEST_CANCELLING", 0.01)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def texts():
+        yield Document("a", "x")
+        begun.set()
+        assert goes_on.wait(30)
+
+    error = await cancelled(store.aadd(texts()), begun, lambda: None)
+    assert not hasattr(error, "report")
+    goes_on.set()
+    while not caplog.messages:
+        await asyncio.sleep(0.01)
+    assert caplog.messages == [
+        "the recording: an add that was cancelled has ended: 0 of 1 documents were written; 'a': add ended before the "
+        "database confirmed it"
+    ]
+
+
+def test_a_search_that_the_database_refuses_for_the_moment_is_repeated(store, place):
+    answers = [Away(Refusal("busy", retryable=True)), Away(Refusal("busy", retryable=True))]
+
+    def find():
+        if answers:
+            raise answers.pop()
+        return [Hit("a", 0.9, "", {})]
+
+    place.find = find
+    assert [hit.id for hit in store.search("text")] == ["a"]
+
+
+@pytest.mark.parametrize("verb", ["get", "delete", "count", "delete by filter", "scroll", "flush"])
+def test_whatever_can_be_done_twice_is_repeated(store, monkeypatch, verb):
+    backend, calls = store._backend, []
+
+    def twice(method):
+        def call(*arguments):
+            calls.append(arguments)
+            if len(calls) == 1:
+                raise Away(Refusal("busy", retryable=True))
+            return method(*arguments)
+
+        return call
+
+    name = {"delete by filter": "delete_where"}.get(verb, verb)
+    if verb == "scroll":
+        page = twice(lambda timeout: [Document("a", "x")])
+        monkeypatch.setattr(backend, "scroll", lambda filter, size, ask: (ask(page) for _ in range(2)))
+    else:
+        monkeypatch.setattr(backend, name, twice(getattr(backend, name)))
+    use = {
+        "get": lambda: store.get("a"),
+        "delete": lambda: store.delete("a"),
+        "count": store.count,
+        "delete by filter": lambda: store.delete(filter={"n": 1}),
+        "scroll": lambda: list(store.scroll()),
+        "flush": lambda: store.add("text"),
+    }[verb]
+    use()
+    assert len(calls) >= 2

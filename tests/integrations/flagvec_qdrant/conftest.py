@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,15 @@ DONE = (200, {"result": {"operation_id": 1, "status": "completed"}, "status": "o
 
 
 class HttpServer:
-    """An HTTP server. `answer` is the status and body of the next answers, and `requests` are those that came."""
+    """An HTTP server.
+
+    `answer` is the status and body of the next answers, after those in `first`, and `requests` are those that came.
+    `headers` go with every answer.
+    """
 
     def __init__(self) -> None:
         self.answer: tuple[int, Any] = DONE
+        self.first: list[tuple[int, Any]] = []
         self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, str, Any]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -34,7 +40,7 @@ class HttpServer:
             def reply(self) -> None:
                 content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 server.requests.append((self.command, self.path, json.loads(content) if content else None))
-                status, body = server.answer
+                status, body = server.first.pop(0) if server.first else server.answer
                 written = body.encode() if isinstance(body, str) else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in {**server.headers, "Content-Length": str(len(written))}.items():
@@ -59,6 +65,39 @@ def http_server() -> Iterator[HttpServer]:
     made.server.shutdown()
     made.server.server_close()
     thread.join()
+
+
+@pytest.fixture(params=["local", "rest", "grpc"])
+def any_client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    """A client of local mode, and of the server at QDRANT_URL over both wires."""
+    if request.param == "local":
+        client = QdrantClient(":memory:")
+    elif url := os.environ.get("QDRANT_URL"):
+        client = QdrantClient(
+            url=url,
+            api_key=os.environ.get("QDRANT_API_KEY"),
+            prefer_grpc=request.param == "grpc",
+            grpc_port=int(os.environ.get("QDRANT_GRPC_PORT", "6334")),
+            timeout=30,
+            check_compatibility=False,
+        )
+    else:
+        pytest.skip("QDRANT_URL is not set")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def as_opened() -> Callable[[Any], Any]:
+    """A function that returns a store as if it had been opened, and nothing had changed since on the server."""
+
+    def make(store: Any) -> Any:
+        store._backend.identity = lambda timeout: "'articles'"
+        store._opening._is_open = True
+        store._opening._identified("'articles'")
+        return store
+
+    return make
 
 
 @pytest.fixture

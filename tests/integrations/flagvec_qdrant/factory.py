@@ -93,6 +93,8 @@ class GrpcFactory(RemoteFactory):
 
     def _connect(self, url: str, **options: Any) -> QdrantClient:
         port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
+        # Without the option, gRPC waits longer and longer before it connects again.
+        options = {"grpc_options": {"grpc.max_reconnect_backoff_ms": 1_000}, **options}
         return super()._connect(url, prefer_grpc=True, grpc_port=port, **options)
 
 

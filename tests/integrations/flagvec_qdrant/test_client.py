@@ -207,7 +207,7 @@ def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):
 def test_a_collection_that_somebody_deleted_is_a_store_error(store, client):
     store.count()
     client.delete_collection("articles")
-    with pytest.raises(StoreError, match="could not be counted: Collection articles not found") as raised:
+    with pytest.raises(StoreError, match="the collection 'articles' is gone: it was deleted or renamed") as raised:
         store.count()
     assert isinstance(raised.value.__cause__, ValueError)
 

@@ -39,9 +39,10 @@ class WholeNumbers:
         return M3Output(dense_vecs=EYE[:count], lexical_weights=[{7: 1}] * count, colbert_vecs=[EYE[:2]] * count)
 
 
-def test_whole_numbers_go_out_as_floats_so_that_a_matrix_is_not_taken_for_a_sparse_vector(http_server, rest_client):
-    store = QdrantStore(WholeNumbers(), rest_client, "articles")
-    store._opening._is_open = True
+def test_whole_numbers_go_out_as_floats_so_that_a_matrix_is_not_taken_for_a_sparse_vector(
+    http_server, rest_client, as_opened
+):
+    store = as_opened(QdrantStore(WholeNumbers(), rest_client, "articles"))
     assert store.add(Document("a", "text"), timeout=2.5).ok == ("a",)
     [(method, path, body)] = http_server.requests
     assert (method, path) == ("PUT", "/collections/articles/points?wait=true&timeout=3")
@@ -52,13 +53,12 @@ def test_whole_numbers_go_out_as_floats_so_that_a_matrix_is_not_taken_for_a_spar
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nothing_that_is_not_finite_reaches_the_server(http_server, rest_client, bad):
+def test_nothing_that_is_not_finite_reaches_the_server(http_server, rest_client, as_opened, bad):
     class Broken(WholeNumbers):
         def encode_corpus(self, texts, **options):
             return super().encode_corpus(texts) | {"lexical_weights": [{7: bad}]}
 
-    store = QdrantStore(Broken(), rest_client, "articles")
-    store._opening._is_open = True
+    store = as_opened(QdrantStore(Broken(), rest_client, "articles"))
     with pytest.raises(ValueError, match="not finite"):
         store.add("text")
     assert http_server.requests == []
@@ -156,11 +156,10 @@ def test_metadata_as_deep_as_is_taken_are_read_on_both_ends_of_grpc(deeper):
     assert GrpcToRest.convert_payload(found.payload)["metadata"] == metadata
 
 
-def test_a_key_is_in_no_representation_message_or_log(caplog):
+def test_a_key_is_in_no_representation_message_or_log(as_opened, caplog):
     client = QdrantClient(url="https://127.0.0.1:9", api_key="verysecret", timeout=1, check_compatibility=False)
-    store = QdrantStore(WholeNumbers(), client, "articles")
+    store = as_opened(QdrantStore(WholeNumbers(), client, "articles"))
     assert "verysecret" not in repr(store)
-    store._opening._is_open = True
     store._backend.limits = replace(store._backend.limits, attempts=1)
     report = store.add("text", on_error="report")
     assert report.failed[0].retryable

@@ -106,15 +106,9 @@ def test_what_is_not_an_answer_of_a_server_is_not_a_refusal(error):
 
 
 @pytest.fixture
-def opened(seeded):
+def opened(seeded, as_opened):
     """A function that makes a store of a client, as if the collection had been looked at."""
-
-    def make(client):
-        store = QdrantStore(seeded(), client, "articles")
-        store._opening._is_open = True
-        return store
-
-    return make
+    return lambda client: as_opened(QdrantStore(seeded(), client, "articles"))
 
 
 VERBS = {

@@ -1,0 +1,152 @@
+"""`Writing`: how a store adds documents: checked, encoded, written in batches, and reported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from threading import Event
+from typing import TYPE_CHECKING, Generic
+
+from flagvec.ingest.pipeline import OnError, write_documents
+from flagvec.ingest.report import WriteReport, carried_report, carry_report
+from flagvec.progress import progress_bar
+from flagvec.store.backend import Backend, Row
+from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
+from flagvec.store.encoding import encode_documents
+from flagvec.store.opening import Opening
+from flagvec.store.schema import Schema
+from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
+
+_logger = logging.getLogger(__name__)
+
+# These bound what is encoded at once. 100,000 characters are some 25,000 tokens of English, whose ColBERT vectors of
+# 1,024 numbers take 100 MB.
+CHARACTERS_PER_BATCH = 100_000
+CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
+# Seconds. An iterable that blocks must not keep a cancelled `aadd` from ending.
+LONGEST_CANCELLING = 10.0
+
+
+class Writing(Generic[Row]):
+    """Gets documents into a store.
+
+    Args:
+        model: Encodes the documents.
+        schema: What the store holds.
+        backend: The database.
+        opening: Opens it.
+        colbert_overflow: What happens to a document of more ColBERT vectors than the store takes.
+    """
+
+    def __init__(
+        self,
+        model: AbsEmbedder,
+        schema: Schema,
+        backend: Backend[Row],
+        opening: Opening[Row],
+        colbert_overflow: ColbertOverflow,
+    ) -> None:
+        self._model = model
+        self._schema = schema
+        self._backend = backend
+        self._opening = opening
+        self._colbert_overflow = colbert_overflow
+
+    def add(
+        self,
+        documents: Iterable[DocumentLike],
+        on_error: OnError,
+        show_progress: bool | None,
+        timeout: float | None,
+        stop: Event,
+    ) -> WriteReport:
+        """Do as `HybridStore.add` does with checked arguments, until another thread sets `stop`."""
+        checked: Iterable[Document | InvalidDocument] = self._checked(documents)
+        if on_error == "raise" and isinstance(documents, Sequence):
+            checked = list(checked)
+        total = len(documents) if isinstance(documents, Sized) else None
+        with progress_bar(total, "add", "document", show_progress) as bar:
+            report = write_documents(
+                checked,
+                self._backend,
+                self._encoded,
+                most_characters=self._characters_per_batch(),
+                timeout=timeout,
+                on_error=on_error,
+                confirm=lambda: self._opening.confirm(timeout, stop),
+                flush=lambda: self.flush(timeout, stop),
+                done=bar.update,
+                stop=stop,
+            )
+        self._warn(report)
+        if on_error == "raise":
+            report.raise_for_failures()
+        return report
+
+    async def ended(self, adding: asyncio.Future[WriteReport], cancelled: asyncio.CancelledError) -> None:
+        """Wait until an `add` that is being stopped has ended, and give its report to the error that cancelled it."""
+        await asyncio.wait([adding], timeout=LONGEST_CANCELLING)
+        if adding.done():
+            carry_report(cancelled, _report_of(adding))
+        else:
+            adding.add_done_callback(self._log_end)
+
+    def _log_end(self, adding: asyncio.Future[WriteReport]) -> None:
+        summary = _report_of(adding).summary()
+        _logger.warning("%s: an add that was cancelled has ended: %s", self._backend.name, summary)
+
+    def flush(self, timeout: float | None, stop: Event | None = None) -> None:
+        """Make what was written durable and searchable."""
+        self._opening.ask("be flushed", self._backend.flush, timeout, stop)
+
+    def colbert_limit(self) -> ColbertLimit:
+        """Return how many ColBERT vectors of one text the open store takes."""
+        if self._schema.colbert_dimension is None:
+            return ColbertLimit()
+        return ColbertLimit(self._backend.max_colbert_rows(self._schema), self._colbert_overflow)
+
+    def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
+        for one in checked_documents(documents):
+            if isinstance(one, Document):
+                try:
+                    self._backend.check(one)
+                except ValueError as error:
+                    one = InvalidDocument(one.id, error, one)
+            yield one
+
+    def _encoded(self, documents: Sequence[Document]) -> EncodedDocuments:
+        return encode_documents(
+            self._model,
+            [document.text for document in documents],
+            [f"document {document.id!r}" for document in documents],
+            self._schema.representations,
+            self.colbert_limit(),
+        )
+
+    def _characters_per_batch(self) -> int:
+        if self._schema.colbert_dimension is None:
+            return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+        return CHARACTERS_PER_BATCH
+
+    def _warn(self, report: WriteReport) -> None:
+        if report.failed:
+            _logger.warning("%s: %s", self._backend.name, report.summary())
+        if report.truncated:
+            _logger.warning(
+                "%s: %d of %d texts were longer than the %s tokens that the model reads, and the rest of them was not "
+                "encoded: split them, or make the model with a larger passage_max_length (at most %s); "
+                "report.truncated has their ids",
+                self._backend.name,
+                len(report.truncated),
+                len(report.ok),
+                getattr(self._model, "passage_max_length", "?"),
+                getattr(self._model, "max_length", "?"),
+            )
+
+
+def _report_of(adding: asyncio.Future[WriteReport]) -> WriteReport:
+    return adding.result() if (error := adding.exception()) is None else carried_report(error)

@@ -1,0 +1,188 @@
+"""Servers that the tests start, stop and start again, with the program at QDRANT_BINARY; skipped without it."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from flagvec import Document, StoreError, WriteError
+from flagvec_qdrant import QdrantStore
+
+KEY = "the-key-of-the-server-in-a-test"
+REMEDY = r"Index required but not found .* To create it, name the field in filter_fields=\{...\}"
+
+
+class Server:
+    """One server with a directory of its own, which can be killed, stopped and started again."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        with socket.socket() as first, socket.socket() as second:
+            for free in (first, second):
+                free.bind(("127.0.0.1", 0))
+            self.port, self.grpc_port = first.getsockname()[1], second.getsockname()[1]
+        self.start()
+
+    def start(self):
+        settings = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1",
+            "QDRANT__SERVICE__HTTP_PORT": str(self.port),
+            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
+            "QDRANT__SERVICE__API_KEY": KEY,
+            "QDRANT__SERVICE__JWT_RBAC": "true",
+            "QDRANT__TELEMETRY_DISABLED": "true",
+        }
+        self.process = subprocess.Popen(
+            [os.environ["QDRANT_BINARY"]],
+            cwd=self._directory,
+            env={**os.environ, **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError("the server did not start within a minute")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def client(self, wire, key=KEY):
+        return QdrantClient(
+            url=f"http://127.0.0.1:{self.port}",
+            grpc_port=self.grpc_port,
+            api_key=key,
+            prefer_grpc=wire == "grpc",
+            check_compatibility=False,
+            grpc_options={"grpc.max_reconnect_backoff_ms": 1000},
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if not os.environ.get("QDRANT_BINARY"):
+        pytest.skip("QDRANT_BINARY is not set")
+    made = Server(tmp_path_factory.mktemp("qdrant"))
+    yield made
+    made.kill()
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def wire(request):
+    return request.param
+
+
+@pytest.fixture
+def store(server, wire, seeded):
+    """A store of three documents."""
+    client = server.client(wire)
+    made = QdrantStore(seeded(), client, "articles")
+    made.create()
+    made.add([Document(name, f"shared {name}", {"lang": "en"}) for name in "abc"])
+    yield made
+    made.drop()
+    client.close()
+
+
+def token(**claims):
+    """Return a signed JSON Web Token."""
+
+    def written(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+    parts = [{"alg": "HS256", "typ": "JWT"}, claims]
+    signed = b".".join(written(json.dumps(part).encode()) for part in parts)
+    return (signed + b"." + written(hmac.new(KEY.encode(), signed, hashlib.sha256).digest())).decode()
+
+
+def as_user(server, wire, model, access, **options):
+    claims = [{"collection": "articles", "access": access}]
+    return QdrantStore(model, server.client(wire, token(access=claims)), "articles", **options)
+
+
+VERBS = {
+    "search": lambda store: [hit.id for hit in store.search("shared a", filter={"lang": "en"}, timeout=30)],
+    "get": lambda store: store.get("a", timeout=30),
+    "count": lambda store: store.count({"lang": "en"}, timeout=30),
+    "scroll": lambda store: sorted(document.id for document in store.scroll({"lang": "en"}, timeout=30)),
+}
+
+
+@pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
+def test_a_token_to_read_one_collection_is_enough_to_read(store, server, wire, seeded, use):
+    assert use(as_user(server, wire, seeded(), "r")) == use(store)
+
+
+def test_a_token_to_write_one_collection_is_enough_to_write(store, server, wire, seeded):
+    user = as_user(server, wire, seeded(), "rw", filter_fields={"lang": "keyword"})
+    user.add(Document("new", "text"))
+    user.delete("a")
+    user.delete(filter={"lang": "en"})
+    assert [document.id for document in store.scroll()] == ["new"]
+
+
+def test_a_token_to_read_does_not_write(store, server, wire, seeded):
+    with pytest.raises(WriteError, match="0 of 1 documents were written"):
+        as_user(server, wire, seeded(), "r").add("text")
+    assert store.count() == 3
+
+
+def test_a_token_for_another_collection_is_refused(store, server, wire, seeded):
+    stranger = server.client(wire, token(access=[{"collection": "letters", "access": "rw"}]))
+    with pytest.raises(StoreError, match="could not be opened"):
+        QdrantStore(seeded(), stranger, "articles").count()
+
+
+STRICT = {
+    "search": lambda store: store.search("text", filter={"lang": "en"}),
+    "count": lambda store: store.count({"lang": "en"}),
+    "scroll": lambda store: list(store.scroll({"lang": "en"})),
+    "delete": lambda store: store.delete(filter={"lang": "en"}),
+}
+
+
+@pytest.mark.parametrize("use", STRICT.values(), ids=STRICT)
+def test_in_strict_mode_a_filter_without_an_index_names_filter_fields(store, server, wire, seeded, use):
+    strict = models.StrictModeConfig(enabled=True, unindexed_filtering_retrieve=False, unindexed_filtering_update=False)
+    store.client.update_collection("articles", strict_mode_config=strict)
+    with pytest.raises(StoreError, match=REMEDY):
+        use(store)
+    use(QdrantStore(seeded(), store.client, "articles", filter_fields={"lang": "keyword"}))
+
+
+def test_reads_over_the_rate_limit_come_through(store):
+    limited = models.StrictModeConfig(enabled=True, read_rate_limit=60)
+    store.client.update_collection("articles", strict_mode_config=limited)
+    assert [store.count(timeout=30) for _ in range(70)] == [3] * 70
+
+
+@pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
+def test_a_read_comes_through_a_server_that_is_killed_and_started_again(store, server, use):
+    expected = use(store)
+    server.kill()
+    back = threading.Timer(2.0, server.start)
+    back.start()
+    assert use(store) == expected
+    back.join()
+
+
+def test_a_read_comes_through_a_server_that_stands_still_for_a_while(store, server):
+    server.process.send_signal(signal.SIGSTOP)
+    goes_on = threading.Timer(2.0, server.process.send_signal, (signal.SIGCONT,))
+    goes_on.start()
+    assert store.count(timeout=30) == 3
+    goes_on.join()
