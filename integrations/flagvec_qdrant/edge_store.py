@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 class QdrantEdgeStore(HybridStore):
     """Documents in a directory, written and searched by the Qdrant engine in this process, without a server.
 
-    What `add` and `delete` did is on disk when they return. Store objects of one process may share a directory, and
-    threads may share a store object. The directory stays open until the last of these objects is closed or
-    garbage-collected; another process is refused until then.
+    What `create`, `add` and `delete` did survives a power loss once they return. A long `add` saves what it has written
+    every five seconds. Before anything is written, the free space on the disk is compared with what it may take, and a
+    `StoreError` says what is missing. If another program fills the disk between this check and the write, the kernel
+    ends the process by SIGBUS, because the engine maps its files into memory.
+
+    Store objects of one process may share a directory, and threads may share a store object. The directory stays open
+    until the last of these objects is closed or garbage-collected; another process is refused until then. A store that
+    is open cannot be used in a forked process: make the store after forking.
+
+    The engine holds the GIL while it works. Reranks, and filters by fields without an index, are cut into calls of some
+    10 ms, between which other threads and an event loop run. A dense search without a filter, a write and `optimize`
+    are one call each.
 
     Documents are found as soon as they are written. A dense search compares all of them, which takes some 12 ms for
     50,000 vectors of 1,024 dimensions. `optimize` builds an index for larger stores.

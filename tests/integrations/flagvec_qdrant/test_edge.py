@@ -118,6 +118,23 @@ def test_threads_may_create_a_store_together(seeded, tmp_path):
             store.close()
 
 
+def test_processes_may_create_a_store_together(tmp_path):
+    # Each waits until all have begun.
+    code = (
+        "from pathlib import Path\nfrom time import sleep\n"
+        "(Path(sys.argv[1]).parent / f'{os.getpid()}.ready').touch()\n"
+        "while len(list(Path(sys.argv[1]).parent.glob('*.ready'))) < 4: sleep(0.001)\n"
+        "try: store.create(); store.add('one two')\n"
+        "except StoreError as error: assert 'is open in another process' in str(error), error\n"
+        "else: print('added')"
+    )
+    with ThreadPoolExecutor(4) as threads:
+        processes = list(threads.map(lambda _: run(code, tmp_path / "index"), range(4)))
+    assert [process.returncode for process in processes] == [0] * 4, [process.stderr for process in processes]
+    assert "added" in {process.stdout.strip() for process in processes}
+    assert run("print(store.count())", tmp_path / "index").stdout.strip() == "1"
+
+
 def test_a_directory_with_other_files_is_not_taken_for_a_store(seeded, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
     with pytest.raises(StoreError, match="holds files that flagvec did not make: choose another path"):

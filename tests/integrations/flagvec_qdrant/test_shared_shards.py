@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from time import sleep
 
 import pytest
@@ -189,15 +190,64 @@ def test_an_object_whose_directory_somebody_deleted_creates_it_again(open_store)
     assert store.count() == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def in_a_forked_child(work):
+    """Return what `work` returned in a child, as text."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(writer, str(work()).encode())
+        except StoreError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+@forks
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_does_not_use_the_engine_of_its_parent(open_store):
     first = open_store()
-    child = os.fork()
-    if child == 0:
-        try:
-            shared_shards.acquire(first.path / "shard", "the store")
-        except StoreError as error:
-            os._exit(7 if "is open in another process" in str(error) else 1)
-        os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    opened = in_a_forked_child(lambda: shared_shards.acquire(first.path / "shard", "the store"))
+    assert "is open in another process" in opened
+
+
+@forks
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("verb", ["create", "drop", "count", "optimize"])
+def test_a_forked_child_is_told_to_make_the_store_after_forking(open_store, verb):
+    first = open_store()
+    said = in_a_forked_child(lambda: getattr(first, verb)())
+    assert f"was opened in process {os.getpid()}, from which this one, " in said
+    assert "make the store after forking" in said
+    assert first.count() == 0
+
+
+@forks
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_was_forked_while_a_thread_opens_a_store_opens_its_own(open_store, seeded, tmp_path):
+    with ThreadPoolExecutor(1) as threads:
+        holding, release = Event(), Event()
+
+        def hold():
+            with shared_shards.LOCK:
+                holding.set()
+                release.wait(0.2)
+
+        held = threads.submit(hold)
+        holding.wait()
+
+        def count():
+            with QdrantEdgeStore(seeded(), tmp_path / "own") as store:
+                store.create()
+                return store.count()
+
+        assert in_a_forked_child(count) == "0"
+        release.set()
+        held.result()
