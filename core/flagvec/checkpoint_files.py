@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CONFIG_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
@@ -60,7 +62,7 @@ def refuse_chosen_code(directory: Path, config: Mapping[str, Any], trust_remote_
             f"{directory}: config.json has a quantization_config, which selects code to load the weights with; use the "
             "checkpoint that is not quantised, or pass trust_remote_code=True if you trust its authors"
         )
-    architecture = config.get("model_type")
+    architecture = str(config.get("model_type"))
     if architecture in CONFIG_MAPPING and not _is_text_encoder(CONFIG_MAPPING[architecture]):
         raise CheckpointError(
             f"{directory} holds a model of the architecture {architecture!r}; flagvec needs an encoder of text, such "
@@ -122,12 +124,22 @@ def check_token_ids(directory: Path, tokenizer: Any, embeddings: int) -> None:
         CheckpointError: An id is too large.
     """
     # The ids of the template around a text need not be in the vocabulary.
-    largest = max([*tokenizer.get_vocab().values(), *tokenizer("").input_ids], default=0)
+    ids = [*_vocabulary_ids(tokenizer.backend_tokenizer), *tokenizer("").input_ids]
+    largest = max(ids, default=0)
     if largest >= embeddings:
         raise CheckpointError(
             f"{directory}: the tokenizer gives ids up to {largest}, but the model has embeddings for ids up to "
             f"{embeddings - 1}; copy both from the same model"
         )
+
+
+def _vocabulary_ids(tokenizer: Tokenizer) -> Iterable[int]:
+    """Return the ids of a vocabulary, the largest among them."""
+    added = tokenizer.get_added_tokens_decoder()
+    if isinstance(tokenizer.model, Unigram):
+        # Its ids are positions. A dict of XLM-RoBERTa's 250,000 tokens would take a quarter of a second.
+        return [*added, tokenizer.get_vocab_size(with_added_tokens=False) - 1]
+    return [*added, *tokenizer.get_vocab(with_added_tokens=False).values()]
 
 
 def _is_text_encoder(kind: Any) -> bool:

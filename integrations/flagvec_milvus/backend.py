@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.late_interaction.codec import text_size
@@ -54,7 +55,8 @@ class MilvusBackend(Backend[Row]):
 
     def open(self, schema: Schema) -> None:
         contents = self._contents()
-        assert contents is not None, "a store is opened after it was described"
+        if contents is None:
+            raise StoreError(f"{self.name} was dropped while it was opened: call create() first")
         self._layout = contents.layout
         self._client.load()
 

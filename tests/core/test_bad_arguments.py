@@ -106,6 +106,13 @@ def test_a_batch_size_that_is_none_is_refused(model, tiny_bert_directory, batch_
         FlagModel(tiny_bert_directory, batch_size=batch_size)
 
 
+@pytest.mark.parametrize("batch_size", [2**31, 2**64, pytest.param(10**5000, id="5,000 digits")])
+def test_a_batch_size_that_numpy_cannot_count_is_refused(model, batch_size):
+    for call in (model.encode, lambda texts, batch_size: list(model.encode_stream(texts, batch_size))):
+        with pytest.raises(ValueError, match=r"batch_size=.*: give a number of texts up to 2,147,483,647"):
+            call(["a text"], batch_size)
+
+
 def test_asking_for_no_representation_is_refused(tiny_m3):
     with pytest.raises(ValueError, match="set one of return_dense, return_sparse, return_colbert_vecs"):
         tiny_m3.encode(["a text"], return_dense=False, return_sparse=False, return_colbert_vecs=False)

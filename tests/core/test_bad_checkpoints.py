@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flagvec import BGEM3FlagModel, CheckpointError, FlagModel, FlagvecError
+from flagvec.checkpoint_files import held_weights, no_more_than
 
 
 @pytest.fixture
@@ -294,6 +296,24 @@ def test_a_size_that_the_weights_cannot_have_is_refused_before_memory_is_taken(d
     rewrite_config(directory, **sizes)
     with pytest.raises(CheckpointError, match=r"describes a model of at least .* but the weight files hold 39 with"):
         load(directory)
+
+
+def test_a_refused_size_bounds_no_model_that_is_made_later_or_in_another_thread(directory):
+    refused, sizes = Path(shutil.copytree(directory, directory.with_name("refused"))), (20_000, 1_000)
+    rewrite_config(refused, vocab_size=10**9)
+
+    def make_another():
+        with torch.device("meta"):
+            return torch.nn.Embedding(*sizes)
+
+    with pytest.raises(CheckpointError, match="describes a model of at least"):
+        load(refused)
+    assert make_another().weight.shape == sizes
+    with no_more_than(held_weights(directory), directory):
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(make_another).result().weight.shape == sizes
+        with pytest.raises(CheckpointError, match="at least 1 weights with 20,000,000 numbers"):
+            make_another()
 
 
 def test_a_view_that_repeats_one_number_counts_as_what_its_file_holds(directory):

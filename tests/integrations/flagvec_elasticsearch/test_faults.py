@@ -217,7 +217,7 @@ def test_a_scroll_that_is_left_early_frees_what_the_server_keeps_for_it(store, r
 
 
 def test_a_scroll_goes_beyond_what_one_search_finds(new_store, seeded):
-    store = new_store(seeded(4, {"dense", "sparse"}))
+    store = new_store(seeded(4, {"dense", "sparse"}), max_limit=20_000)
     store.create()
     store.add(Document(str(number), "word") for number in range(10_500)).raise_for_failures()
     assert len({document.id for document in store.scroll(batch_size=20_000)}) == 10_500

@@ -202,7 +202,9 @@ def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch,
     assert found not in [hit.id for hit in store.search("word1 word7", **options)]
 
 
-def test_more_hits_than_elasticsearch_finds_are_refused(store):
+def test_more_hits_than_elasticsearch_finds_are_refused(new_store, seeded):
+    store = new_store(seeded(), max_limit=20_000)
+    store.create()
     for options in ({"limit": 10_001}, {"candidates": 10_001}):
         with pytest.raises(ValueError, match="finds at most 10000 documents"):
             store.search("one", **options)

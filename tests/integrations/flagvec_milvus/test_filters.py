@@ -160,3 +160,12 @@ def test_an_empty_expression_adds_nothing():
     assert page == Expression('id > ""')
     assert page & Expression("") == Expression("") & page == page
     assert (Expression("") & Expression("")).arguments() == {"filter": ""}
+
+
+def test_more_terms_than_milvus_lite_compares_in_time_are_refused_there():
+    most = parse_filter({"tag": {"in": [str(number) for number in range(1_000)]}})
+    assert filters.expression(most, lite=True).text.count("like") == 1_000
+    more = parse_filter({"or": [{"tag": {"in": [str(number) for number in range(1_000)]}}, {"lang": "en"}]})
+    with pytest.raises(ValueError, match="filter takes 1,001 terms, and Milvus Lite compares up to 1,000 with each"):
+        filters.expression(more, lite=True)
+    assert filters.expression(more, lite=False).values["terms0"]

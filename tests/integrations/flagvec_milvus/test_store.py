@@ -416,3 +416,10 @@ def test_threads_read_and_write_one_collection(store):
 
 def test_the_representation_names_model_and_collection_and_no_secret(client, seeded):
     assert repr(MilvusStore(seeded(), client, "articles")) == "MilvusStore('seeded', 'articles')"
+
+
+def test_a_collection_that_is_dropped_while_it_is_opened_is_named(store):
+    # Another process can drop it after it was described.
+    store._backend.drop()
+    with pytest.raises(StoreError, match=r"was dropped while it was opened: call create\(\) first"):
+        store._backend.open(store.schema)

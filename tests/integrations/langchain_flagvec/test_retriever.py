@@ -233,3 +233,10 @@ async def test_many_calls_at_once_leave_the_event_loop_free_and_use_the_model_on
     assert [documents[0].page_content for documents in found] == ["warm soup"] * 36
     # Each call encodes its query, and a search for diversity also encodes the texts that it chooses from.
     assert (watch.calls, watch.most_at_once) == (38, 1)
+
+
+def test_more_documents_than_a_search_may_find_are_refused_by_the_name_of_k(edge):
+    with pytest.raises(ValueError, match="k=10001: at most 10,000 documents"):
+        FlagRetriever(store=edge, k=10_001)
+    with pytest.raises(ValueError, match="k=10001: at most 10,000 documents"):
+        FlagRetriever(store=edge).invoke("soup", k=10_001)

@@ -139,6 +139,15 @@ def test_bad_options_are_named(recipes):
         recipes.similarity_search_by_vector([1.0] * 16, mode="hybrid")
     with pytest.raises(ValueError, match="fetch_k=0"):
         recipes.max_marginal_relevance_search("soup", fetch_k=0)
+    for method in (recipes.similarity_search, recipes.max_marginal_relevance_search):
+        with pytest.raises(ValueError, match=r"^k=1000000000: at most 10,000 documents; .* max_limit allows more"):
+            method("soup", k=10**9)
+    with pytest.raises(ValueError, match="fetch_k=10001: at most 10,000 documents"):
+        recipes.max_marginal_relevance_search("soup", fetch_k=10_001)
+    with pytest.raises(ValueError, match="fetch_k=10001: at most 10,000 documents"):
+        recipes.max_marginal_relevance_search_by_vector([1.0] * 16, fetch_k=10_001)
+    with pytest.raises(ValueError, match="candidates=10001: at most 10,000 documents"):
+        recipes.similarity_search("soup", candidates=10_001)
     for share, error in ((1.5, ValueError), (float("nan"), ValueError), ("high", TypeError)):
         with pytest.raises(error, match="lambda_mult"):
             recipes.max_marginal_relevance_search("soup", lambda_mult=share)

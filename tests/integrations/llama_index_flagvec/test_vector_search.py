@@ -149,6 +149,18 @@ def test_a_mode_that_needs_all_vectors_is_refused(mode):
         ("default", {}, {"top_k": 5}, TypeError, "takes no argument 'top_k'.*the argument `similarity_top_k`"),
         ("mmr", {}, {"mmr_threshold": 2}, ValueError, "mmr_threshold=2: give a number from 0 to 1"),
         ("mmr", {}, {"mmr_prefetch_k": 3}, ValueError, "mmr_prefetch_k=3: at least 5"),
+        ("default", {"similarity_top_k": 10_001}, {}, ValueError, "similarity_top_k=10001: at most 10,000 documents"),
+        ("hybrid", {"hybrid_top_k": 10_001}, {}, ValueError, "hybrid_top_k=10001: at most 10,000 documents"),
+        ("sparse", {"sparse_top_k": 2**64}, {}, ValueError, "sparse_top_k=<a whole number of 65 bits>: at most"),
+        ("mmr", {"similarity_top_k": 10_001}, {}, ValueError, "similarity_top_k=10001: at most 10,000 documents"),
+        ("mmr", {}, {"mmr_prefetch_k": 10_001}, ValueError, "mmr_prefetch_k=10001: at most 10,000 documents"),
+        (
+            "mmr",
+            {},
+            {"mmr_prefetch_factor": 10**6},
+            ValueError,
+            r"top_k \* mmr_prefetch_factor=5000000: at most 10,000",
+        ),
         ("mmr", {}, {"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2}, ValueError, "both set how many"),
     ],
 )
