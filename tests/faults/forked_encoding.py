@@ -87,7 +87,7 @@ def by_data_loader():
         Encoded(), batch_size=None, num_workers=1, timeout=DEADLINE, multiprocessing_context="fork"
     )
     try:
-        return list(loader)[0]
+        return next(iter(loader))
     except RuntimeError:
         return None
 

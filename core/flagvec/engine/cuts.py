@@ -35,7 +35,7 @@ _SPLIT_FURTHER = frozenset({"Punctuation", "Digits"})
 _RUNS_OF_SPACES = (" {2,}", r" +", r"\s+", r"\s{2,}")
 
 # BERT's ideographs: the normalizer puts a space on each side of them. No normal form joins them to a neighbour.
-_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
+_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf"
 # A space between two characters that are no spaces. The next one combines with nothing and opens no special token.
 _AT_SPACE = r"[!-~\w](?=[ \n]\w)"
 
@@ -100,7 +100,8 @@ def _within_words(
     if any(part.get("handle_chinese_chars") for part in normalizer):
         yield rf"[{_IDEOGRAPHS}](?=\w)"
     elif isinstance(tokenizer.model, models.Unigram) and any(part["type"] == "Metaspace" for part in splitter):
-        if alone := "".join(_characters_alone(tokenizer)):
+        alone = "".join(_characters_alone(tokenizer))
+        if alone:
             yield rf"[{alone}](?=\w)"
 
 
@@ -112,8 +113,11 @@ def _characters_alone(tokenizer: Tokenizer) -> Iterator[str]:
     """
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     joined = set[str]().union(*(piece for piece in vocabulary if len(piece) > 1))
-    is_ideograph = re.compile(f"[{_IDEOGRAPHS}]").fullmatch
+    pattern = re.compile(f"[{_IDEOGRAPHS}]")
     for piece in vocabulary:
-        if len(piece) == 1 and piece not in joined and is_ideograph(piece):
-            if tokenizer.normalizer is None or tokenizer.normalizer.normalize_str(piece) == piece:
-                yield piece
+        if pattern.fullmatch(piece) and piece not in joined and _is_kept(piece, tokenizer.normalizer):
+            yield piece
+
+
+def _is_kept(text: str, normalizer: Any) -> bool:
+    return normalizer is None or normalizer.normalize_str(text) == text

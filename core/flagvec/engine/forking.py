@@ -9,7 +9,9 @@ import ctypes
 import os
 import sys
 import threading
+import time
 import warnings
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -17,6 +19,9 @@ import torch
 from flagvec.engine.kernels.availability import openmp_function
 
 _HARD = 2  # omp_pause_hard, in the OpenMP specification 5.0, section 3.2.44
+# Seconds. A thread of another language may come and go without an end, so the wait for it has one.
+_LONGEST_WAIT = 1.0
+_END_OF_WORKERS = 0.05
 _RAYON_SWITCH = "TOKENIZERS_PARALLELISM"
 
 
@@ -31,6 +36,7 @@ class ForkGate:
         self._changed = threading.Condition()
         self._inside: list[int] = []  # a thread for each time that it entered
         self._forks = 0
+        self._seen: set[int] = set()  # native ids of the threads that entered
 
     def __enter__(self) -> None:
         thread = threading.get_ident()
@@ -38,6 +44,7 @@ class ForkGate:
             # A thread enters twice if a signal's handler encodes. It must not wait for itself.
             self._changed.wait_for(lambda: not self._forks or thread in self._inside)
             self._inside.append(thread)
+            self._seen.add(threading.get_native_id())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -52,6 +59,8 @@ class ForkGate:
         with self._changed:
             self._forks += 1
             self._changed.wait_for(lambda: all(other == thread for other in self._inside))
+        _wait_for_ended(self._seen - {other.native_id for other in threading.enumerate()})
+        self._seen.intersection_update([other.native_id or 0 for other in threading.enumerate()])
 
     def reopen(self) -> None:
         """Let threads in again, after `close`."""
@@ -64,6 +73,18 @@ class ForkGate:
         self._changed = threading.Condition()
         self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
         self._forks = 0
+
+
+def _wait_for_ended(threads: set[int]) -> None:
+    """Wait until threads that Python has ended have ended for the system too, as far as it says so, and their workers.
+
+    A thread frees MKL's memory at its very end, and so do its OpenMP workers. Meanwhile they hold a lock of MKL.
+    """
+    end = time.monotonic() + _LONGEST_WAIT
+    while any(Path(f"/proc/self/task/{thread}").exists() for thread in threads) and time.monotonic() < end:
+        time.sleep(0.001)
+    if threads and sys.platform == "linux":
+        time.sleep(_END_OF_WORKERS)
 
 
 no_fork = ForkGate()
