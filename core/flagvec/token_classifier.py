@@ -47,7 +47,7 @@ def _classifies_texts(names: Iterable[str], architectures: Iterable[str]) -> boo
 
 
 def _files_by_tensor(directory: Path) -> dict[str, Path]:
-    files = {}
+    files: dict[str, Path] = {}
     for path in sorted(directory.glob("*.safetensors")):
         with safe_open(path, framework="pt") as tensors:
             files |= dict.fromkeys(tensors.keys(), path)
