@@ -70,8 +70,8 @@ def native_config(path: Path, config: Mapping[str, Any], trust_remote_code: bool
 # Without auto_map transformers does not look for remote code. It reads rope_scaling before rope_parameters.
 _REPLACED = frozenset({"model_type", "auto_map", "rope_theta", "rope_scaling", "rope_parameters"})
 
-# huggingface/sentence-transformers#3717.
-_WHY_NOT_REMOTE_CODE = "under transformers 5 that code computes with uninitialised buffers"
+# huggingface/sentence-transformers#3717: it makes the buffers that no file holds anew, without values.
+_WHY_NOT_REMOTE_CODE = "transformers 5 leaves buffers of that code uninitialised"
 
 
 def _missing_architecture(path: Path, architecture: _Architecture, trust_remote_code: bool) -> CheckpointError:

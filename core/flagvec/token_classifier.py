@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,23 +22,42 @@ def load_token_classifier(directory: Path, architectures: Sequence[str] | None, 
 
     Args:
         directory: The checkpoint's. Its weights are in safetensors files.
-        architectures: The field of ``config.json``. A head for classifying whole texts has the same names and shapes,
-            so the field has to name a ``...ForTokenClassification``.
+        architectures: The field of ``config.json``.
         width: The width of a hidden state.
 
     Returns:
-        The head, or None if the checkpoint has no such head.
+        The head, or None if the checkpoint has none. A head that classifies whole texts is none.
 
     Raises:
         CheckpointError: The head has another width, or a weight is not finite.
     """
-    if not any(name.endswith("ForTokenClassification") for name in architectures or ()):
+    files = _files_by_tensor(directory)
+    if not {_WEIGHT, _BIAS} <= set(files) or _classifies_texts(files, architectures or ()):
         return None
+    return _as_linear(files[_WEIGHT], _tensor(files, _WEIGHT), _tensor(files, _BIAS), width)
+
+
+def _classifies_texts(names: Iterable[str], architectures: Iterable[str]) -> bool:
+    """Return whether a classifier is for whole texts, such as a reranker's: its weights have the same names."""
+    # Its input is not a hidden state, but what a pooler or ModernBERT's head makes of one. The config.json of
+    # gte-multilingual-base names no token classification, so its absence says nothing.
+    return any(name.endswith("ForSequenceClassification") for name in architectures) or any(
+        "pooler." in name or name.startswith("head.") for name in names
+    )
+
+
+def _files_by_tensor(directory: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
     for path in sorted(directory.glob("*.safetensors")):
         with safe_open(path, framework="pt") as tensors:
-            if {_WEIGHT, _BIAS} <= set(tensors.keys()):
-                return _as_linear(path, tensors.get_tensor(_WEIGHT), tensors.get_tensor(_BIAS), width)
-    return None
+            files |= dict.fromkeys(tensors.keys(), path)
+    return files
+
+
+def _tensor(files: Mapping[str, Path], name: str) -> Tensor:
+    with safe_open(files[name], framework="pt") as tensors:
+        tensor: Tensor = tensors.get_tensor(name)
+    return tensor
 
 
 def _as_linear(path: Path, weight: Tensor, bias: Tensor, width: int) -> nn.Linear | None:

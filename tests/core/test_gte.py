@@ -20,7 +20,7 @@ WIDTH, HEADS, INNER, LAYERS, VOCABULARY = 32, 4, 64, 2, 3000
 
 # The keys of gte-multilingual-base's config.json.
 MULTILINGUAL = {
-    "architectures": ["NewModel", "NewForTokenClassification"],
+    "architectures": ["NewModel"],
     "attention_probs_dropout_prob": 0.0,
     "auto_map": {
         "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
@@ -230,7 +230,9 @@ def test_loading_leaves_the_checkpoints_files_as_they_are(checkpoint):
 
 def test_remote_code_never_runs_and_a_warning_says_why(checkpoint):
     directory = checkpoint()
-    with pytest.warns(UserWarning, match="does not run, because .* uninitialised buffers") as caught:
+    with pytest.warns(
+        UserWarning, match="does not run, because .* leaves buffers of that code uninitialised"
+    ) as caught:
         trusting = FlagModel(directory, use_fp16=False, trust_remote_code=True)
     assert len(caught) == 1
     np.testing.assert_array_equal(trusting.encode("a text"), FlagModel(directory, use_fp16=False).encode("a text"))
@@ -319,8 +321,12 @@ def test_a_checkpoint_with_a_token_classifier_has_no_colbert_vectors(checkpoint)
         model.encode("a text", return_colbert_vecs=True)
 
 
-def test_a_head_that_classifies_whole_texts_gives_no_lexical_weights(checkpoint):
-    directory = checkpoint({"architectures": ["NewForSequenceClassification"]}, prefix="new.")
+@pytest.mark.parametrize("also", ["new.pooler.dense.weight", "head.dense.weight", None])
+def test_a_head_that_classifies_whole_texts_gives_no_lexical_weights(checkpoint, also):
+    directory = checkpoint({} if also else {"architectures": ["NewForSequenceClassification"]}, prefix="new.")
+    if also:
+        weights = load_file(directory / "model.safetensors") | {also: np.eye(WIDTH, dtype=np.float32)}
+        save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     assert BGEM3FlagModel(directory, use_fp16=False).representations == {"dense"}
     with pytest.raises(CheckpointError, match=r"has no sparse_linear\.pt"):
         BGEM3FlagModel(directory, use_fp16=False, return_sparse=True)

@@ -216,7 +216,6 @@ CONFIGS = {
     r"multilingual-e5-.*": XLM_ROBERTA,
     r"gte-multilingual-base": NEW
     | {
-        "architectures": ["NewModel", "NewForTokenClassification"],
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
         "pad_token_id": 1,
@@ -274,7 +273,7 @@ def write_repository(directory, card, model, tokenizer):
     model.save_pretrained(directory)  # transformers writes GTE's and NomicBERT's weights under their published names
     (directory / "config.json").write_text(json.dumps(config))
     weights = directory / "model.safetensors"
-    if "NewForTokenClassification" in config["architectures"]:
+    if card.name == "gte-multilingual-base":
         renamed = {f"new.{name}": weight for name, weight in load_file(weights).items()}
         head = {"classifier.weight": torch.randn(1, 32), "classifier.bias": torch.randn(1)}
         save_file(renamed | head, weights, metadata={"format": "pt"})
