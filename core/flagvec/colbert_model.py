@@ -99,9 +99,9 @@ class ColbertFlagModel(AbsEmbedder):
         self.settings = ColbertSettings.of(files)
         self.query_max_length = self._length("query_max_length", query_max_length, self.settings.query_length)
         self.passage_max_length = self._length("passage_max_length", passage_max_length, self.settings.document_length)
-        self._prepare_tokens()
         device = torch.device(self.target_devices[0])
         self.projection = load_projection(files, self.checkpoint.width, device, backbone.dtype)
+        self._prepare_tokens(device)
 
     @property
     def representations(self) -> frozenset[str]:
@@ -257,9 +257,8 @@ class ColbertFlagModel(AbsEmbedder):
             scores.extend(float(scoring.colbert_score(query, document)) for query, document in rows)
         return {"colbert": scores[0] if is_one else scores}
 
-    def _prepare_tokens(self) -> None:
+    def _prepare_tokens(self, device: torch.device) -> None:
         tokenizer, settings, directory = self.tokenizer, self.settings, self.checkpoint.directory
-        device = torch.device(self.target_devices[0])
         mask = mask_id(tokenizer, directory)
         filling = mask if settings.attend_to_expansion_tokens else UNATTENDED
         self._tokenize_query = MarkedTokenizer(

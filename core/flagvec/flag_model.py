@@ -39,7 +39,7 @@ class FlagModel(AbsEmbedder):
     Args:
         model_name_or_path: A directory, a name of the catalogue such as ``"bge-base-en-v1.5"``, or a Hub repository.
         pooling_method: ``"cls"`` takes the first token's hidden state, ``"mean"`` the mean over tokens. ``"mini-m3"``
-            uses the mean unless you pass one. A ``Dense`` module of the checkpoint's ``modules.json`` comes after pooling.
+            uses the mean unless you pass one. ``Dense`` modules of ``modules.json`` are applied after it.
         normalize_embeddings: Give unit vectors.
         use_fp16: Run in half precision if that is faster: float16 on CUDA; bfloat16 on a CPU that multiplies it faster
             than float32, which is measured (docs/number-formats.md). Results are always float32.
@@ -60,7 +60,7 @@ class FlagModel(AbsEmbedder):
         TypeError: An argument is unknown; the message names the nearest.
         ValueError: An argument is out of its range, or the machine does not have the device.
         ModelNotFoundError: The model cannot be found; the message names the nearest known names.
-        CheckpointError: The checkpoint is damaged or incomplete, gives ColBERT vectors only, or its code is not trusted.
+        CheckpointError: The checkpoint is damaged or incomplete, has ColBERT vectors only, or its code is not trusted.
 
     Warns:
         UserWarning: `pooling_method` is not that of the model card, or of the checkpoint's ``1_Pooling/config.json``.

@@ -15,7 +15,7 @@ from flagvec.search.options import whole_number
 
 
 class ColbertReranker(BaseDocumentCompressor):
-    """Orders documents by the ColBERT score of a BGE-M3 style model, and keeps the best.
+    """Orders documents by the score of a BGE-M3 style or ColBERT model, and keeps the best.
 
     It is a document compressor, for example for ``ContextualCompressionRetriever``. The score is the mean over the
     query's tokens of the best match among the document's tokens, between -1 and 1. The documents of a call are encoded
@@ -26,7 +26,7 @@ class ColbertReranker(BaseDocumentCompressor):
     model's arguments, without weights and token; a deep copy shares the model.
 
     Args:
-        model: A `BGEM3FlagModel`, or the name or directory of a model that gives ColBERT vectors.
+        model: A `BGEM3FlagModel` or `ColbertFlagModel`, or the name or directory of a model that gives ColBERT vectors.
         top_n: How many documents to keep; None keeps all.
 
     Raises:
@@ -58,7 +58,7 @@ class ColbertReranker(BaseDocumentCompressor):
         if "colbert" not in model.representations:
             raise ValueError(
                 f"the model {model.model_name_or_path!r} gives no ColBERT vectors: choose a BGE-M3 style one, whose "
-                "directory has colbert_linear.pt"
+                "directory has colbert_linear.pt, or a ColBERT model"
             )
         return model
 

@@ -16,7 +16,7 @@ from llama_index_flagvec.views import ModelLike, ModelView, as_model
 
 
 class ColbertRerank(ModelView, BaseNodePostprocessor):
-    """Orders nodes by the ColBERT score of a BGE-M3 style model, and keeps the best.
+    """Orders nodes by the score of a BGE-M3 style or ColBERT model, and keeps the best.
 
     The score is the mean over the query's tokens of the best match among the node's tokens, between -1 and 1. Each
     call encodes the query and all nodes, with the metadata that LlamaIndex embeds. If a `FlagVectorStore` holds ColBERT
@@ -25,8 +25,8 @@ class ColbertRerank(ModelView, BaseNodePostprocessor):
     Serialising, pickling, copying and awaiting work as in `FlagEmbedding`.
 
     Args:
-        model: A `BGEM3FlagModel`, the name or directory of a model that gives ColBERT vectors, or the dict that
-            ``to_dict`` gives for it.
+        model: A `BGEM3FlagModel` or `ColbertFlagModel`, the name or directory of a model that gives ColBERT vectors, or
+            the dict that ``to_dict`` gives for it.
         top_n: How many nodes to keep.
         options: LlamaIndex's own field ``callback_manager``.
 
@@ -52,7 +52,7 @@ class ColbertRerank(ModelView, BaseNodePostprocessor):
         if "colbert" not in loaded.representations:
             raise ValueError(
                 f"the model {loaded.model_name_or_path!r} gives no ColBERT vectors: choose a BGE-M3 style one, whose "
-                "directory has colbert_linear.pt"
+                "directory has colbert_linear.pt, or a ColBERT model"
             )
         super().__init__(**{"model": loaded, "top_n": whole_number("top_n", top_n, at_least=1), **options})
 

@@ -24,7 +24,7 @@ LARGEST_BATCH = 2048
 
 ModelLike = AbsEmbedder | str | os.PathLike[str] | Mapping[str, Any]
 
-_LOADABLE = ("BGEM3FlagModel", "FlagModel")
+_LOADABLE = ("BGEM3FlagModel", "ColbertFlagModel", "FlagModel")
 
 
 def description(model: AbsEmbedder) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def as_model(model: ModelLike) -> AbsEmbedder:
     name = arguments.pop("class", None)
     if name not in _LOADABLE:
         raise ValueError(
-            f"the description of the model has class={name!r}, but only {' and '.join(_LOADABLE)} are loaded from a "
+            f"the description of the model has class={name!r}, but only {', '.join(_LOADABLE)} are loaded from a "
             "description: pass the model itself, as in from_dict(data, model=model)"
         )
     described: AbsEmbedder = getattr(flagvec, name)(**arguments)

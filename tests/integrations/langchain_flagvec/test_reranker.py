@@ -185,3 +185,14 @@ def test_copies_share_the_model(tiny_m3):
     for copied in (copy.deepcopy(reranker), reranker.model_copy(deep=True), ColbertReranker(**dict(reranker))):
         assert copied.model is tiny_m3
         assert copied == reranker
+
+
+def test_a_model_that_gives_colbert_vectors_only_orders_documents(colbert_checkpoint, tmp_path, documents):
+    directory = colbert_checkpoint(tmp_path / "colbert")
+    reranker = ColbertReranker(model=str(directory), top_n=None)
+    query = documents[5].page_content
+    ranked = reranker.compress_documents(documents, query)
+    asked = reranker.model.encode_queries(query)
+    expected = [reranker.model.compute_score(asked, reranker.model.encode_corpus(one.page_content)) for one in ranked]
+    assert [one.metadata["relevance_score"] for one in ranked] == pytest.approx(expected, abs=1e-5)
+    assert expected == sorted(expected, reverse=True)

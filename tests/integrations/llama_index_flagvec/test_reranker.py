@@ -78,3 +78,14 @@ def test_an_invalid_number_of_nodes_is_refused(tiny_m3, top_n, error):
 def test_a_model_without_colbert_vectors_is_refused(tiny_bert):
     with pytest.raises(ValueError, match="tiny-bert' gives no ColBERT vectors"):
         ColbertRerank(tiny_bert)
+
+
+def test_a_model_that_gives_colbert_vectors_only_orders_nodes_also_after_serialising(
+    colbert_checkpoint, tmp_path, nodes
+):
+    rerank = ColbertRerank(str(colbert_checkpoint(tmp_path / "colbert")))
+    asked = rerank.model.encode_queries(QUERY)["colbert_vecs"]
+    expected = [float(colbert_score(asked, rows)) for rows in rerank.model.encode_corpus(TEXTS)["colbert_vecs"]]
+    for one in (rerank, ColbertRerank.from_dict(rerank.to_dict())):
+        found = one.postprocess_nodes(nodes, query_str=QUERY)
+        assert [node.score for node in found] == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
