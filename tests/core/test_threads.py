@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from flagvec.engine.forking import ForkGate
+
 THREADS = 8
 
 
@@ -69,3 +71,53 @@ def test_streams_of_two_threads_do_not_mix(tiny_bert, batches):
     with ThreadPoolExecutor(THREADS) as threads:
         for found, texts in zip(threads.map(stream, batches), batches, strict=True):
             np.testing.assert_allclose(found, tiny_bert.encode(texts), atol=1e-6)
+
+
+def test_a_fork_waits_for_the_batches_of_other_threads():
+    gate, order = ForkGate(), []
+    inside, leave = threading.Event(), threading.Event()
+
+    def encode():
+        with gate:
+            inside.set()
+            leave.wait()
+            order.append("batch")
+
+    def fork():
+        gate.close()
+        order.append("fork")
+        gate.reopen()
+
+    with ThreadPoolExecutor(2) as threads:
+        encoding = threads.submit(encode)
+        inside.wait()
+        forking = threads.submit(fork)
+        leave.set()
+        encoding.result()
+        forking.result()
+    with gate:
+        assert order == ["batch", "fork"]
+
+
+def test_a_batch_waits_for_the_fork_of_another_thread():
+    gate, order = ForkGate(), []
+
+    def encode():
+        with gate:
+            order.append("batch")
+
+    gate.close()
+    with ThreadPoolExecutor(1) as threads:
+        encoding = threads.submit(encode)
+        order.append("fork")
+        gate.reopen()
+        encoding.result()
+    assert order == ["fork", "batch"]
+
+
+def test_a_thread_can_fork_in_its_own_batch():
+    gate = ForkGate()
+    with gate:
+        gate.close()
+        with gate:
+            gate.reopen()

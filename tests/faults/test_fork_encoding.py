@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -249,7 +249,10 @@ def gunicorn(tmp_path: Path, tiny_m3_directory: Path) -> Iterator[Callable[[str]
     """A function that starts gunicorn with a preloaded model and returns the path of its socket."""
     pytest.importorskip("gunicorn")
     (tmp_path / "application.py").write_text(APPLICATION)
-    with tempfile.TemporaryDirectory() as short:  # a socket's path has a limit of 107 bytes
+    with (
+        tempfile.TemporaryDirectory() as short,
+        (tmp_path / "log").open("w") as log,
+    ):  # a socket's path has a limit of 107 bytes
         path = f"{short}/socket"
         started = []
 
@@ -258,16 +261,15 @@ def gunicorn(tmp_path: Path, tiny_m3_directory: Path) -> Iterator[Callable[[str]
                 [sys.executable, "-m", "gunicorn", "--preload", "--workers=2", f"--bind=unix:{path}", "application"],
                 cwd=tmp_path,
                 env={**os.environ, **THREADS, "MODEL": str(tiny_m3_directory), "BEFORE": before},
-                stderr=subprocess.PIPE,
-                text=True,
+                stderr=log,
                 start_new_session=True,
             )
             started.append(server)
-            for line in server.stderr:
-                if "Booting worker" in line:
-                    threading.Thread(target=server.stderr.read, daemon=True).start()
+            while server.poll() is None:
+                if "Booting worker" in (tmp_path / "log").read_text():
                     return path
-            raise AssertionError("gunicorn did not start")
+                time.sleep(0.1)
+            raise AssertionError((tmp_path / "log").read_text())
 
         yield start
         for server in started:

@@ -41,8 +41,9 @@ class ForkGate:
     def __enter__(self) -> None:
         thread = threading.get_ident()
         with self._changed:
-            # A thread enters twice if a signal's handler encodes. It must not wait for itself.
-            self._changed.wait_for(lambda: not self._forks or thread in self._inside)
+            if self._forks:
+                # A thread enters twice if a signal's handler encodes. It must not wait for itself.
+                self._changed.wait_for(lambda: not self._forks or thread in self._inside)
             self._inside.append(thread)
             self._seen.add(threading.get_native_id())
 
@@ -51,7 +52,8 @@ class ForkGate:
     ) -> None:
         with self._changed:
             self._inside.remove(threading.get_ident())
-            self._changed.notify_all()
+            if self._forks:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Wait until all other threads have left, and let none in."""
