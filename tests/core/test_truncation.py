@@ -220,9 +220,9 @@ def test_of_a_long_chinese_text_some_thousand_characters_are_read(tokenizers, ki
 
 
 def test_a_text_of_few_tokens_is_read_on_until_they_are_enough(tokenizers):
-    # Nothing but the last words has tokens.
+    # Spaces have no tokens here, so that a long beginning has few.
     text = f"{'a library ' + ' ' * 5_000}" * 20 + "word " * 600
-    assert characters_read(tokenizers["tiny-m3"], [text]) >= len(text)
+    assert characters_read(tokenizers["tiny-bert"], [text]) >= len(text)
 
 
 def test_a_text_that_keeps_its_end_is_read_whole(tokenizers):
