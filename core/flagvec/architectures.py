@@ -1,4 +1,4 @@
-"""Checkpoints that were published with Python code of their own, loaded by transformers' own architectures.
+"""Which architecture a checkpoint runs on: transformers' own also where it was published with Python code.
 
 transformers has the architectures of GTE and NomicBERT, and converts the names of their weights. It does not read the
 ``config.json`` that was written for the authors' code. `native_config` does, in memory.
@@ -34,23 +34,24 @@ class _Architecture:
 
 
 def native_config(path: Path, config: Mapping[str, Any], trust_remote_code: bool) -> Any:
-    """Return the configuration of transformers' own architecture, for a checkpoint that came with Python code.
+    """Return the configuration of transformers' own architecture, for a checkpoint that was published with code.
 
     Args:
         path: The ``config.json``, for messages.
         config: Its content.
-        trust_remote_code: Whether the checkpoint's code may run. It runs only with transformers 4, and only if
-            transformers lacks the architecture. Otherwise a warning says why it does not.
+        trust_remote_code: Whether the checkpoint's code may run. That of GTE and NomicBERT runs only with transformers
+            4, which lacks the architectures. Otherwise a warning says why it does not.
 
     Returns:
         A configuration that names no remote code, or None if transformers is to read ``config.json`` itself.
 
     Raises:
-        CheckpointError: This version of transformers lacks the architecture, or the architecture does not compute what
-            ``config.json`` asks for.
+        CheckpointError: This version of transformers lacks the architecture, the architecture does not compute what
+            ``config.json`` asks for, or the checkpoint needs code that is not trusted.
     """
     architecture = _ARCHITECTURES.get(str(config.get("model_type")))
     if architecture is None:
+        _refuse_untrusted_code(path.parent, config, trust_remote_code)
         return None
     if architecture.name not in CONFIG_MAPPING:
         if trust_remote_code and transformers.__version__.startswith("4."):
@@ -72,6 +73,20 @@ _REPLACED = frozenset({"model_type", "auto_map", "rope_theta", "rope_scaling", "
 
 # huggingface/sentence-transformers#3717: it makes the buffers that no file holds anew, without values.
 _WHY_NOT_REMOTE_CODE = "transformers 5 leaves buffers of that code uninitialised"
+
+
+def _refuse_untrusted_code(directory: Path, config: Mapping[str, Any], trust_remote_code: bool) -> None:
+    architecture = config.get("model_type")
+    if architecture in CONFIG_MAPPING or (trust_remote_code and "auto_map" in config):
+        return
+    if "auto_map" in config:
+        raise CheckpointError(
+            f"{directory}: transformers does not have the architecture {architecture!r}, which comes as Python code "
+            "with the checkpoint; pass trust_remote_code=True if you trust its authors"
+        )
+    raise CheckpointError(
+        f"{directory}: this version of transformers has no architecture {architecture!r}; a newer one may have it"
+    )
 
 
 def _missing_architecture(path: Path, architecture: _Architecture, trust_remote_code: bool) -> CheckpointError:
@@ -96,7 +111,7 @@ def _translate_gte(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         width = config["hidden_size"] // config["num_attention_heads"]
         return {"rope_parameters": _ntk(float(rope.get("rope_theta", base)), float(rope["factor"]), width)}
     if "rope_parameters" in config and kind != "ntk":
-        return {"rope_parameters": rope}  # transformers wrote them
+        return {"rope_parameters": {"rope_theta": float(base), **rope}}  # transformers wrote them
     raise CheckpointError(
         f"{path} has rope_scaling={rope!r}; flagvec reads the type 'ntk' without mixed_b, so use a checkpoint with "
         "such a scaling, or with none"
@@ -149,7 +164,7 @@ def _translate_nomic_bert(path: Path, config: Mapping[str, Any]) -> dict[str, An
 
 
 def _check(path: Path, architecture: str, config: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse settings that the architecture ignores. A key that is missing has the expected value, or none."""
+    """Refuse settings that the architecture ignores. A missing key counts as expected, and None as False."""
     for key, value in expected.items():
         found = config.get(key, value)
         if found != value and (found or value):

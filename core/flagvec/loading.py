@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from flagvec.architectures import native_config
 from flagvec.checkpoint_files import check_token_ids, held_weights, no_more_than, refuse_chosen_code
@@ -114,10 +114,8 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
-    refuse_chosen_code(directory, config, trust_remote_code)
     native = _reading(path, lambda: native_config(path, config, trust_remote_code))
-    if native is None:
-        _refuse_untrusted_code(directory, config, trust_remote_code)
+    refuse_chosen_code(directory, config, trust_remote_code)
     options = {
         "trust_remote_code": trust_remote_code,
         "cache_dir": hub.cache_dir,
@@ -219,20 +217,6 @@ def _not_found(name: str, why: str) -> ModelNotFoundError:
     else:
         remedy = "flagvec.list_models() shows the known names"
     return ModelNotFoundError(f"model {name!r} was not found: {why}; {remedy}")
-
-
-def _refuse_untrusted_code(directory: Path, config: dict[str, Any], trust_remote_code: bool) -> None:
-    architecture = config.get("model_type")
-    if architecture in CONFIG_MAPPING or (trust_remote_code and "auto_map" in config):
-        return
-    if "auto_map" in config:
-        raise CheckpointError(
-            f"{directory}: transformers does not have the architecture {architecture!r}, which comes as Python code "
-            "with the checkpoint; pass trust_remote_code=True if you trust its authors"
-        )
-    raise CheckpointError(
-        f"{directory}: this version of transformers has no architecture {architecture!r}; a newer one may have it"
-    )
 
 
 def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
