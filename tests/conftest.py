@@ -178,16 +178,16 @@ def overflowing_checkpoint(build_checkpoint: Callable[..., Path]) -> Callable[..
 def colbert_checkpoint() -> Callable[..., Path]:
     """Write a tiny ColBERT checkpoint, in the layout of PyLate or in that of Stanford's ColBERT."""
 
-    def build(directory: Path, stanford: bool = False, **settings: Any) -> Path:
+    def build(directory: Path, stanford: bool = False, architecture: str = "bert", **settings: Any) -> Path:
         import torch
         from safetensors.torch import save_file
         from transformers import AutoTokenizer
 
         markers = ["[unused0]", "[unused1]"] if stanford else ["[Q] ", "[D] "]
-        tokenizer = AutoTokenizer.from_pretrained(GOLDEN / "tiny-bert")
+        tokenizer = AutoTokenizer.from_pretrained(GOLDEN / ("tiny-bert" if architecture == "bert" else "tiny-m3"))
         tokenizer.add_tokens(markers)
         torch.manual_seed(3)
-        backbone = _random_model("bert", 32, 2, 512)
+        backbone = _random_model(architecture, 32, 2, 512)
         backbone.resize_token_embeddings(max(len(tokenizer), backbone.config.vocab_size))
         backbone.save_pretrained(directory)
         tokenizer.save_pretrained(directory)

@@ -51,6 +51,10 @@ def test_vectors_are_those_of_pylate(tmp_path, colbert_checkpoint, golden, setti
     assert_same_vectors(colbert_checkpoint(tmp_path / "checkpoint", **settings), golden)
 
 
+def test_vectors_of_another_architecture_are_those_of_pylate(tmp_path, colbert_checkpoint, golden):
+    assert_same_vectors(colbert_checkpoint(tmp_path / "checkpoint", architecture="xlm-roberta"), golden)
+
+
 @pytest.mark.parametrize(
     "metadata",
     [{}, {"query_token_id": "[unused1]", "doc_token_id": "[unused0]", "query_maxlen": 20, "doc_maxlen": 30}],
