@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from flagvec_milvus.schema import (
     VECTOR,
     Layout,
 )
+
+_logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -112,10 +115,20 @@ def to_parts(rows: NDArray[np.float32]) -> list[str]:
 
 
 def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.float32]:
-    """Return the (tokens, dimension) vectors of a field, in parts or structs; None has no rows."""
-    if not value or isinstance(value[0], str):
-        return rows_from_text("".join(value or ()), dimension)
-    return np.array([element[VECTOR] for element in value], dtype=np.float32)
+    """Return the (tokens, dimension) vectors of a field, in parts or structs.
+
+    There are no rows for None, nor for damaged parts, which another tool may have written. A warning is logged then.
+    """
+    if value and not isinstance(value[0], str):
+        return np.array([element[VECTOR] for element in value], dtype=np.float32)
+    try:
+        rows = rows_from_text("".join(value or ()), dimension)
+    except ValueError:  # not base64, or no whole number of vectors
+        rows = np.full((1, dimension), np.nan, dtype=np.float32)
+    if np.isfinite(rows).all():
+        return rows
+    _logger.warning("a document's ColBERT vectors are damaged, so it is ranked by its other vectors: add it again")
+    return np.empty((0, dimension), dtype=np.float32)
 
 
 def _structs(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:

@@ -1,5 +1,6 @@
 """A store on Milvus Lite: its file, its one process, its limits, and what it refuses."""
 
+import base64
 import logging
 import subprocess
 import sys
@@ -423,3 +424,15 @@ def test_a_collection_that_is_dropped_while_it_is_opened_is_named(store):
     store._backend.drop()
     with pytest.raises(StoreError, match=r"was dropped while it was opened: call create\(\) first"):
         store._backend.open(store.schema)
+
+
+@pytest.mark.parametrize("parts", [["AAAA"], ["no base64"], [base64.b64encode(b"\x00\x7e" * 16).decode()]])
+@pytest.mark.parametrize("search", [{"rerank": "colbert"}, {"fusion": {"dense": 1, "colbert": 1}}])
+def test_damaged_colbert_vectors_end_no_search(store, client, caplog, parts, search):
+    store.add([Document("a", "one two"), Document("b", "one three")])
+    client.upsert("articles", [{"id": "a", "colbert": parts}], partial_update=True)
+    client.flush("articles")
+    hits = {hit.id: hit.scores.get("colbert") for hit in store.search("one", **search)}
+    assert hits["b"] > 0
+    assert not hits.get("a")
+    assert "ColBERT vectors are damaged" in caplog.text
