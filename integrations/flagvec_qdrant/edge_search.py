@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import qdrant_edge as edge
@@ -24,6 +24,8 @@ from flagvec_qdrant.shared_shards import SharedShard
 # How long a call should take. A candidate's ColBERT score takes 0.2 to 0.9 ms at 1,024 dimensions and 100 tokens.
 _CALL_SECONDS = 0.01
 _FIRST_CANDIDATES = 16
+# Sleeping leaves the GIL to an event loop, which was late by up to 250 ms without it and by up to 51 ms with it.
+_PAUSE_SECONDS = 1e-4
 # So many conditions are checked in one call. Each takes 3 to 10 us, because the engine reads the payload for it.
 _CHECKS_PER_CALL = 5_000
 
@@ -60,7 +62,7 @@ class EdgeSearch:
 
     def _points(self, stage: Stage) -> Sequence[Any]:
         if stage.only:
-            points = self._in_parts(stage.only, lambda part: replace(stage, limit=len(part), only=part, payload=False))
+            points = self._in_parts(stage.only, lambda part: replace(stage, only=part))
         elif len(self._wheres) == 1 and not _orders_by_colbert(stage):
             return self._call(stage, self._wheres[0])
         else:
@@ -74,7 +76,7 @@ class EdgeSearch:
                 return self._leg(stage)
             case Nearest():
                 ids = self._candidates(stage.sources)
-                return self._in_parts(ids, lambda part: Stage(stage.order, len(part), only=part))
+                return self._in_parts(ids, lambda part: replace(stage, sources=(), only=part))
             case WeightedSum():
                 # All of its sources order the candidates of the same legs.
                 ids = self._candidates(stage.sources[0].sources)
@@ -82,14 +84,13 @@ class EdgeSearch:
             case ReciprocalRanks():
                 found = [(leg, tuple(point.id for point in self._leg(leg))) for leg in stage.sources]
                 legs = tuple(replace(leg, only=ids) for leg, ids in found if ids)
-                return list(self._call(replace(stage, sources=legs, payload=False))) if legs else []
+                return list(self._part(replace(stage, sources=legs))) if legs else []
 
     def _candidates(self, legs: Sequence[Stage]) -> tuple[PointId, ...]:
         return tuple(dict.fromkeys(point.id for leg in legs for point in self._leg(leg)))
 
     def _leg(self, leg: Stage) -> list[Any]:
-        leg = replace(leg, payload=False)
-        return _best([point for where in self._wheres for point in self._call(leg, where)], leg.limit)
+        return _best([point for where in self._wheres for point in self._part(leg, where)], leg.limit)
 
     def _in_parts(self, ids: Sequence[PointId], stage: Callable[[tuple[PointId, ...]], Stage]) -> list[Any]:
         """Score points, each of which has the same score whichever others are scored with it."""
@@ -98,7 +99,7 @@ class EdgeSearch:
         while start < len(ids):
             part = tuple(ids[start : start + size])
             started = perf_counter()
-            points += self._call(replace(stage(part), limit=len(part), payload=False))
+            points += self._part(replace(stage(part), limit=len(part)))
             seconds = perf_counter() - started
             start += size
             size = max(1, min(4 * size, int(size * _CALL_SECONDS / seconds)))
@@ -115,6 +116,14 @@ class EdgeSearch:
         request = native.request(stage, self._vectors, where)
         with self._shared.one_call:
             return self._shared.shard.query(request)
+
+    def _part(self, stage: Stage, where: edge.Filter | None = None) -> Sequence[Any]:
+        """Make one call of several, and let threads that do not search run after it."""
+        request = native.request(replace(stage, payload=False), self._vectors, where)
+        with self._shared.one_call:
+            points = self._shared.shard.query(request)
+            sleep(_PAUSE_SECONDS)
+        return points
 
 
 def short_filters(shared: SharedShard, where: edge.Filter, indexed: Collection[str]) -> list[edge.Filter]:

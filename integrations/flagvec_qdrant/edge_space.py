@@ -22,8 +22,8 @@ _MEGABYTE = 2**20
 MARGIN = 16 * _MEGABYTE
 # Less than `MARGIN`, so that what was written can also be flushed.
 FLUSH_MARGIN = 4 * _MEGABYTE
-# A write cannot take more, because its vectors would not fit into memory.
-PLENTY = 2**36
+# A write takes less, because its vectors have to fit into memory.
+PLENTY = 2**34
 # An optimised copy of a segment takes up to 1.7 times its space, and is there beside it for a while.
 _OPTIMIZING = 2
 _BLOCK = 512
