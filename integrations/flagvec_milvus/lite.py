@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache, wraps
 from importlib import import_module
@@ -154,11 +155,15 @@ def _keeping_rows(flush: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @wraps(flush)
     def flush_keeping_rows(collection: Any) -> None:
-        rows, files = collection._memtable, deepcopy(collection._manifest._partitions)
+        rows, log, files = collection._memtable, collection._wal, deepcopy(collection._manifest._partitions)
         try:
             flush(collection)
         except BaseException:
             collection._memtable, collection._manifest._partitions = rows, files
+            # The log of these rows stays on the disk until a later flush. The engine writes to another one meanwhile.
+            for file in filter(None, (log._data_sink, log._delta_sink)):
+                with suppress(OSError):
+                    file.close()
             raise
 
     return flush_keeping_rows
