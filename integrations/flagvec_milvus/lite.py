@@ -4,7 +4,7 @@ Milvus Lite 3.2 promises that what it took outlasts the end of its process, and 
 (``docs/wal-design.md`` in its repository). It syncs its manifest, but not the files that the manifest names. After a
 power loss these are empty, and the collection cannot be opened. A sync after each flush would come too late, because
 the manifest is on the disk before, and because the engine writes in a thread of its own after a flush has returned.
-So `make_durable` replaces three methods of the engine.
+So `change_engine` replaces three methods of the engine.
 """
 
 from __future__ import annotations
@@ -85,11 +85,16 @@ def check_process(client: MilvusClient, name: str) -> None:
         )
 
 
-@cache
 def make_durable() -> None:
     """Make Milvus Lite keep what it took, as the head of this file says; for all databases of this process, once."""
-    if _SERVERS not in sys.modules:
-        return  # it runs in another process, behind a URL
+    # Otherwise it runs in another process, behind a URL.
+    if _SERVERS in sys.modules:
+        change_engine()
+
+
+@cache
+def change_engine() -> None:
+    """Replace three methods of the engine in this process, or log that it is of an unknown version."""
     try:
         manifest = import_module("milvus_lite.storage.manifest").Manifest
         index = import_module("milvus_lite.index.brute_force").BruteForceIndex

@@ -99,5 +99,5 @@ def test_the_engine_is_changed_once(store):
 
 def test_an_engine_that_is_not_known_is_left_as_it_is_with_a_warning(store, monkeypatch, caplog):
     monkeypatch.delattr("milvus_lite.storage.manifest.Manifest.save")
-    lite.make_durable.__wrapped__()
+    lite.change_engine.__wrapped__()
     assert "this version of milvus-lite is not known" in caplog.text
