@@ -110,7 +110,7 @@ def full_disks(engine: str, chosen: random.Random, rounds: int) -> Iterator[str]
 
 
 def forks(engine: str, chosen: random.Random, rounds: int) -> Iterator[str]:
-    """Use a store in a forked child and go on in the parent."""
+    """Use a store in a forked child and go on in the parent, in which another thread reads."""
     for number in range(rounds):
         form = list(FORMS)[number % len(FORMS)]
         with tempfile.TemporaryDirectory() as directory:

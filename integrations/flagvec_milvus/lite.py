@@ -4,7 +4,7 @@ Milvus Lite 3.2 promises that what it took outlasts the end of its process, and 
 (``docs/wal-design.md`` in its repository). It syncs its manifest, but not the files that the manifest names. After a
 power loss these are empty, and the collection cannot be opened. A sync after each flush would come too late, because
 the manifest is on the disk before, and because the engine writes in a thread of its own after a flush has returned.
-So `make_durable` replaces three methods of the engine.
+So `change_engine` replaces three methods of the engine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache, wraps
 from importlib import import_module
@@ -84,11 +85,16 @@ def check_process(client: MilvusClient, name: str) -> None:
         )
 
 
-@cache
 def make_durable() -> None:
     """Make Milvus Lite keep what it took, as the head of this file says; for all databases of this process, once."""
-    if _SERVERS not in sys.modules:
-        return  # it runs in another process, behind a URL
+    # Otherwise it runs in another process, behind a URL.
+    if _SERVERS in sys.modules:
+        change_engine()
+
+
+@cache
+def change_engine() -> None:
+    """Replace three methods of the engine in this process, or log that it is of an unknown version."""
     try:
         manifest = import_module("milvus_lite.storage.manifest").Manifest
         index = import_module("milvus_lite.index.brute_force").BruteForceIndex
@@ -154,11 +160,15 @@ def _keeping_rows(flush: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @wraps(flush)
     def flush_keeping_rows(collection: Any) -> None:
-        rows, files = collection._memtable, deepcopy(collection._manifest._partitions)
+        rows, log, files = collection._memtable, collection._wal, deepcopy(collection._manifest._partitions)
         try:
             flush(collection)
         except BaseException:
             collection._memtable, collection._manifest._partitions = rows, files
+            # The log of these rows stays on the disk until a later flush. The engine writes to another one meanwhile.
+            for file in filter(None, (log._data_sink, log._delta_sink)):
+                with suppress(OSError):
+                    file.close()
             raise
 
     return flush_keeping_rows

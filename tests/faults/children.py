@@ -30,7 +30,7 @@ class Child:
         environment: Variables on top of those of this process.
     """
 
-    def __init__(self, script: str | Path, *arguments: object, seconds: float = 60, **environment: str) -> None:
+    def __init__(self, script: str | Path, *arguments: object, seconds: float = 120, **environment: str) -> None:
         self._deadline = time.monotonic() + seconds
         self._files = ExitStack()
         self._output = self._files.enter_context(tempfile.TemporaryFile("w+b"))  # noqa: SIM115
