@@ -50,7 +50,7 @@ def row_sums(
         colbert: (tokens, dimension).
     """
     given = weights if dense is None else dense
-    if given is not None and given.is_cpu or colbert is not None and colbert.is_cpu:
+    if (given is not None and given.is_cpu) or (colbert is not None and colbert.is_cpu):
         return {}
     sums = {} if dense is None else {_TEXT_SUMS: dense.sum(-1)}
     if weights is not None:
