@@ -17,6 +17,11 @@ from flagvec.errors import NotFiniteError
 
 # What `row_sums` writes: a number for each text, and for each token.
 _TEXT_SUMS, _TOKEN_SUMS = "text_sums", "token_sums"
+_SUMS = (_TEXT_SUMS, _TOKEN_SUMS)
+_RESULTS = ("dense_vecs", "token_weights", "colbert_vecs")
+
+_NO_TEXTS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+_FEW_NUMBERS = 32_768
 
 # Whether `encode` returns results that are not finite, instead of raising. A store refuses single documents.
 _is_kept: ContextVar[bool] = ContextVar("_is_kept", default=False)
@@ -35,13 +40,18 @@ def keeping_not_finite() -> Iterator[None]:
 def row_sums(
     dense: Tensor | None = None, weights: Tensor | None = None, colbert: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Return the sums over each row of a batch's results, on their device: a sum is finite if all of its row is.
+    """Return the sums over each row of a batch's results on an accelerator: a sum is finite if all of its row is.
+
+    On a CPU there is nothing to copy, so that `texts_not_finite` reads the results themselves.
 
     Args:
         dense: (texts, dimension).
         weights: (tokens,), before weights below zero are left out.
         colbert: (tokens, dimension).
     """
+    given = weights if dense is None else dense
+    if (given is not None and given.is_cpu) or (colbert is not None and colbert.is_cpu):
+        return {}
     sums = {} if dense is None else {_TEXT_SUMS: dense.sum(-1)}
     if weights is not None:
         sums[_TOKEN_SUMS] = weights if colbert is None else weights + colbert.sum(-1)
@@ -50,20 +60,41 @@ def row_sums(
     return sums
 
 
-def texts_not_finite(found: Mapping[str, Tensor], lengths: Sequence[int]) -> NDArray[np.intp]:
-    """Return the texts of a batch, by their place in it, with a row that is not finite.
+def texts_not_finite(found: Mapping[str, Tensor]) -> NDArray[np.intp]:
+    """Return the texts of a batch, by their place in it, with a result that is not finite.
 
     Args:
-        found: What `row_sums` returned, on the host.
-        lengths: The number of tokens of each text.
+        found: The results of the batch with their `row_sums`. ``lengths`` has the number of tokens of each text, if
+            there are rows for tokens.
     """
-    bad: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-    for key in (_TEXT_SUMS, _TOKEN_SUMS):
-        # One sum over all rows shows at once that none of them is bad.
-        if key in found and not math.isfinite(found[key].sum().item()):
-            rows = np.flatnonzero(~np.isfinite(found[key].numpy()))
-            bad = np.union1d(bad, rows if key == _TEXT_SUMS else np.repeat(np.arange(len(lengths)), lengths)[rows])
-    return bad
+    has_sums = _TEXT_SUMS in found or _TOKEN_SUMS in found
+    for name in _SUMS if has_sums else _RESULTS:
+        if name in found and not _is_finite(found[name]):
+            return _find_texts(found, _SUMS if has_sums else _RESULTS)
+    return _NO_TEXTS
+
+
+def _is_finite(results: Tensor) -> bool:
+    # numpy takes a tenth of torch's time to add up the results of a short query, and torch uses all cores.
+    total = results.numpy().sum() if results.numel() <= _FEW_NUMBERS else results.sum().item()
+    return math.isfinite(total)
+
+
+def _find_texts(found: Mapping[str, Tensor], names: Sequence[str]) -> NDArray[np.intp]:
+    places: list[NDArray[np.intp]] = []
+    for name in names:
+        if name not in found:
+            continue
+        values = found[name].numpy()
+        rows = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        match name:
+            case "token_weights":
+                rows = found["token_keys"].numpy()[rows] >> 32
+            case "colbert_vecs" | "token_sums":
+                lengths = found["lengths"].numpy()
+                rows = np.repeat(np.arange(len(lengths)), lengths)[rows]
+        places.append(rows)
+    return np.unique(np.concatenate(places)).astype(np.intp)
 
 
 def warn_of_wider_formats(counts: Mapping[torch.dtype, int], texts: int, dtype: torch.dtype) -> None:

@@ -178,12 +178,14 @@ class FlagModel(AbsEmbedder):
 
         def reduce(batch: HiddenBatch) -> HostCopy:
             found = dense_vectors(batch, self)
-            return HostCopy({"dense": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense",))
+            return HostCopy(
+                {"dense_vecs": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense_vecs",)
+            )
 
         texts = instructed(texts, instruction, instruction_format)
         forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
         for positions, found in forward_pass:
-            vectors[to_device(positions, vectors.device)] = found["dense"]
+            vectors[to_device(positions, vectors.device)] = found["dense_vecs"]
         _truncated.set(tuple(forward_pass.truncated))
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if settings.to_numpy else result

@@ -110,7 +110,8 @@ class ForwardPass:
         settings: How to encode them.
         tokenize: Turns texts into token ids, as a `TextTokenizer` does.
         encoder: The model's backbone.
-        reduce: Makes the results of a batch from its hidden states, with their `row_sums`.
+        reduce: Makes the results of a batch from its hidden states, with their `row_sums`, under the names that
+            `texts_not_finite` knows.
 
     Attributes:
         truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
@@ -130,7 +131,8 @@ class ForwardPass:
         not_finite: list[int] = []
         with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
             for positions, found, bad in self._results(self.encoder, self._tokens(), self.settings.batch_size):
-                not_finite.extend(positions[bad])
+                if len(bad):
+                    not_finite.extend(positions[bad])
                 yield positions, found
                 progress.update(len(positions))
         if not_finite:
@@ -161,13 +163,10 @@ class ForwardPass:
         self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]], batch_size: int
     ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor], NDArray[np.intp]]]:
         """Yield a batch's positions, its tensors, and which of its texts have a result that is not finite."""
-        results = encoder.run(windows, batch_size, self._reduce_with_lengths)
-        for positions, (lengths, copy) in results if encoder.is_on_host else one_behind(results):
+        results = encoder.run(windows, batch_size, self.reduce)
+        for positions, copy in results if encoder.is_on_host else one_behind(results):
             found = copy.wait()
-            yield positions, found, texts_not_finite(found, lengths)
-
-    def _reduce_with_lengths(self, batch: HiddenBatch) -> tuple[list[int], HostCopy]:
-        return batch.packed.lengths, self.reduce(batch)
+            yield positions, found, texts_not_finite(found)
 
     def _tokens(self) -> Iterator[list[TokenIds]]:
         on_host = self.encoder.is_on_host
