@@ -57,8 +57,9 @@ class HybridStore:
     vectors from every model, lexical weights and ColBERT vectors from a BGE-M3 style one. `close`, or the end of a
     ``with`` block, frees what the store object holds.
 
-    Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread. Calls may overlap,
-    and texts are encoded one call at a time. Cancelling the await stops `aadd` alone.
+    Each verb has an async twin with an ``a`` before its name. It runs the verb in a worker thread, so that the event
+    loop goes on meanwhile. `QdrantEdgeStore` says how long its engine holds the GIL. Calls may overlap, and texts are
+    encoded one call at a time. Cancelling the await stops `aadd` alone.
 
     A request that the database refuses for the moment is repeated, after growing pauses. What it refuses for good is
     not. ``timeout`` bounds all attempts and pauses of a request together, and in `add` each attempt. Without it no
