@@ -8,7 +8,7 @@ import torch
 
 from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError, embedder
 from flagvec.engine import recast
-from flagvec.finite import keeping_not_finite
+from flagvec.finite import keeping_not_finite, texts_not_finite
 
 # Those with the word "library" overflow. They are the longest, so that no other text is beside them in attention.
 TEXTS = [
@@ -164,3 +164,19 @@ def test_a_model_holds_its_weights_once_after_texts_ran_again(overflowing, in_fl
     assert [encoder for encoder in vars(model).values() if isinstance(encoder, type(model._encoder))] == [
         model._encoder
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"text_sums": [1.0, np.nan, 2.0]}, [1]),
+        ({"token_sums": [0.0, 1.0, -np.inf, 2.0], "lengths": [2, 1, 1]}, [1]),
+        ({"text_sums": [np.inf, 0.0, 0.0], "token_sums": [0.0, 0.0, 0.0, np.nan], "lengths": [2, 1, 1]}, [0, 2]),
+        ({"text_sums": [0.0, 1.0, 2.0], "token_sums": [0.0, 0.0, 0.0, 0.0], "lengths": [2, 1, 1]}, []),
+        ({"dense_vecs": [[0.0, 1.0], [np.nan, 1.0]]}, [1]),
+        ({"token_weights": [0.0, np.nan], "token_keys": [7, (1 << 32) | 9]}, [1]),
+    ],
+)
+def test_texts_are_found_by_their_results_or_by_the_sums_of_an_accelerator(found, expected):
+    tensors = {name: torch.tensor(values) for name, values in found.items()}
+    assert texts_not_finite(tensors).tolist() == expected
