@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flagvec.author_files import AuthorFiles, read_author_files
 from flagvec.bge_m3 import BGEM3FlagModel
+from flagvec.checkpoints.author_files import AuthorFiles, read_author_files
 from flagvec.colbert_model import ColbertFlagModel
 from flagvec.embedder import AbsEmbedder
 from flagvec.errors import ModelNotFoundError

@@ -11,9 +11,9 @@ import torch
 
 from flagvec import scoring
 from flagvec.arguments import checked_batch_size, checked_max_length, checked_pairs, checked_texts
-from flagvec.colbert_batches import encode_tokens
-from flagvec.colbert_layout import ColbertSettings, load_projection
-from flagvec.colbert_tokens import UNATTENDED, ExpandedQueryEncoder, MarkedTokenizer, marker_id, mask_id, skipped_ids
+from flagvec.colbert.batches import encode_tokens
+from flagvec.colbert.layout import ColbertSettings, load_projection
+from flagvec.colbert.tokens import UNATTENDED, ExpandedQueryEncoder, MarkedTokenizer, marker_id, mask_id, skipped_ids
 from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenStateEncoder

@@ -22,8 +22,9 @@ from flagvec.arguments import (
     checked_texts,
     checked_truncate_dim,
 )
-from flagvec.author_files import read_author_files
-from flagvec.dense_layers import load_dense_layers
+from flagvec.checkpoints.author_files import read_author_files
+from flagvec.checkpoints.dense_layers import load_dense_layers
+from flagvec.checkpoints.pooling_method import checked_pooling_method, choose_pooling
 from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
@@ -33,7 +34,6 @@ from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
-from flagvec.pooling_method import checked_pooling_method, choose_pooling
 from flagvec.progress import progress_bar
 from flagvec.upstream_calls import AbsentMethod
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from flagvec.checkpoints.token_classifier import load_token_classifier
 from flagvec.engine.hidden_states import HiddenBatch
 from flagvec.engine.packed import even_number
 from flagvec.engine.reductions import TokenWeights, first_rows, mean_rows, strongest_weights
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, Checkpoint, load_head
-from flagvec.token_classifier import load_token_classifier
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder

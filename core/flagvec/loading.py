@@ -15,8 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from flagvec.architectures import native_config
-from flagvec.checkpoint_files import check_token_ids, held_weights, no_more_than, refuse_chosen_code
+from flagvec.checkpoints.architectures import native_config
+from flagvec.checkpoints.checks import check_token_ids, held_weights, no_more_than, refuse_chosen_code
 from flagvec.engine.hidden_states import uncounted_id
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.mini_m3 import assemble

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from flagvec import BGEM3FlagModel, CheckpointError, FlagAutoModel, FlagModel, loading
-from flagvec.author_files import read_author_files
+from flagvec.checkpoints.author_files import read_author_files
 
 TEXTS = ["machine learning", "a library for reading and writing zip archives", "rice"]
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flagvec import BGEM3FlagModel, CheckpointError, FlagModel, FlagvecError
-from flagvec.checkpoint_files import held_weights, no_more_than
+from flagvec.checkpoints.checks import held_weights, no_more_than
 
 
 @pytest.fixture

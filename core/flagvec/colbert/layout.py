@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from flagvec.author_files import AuthorFiles
-from flagvec.dense_layers import DenseLayer, DenseLayers, checked_layers, load_dense_layers
+from flagvec.checkpoints.author_files import AuthorFiles
+from flagvec.checkpoints.dense_layers import DenseLayer, DenseLayers, checked_layers, load_dense_layers
 from flagvec.errors import CheckpointError
 
 # The keys of Stanford's artifact.metadata, and what PyLate calls them.

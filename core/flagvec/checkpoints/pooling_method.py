@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from flagvec.author_files import AuthorFiles
+from flagvec.checkpoints.author_files import AuthorFiles
 from flagvec.models import find_model
 
 

@@ -279,7 +279,7 @@ def test_a_damaged_configuration_is_refused(checkpoint, changes):
 def test_a_transformers_without_the_architecture_is_refused_with_the_release_that_has_it(
     checkpoint, monkeypatch, trust_remote_code
 ):
-    from flagvec import architectures
+    from flagvec.checkpoints import architectures
 
     without_gte = {name: config for name, config in architectures.CONFIG_MAPPING.items() if name != "gte"}
     monkeypatch.setattr(architectures, "CONFIG_MAPPING", without_gte)

@@ -1,0 +1,1 @@
+"""What the files of a checkpoint say, and whether they can be used."""

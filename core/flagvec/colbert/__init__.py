@@ -1,0 +1,1 @@
+"""What `ColbertFlagModel` needs beside the encoder: tokens, layouts of checkpoints, and batches."""
