@@ -141,6 +141,38 @@ def test_a_token_to_read_does_not_write(store, server, wire, seeded):
     assert store.count() == 3
 
 
+def test_a_token_to_read_makes_no_index(store, server, wire, seeded):
+    with pytest.raises(StoreError, match="could not be opened: .*articles"):
+        as_user(server, wire, seeded(), "r", filter_fields={"lang": "keyword"}).count({"lang": "en"})
+
+
+def test_a_token_to_read_is_enough_if_the_index_is_there(store, server, wire, seeded):
+    QdrantStore(seeded(), store.client, "articles", filter_fields={"lang": "keyword"}).count()
+    user = as_user(server, wire, seeded(), "r", filter_fields={"lang": "keyword"})
+    assert user.count({"lang": "en"}) == 3
+
+
+@pytest.fixture
+def alias(store):
+    """The name ``live``, which leads to the collection."""
+    create = models.CreateAlias(collection_name="articles", alias_name="live")
+    store.client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+    return "live"
+
+
+def test_a_token_that_names_the_alias_is_enough(store, server, wire, seeded, alias):
+    client = server.client(wire, token(access=[{"collection": alias, "access": "rw"}]))
+    user = QdrantStore(seeded(), client, alias)
+    user.add(Document("new", "shared new"))
+    assert user.count() == store.count() == 4
+
+
+def test_a_token_that_names_the_collection_does_not_open_its_alias(store, server, wire, seeded, alias):
+    client = server.client(wire, token(access=[{"collection": "articles", "access": "rw"}]))
+    with pytest.raises(StoreError, match="could not be opened: .*live"):
+        QdrantStore(seeded(), client, alias).count()
+
+
 def test_a_token_for_another_collection_is_refused(store, server, wire, seeded):
     stranger = server.client(wire, token(access=[{"collection": "letters", "access": "rw"}]))
     with pytest.raises(StoreError, match="could not be opened"):
@@ -168,6 +200,14 @@ def test_reads_over_the_rate_limit_come_through(store):
     limited = models.StrictModeConfig(enabled=True, read_rate_limit=60)
     store.client.update_collection("articles", strict_mode_config=limited)
     assert [store.count(timeout=30) for _ in range(70)] == [3] * 70
+
+
+def test_an_add_of_more_than_a_minute_of_the_rate_limit_is_written_in_parts(store):
+    store.client.update_collection(
+        "articles", strict_mode_config=models.StrictModeConfig(enabled=True, write_rate_limit=60)
+    )
+    store.add([Document(f"new {number}", f"shared {number}") for number in range(61)])
+    assert store.count() == 64
 
 
 @pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
