@@ -18,6 +18,8 @@ from qdrant_client import QdrantClient, models
 from flagvec import Document, StoreError, WriteError
 from flagvec_qdrant import QdrantStore
 
+pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+
 KEY = "the-key-of-the-server-in-a-test"
 REMEDY = r"Index required but not found .* To create it, name the field in filter_fields=\{...\}"
 
