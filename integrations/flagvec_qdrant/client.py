@@ -87,14 +87,9 @@ class ClientBackend(Backend[Record]):
 
     def _target(self) -> str:
         """Return the collection's own name, if the given one is an alias and the server says so."""
-        try:
-            with self._calling:
-                aliases = self._client.get_aliases().aliases
-        except Exception as error:
-            refusal = refusal_of(error)
-            if refusal is None or refusal.retryable:
-                raise
-            return self._collection  # a token for one collection may not list aliases
+        with self._calling:
+            # A token sees an alias only if it names both the alias and the collection.
+            aliases = self._client.get_aliases().aliases
         return {alias.alias_name: alias.collection_name for alias in aliases}.get(self._collection, self._collection)
 
     @override

@@ -30,6 +30,8 @@ _CLOSED = re.compile(r"instance is closed|client has been closed|Client was clos
 _CLOSED_REASON = "its client was closed: make a new QdrantClient and store"
 # What a server in strict mode says of a filter on a field without an index.
 _NO_INDEX = "Index required but not found"
+# What a server in strict mode says of a request that costs more than it allows in a minute.
+_OVER_RATE_LIMIT = "request larger than rate limiter capacity"
 
 
 def refusal_of(error: Exception) -> Refusal | None:
@@ -39,7 +41,7 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(_one_line(str(error)), retryable=True, pause=float(error.retry_after_s))
         case UnexpectedResponse():
             status = error.status_code
-            return Refusal(_sentence(error), status in _RETRYABLE_STATUSES, divisible=status in _DIVISIBLE_STATUSES)
+            return _refusal(_sentence(error), status in _RETRYABLE_STATUSES, status in _DIVISIBLE_STATUSES)
         case ResponseHandlingException() if isinstance(error.source, _CONNECTION_ERRORS):
             return Refusal(_one_line(f"{type(error.source).__name__}: {error.source}"), retryable=True)
         case RuntimeError() | ValueError() | ResponseHandlingException() if _CLOSED.search(str(error)):
@@ -49,7 +51,7 @@ def refusal_of(error: Exception) -> Refusal | None:
         case grpc.RpcError() if isinstance(error, grpc.Call):
             code = error.code()
             reason = _with_remedy(_one_line(error.details() or code.name))
-            return Refusal(reason, code in _RETRYABLE_CODES, divisible=code in _DIVISIBLE_CODES)
+            return _refusal(reason, code in _RETRYABLE_CODES, code in _DIVISIBLE_CODES)
         case ValueError() if _NO_LOCAL_COLLECTION.fullmatch(str(error)):
             return Refusal(str(error), retryable=False)
     return None
@@ -59,6 +61,12 @@ def is_missing(error: Exception) -> bool:
     """Return whether an exception says that there is no such collection."""
     refusal = refusal_of(error)
     return refusal is not None and _NO_COLLECTION.search(refusal.reason) is not None
+
+
+def _refusal(reason: str, retryable: bool, divisible: bool) -> Refusal:
+    # The server gives such a request the status of one that may succeed later, but it never does.
+    is_over = _OVER_RATE_LIMIT in reason
+    return Refusal(reason, retryable and not is_over, divisible or is_over)
 
 
 def _sentence(error: UnexpectedResponse) -> str:

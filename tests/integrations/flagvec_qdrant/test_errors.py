@@ -21,6 +21,10 @@ NO_INDEX = (
 )
 FORBIDDEN = "Forbidden: Write access to collection articles is required"
 MISSING = "Not found: Collection `articles` doesn't exist!"
+TOO_MUCH_FOR_A_MINUTE = (
+    "Rate limiting exceeded: Write rate limit exceeded, request larger than rate limiter capacity, please try to split "
+    "your request"
+)
 REMEDY = "To create it, name the field in filter_fields={...}"
 
 
@@ -39,6 +43,7 @@ def answered(status, content):
         *((answered(status, "words"), True, False) for status in (408, 429, 502, 503, 504)),
         *((answered(status, "words"), False, True) for status in (400, 413, 422)),
         *((answered(status, "words"), False, False) for status in (401, 403, 404, 409, 500)),
+        (answered(429, TOO_MUCH_FOR_A_MINUTE), False, True),
         (ResponseHandlingException(httpx.ConnectError("refused")), True, False),
         (ResponseHandlingException(httpx.ReadTimeout("late")), True, False),
         (ResponseHandlingException(httpx.RemoteProtocolError("cut")), True, False),
@@ -71,6 +76,13 @@ def test_an_answer_over_grpc_says_whether_to_send_again_and_whether_to_send_less
         refusing_grpc_client(code, "words of\nthe server").count("articles")
     refusal = refusal_of(raised.value)
     assert (refusal.reason, refusal.retryable, refusal.divisible) == ("words of the server", retryable, divisible)
+
+
+def test_a_request_over_grpc_for_more_than_a_minute_of_the_rate_limit_is_not_sent_again_as_it_is(refusing_grpc_client):
+    with pytest.raises(grpc.RpcError) as raised:
+        refusing_grpc_client(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MUCH_FOR_A_MINUTE).count("articles")
+    refusal = refusal_of(raised.value)
+    assert (refusal.retryable, refusal.divisible) == (False, True)
 
 
 @pytest.mark.parametrize(

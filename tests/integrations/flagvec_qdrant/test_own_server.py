@@ -11,12 +11,16 @@ import subprocess
 import threading
 import time
 import urllib.request
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from qdrant_client import QdrantClient, models
 
 from flagvec import Document, StoreError, WriteError
 from flagvec_qdrant import QdrantStore
+
+pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
 KEY = "the-key-of-the-server-in-a-test"
 REMEDY = r"Index required but not found .* To create it, name the field in filter_fields=\{...\}"
@@ -60,6 +64,25 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    @contextmanager
+    def away(self, end, begin_again):
+        """Let the server be away for two seconds, from the beginning of the block on."""
+        end()
+        back = threading.Timer(2.0, begin_again)
+        back.start()
+        try:
+            yield
+        finally:
+            back.join()
+
+    def killed(self):
+        return self.away(self.kill, self.start)
+
+    def stopped(self):
+        return self.away(
+            partial(self.process.send_signal, signal.SIGSTOP), partial(self.process.send_signal, signal.SIGCONT)
+        )
 
     def client(self, wire, key=KEY):
         return QdrantClient(
@@ -141,6 +164,38 @@ def test_a_token_to_read_does_not_write(store, server, wire, seeded):
     assert store.count() == 3
 
 
+def test_a_token_to_read_makes_no_index(store, server, wire, seeded):
+    with pytest.raises(StoreError, match=r"could not be opened: .*articles"):
+        as_user(server, wire, seeded(), "r", filter_fields={"lang": "keyword"}).count({"lang": "en"})
+
+
+def test_a_token_to_read_is_enough_if_the_index_is_there(store, server, wire, seeded):
+    QdrantStore(seeded(), store.client, "articles", filter_fields={"lang": "keyword"}).count()
+    user = as_user(server, wire, seeded(), "r", filter_fields={"lang": "keyword"})
+    assert user.count({"lang": "en"}) == 3
+
+
+@pytest.fixture
+def alias(store):
+    """The name ``live``, which leads to the collection."""
+    create = models.CreateAlias(collection_name="articles", alias_name="live")
+    store.client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+    return "live"
+
+
+def test_a_token_that_names_the_alias_is_enough(store, server, wire, seeded, alias):
+    client = server.client(wire, token(access=[{"collection": alias, "access": "rw"}]))
+    user = QdrantStore(seeded(), client, alias)
+    user.add(Document("new", "shared new"))
+    assert user.count() == store.count() == 4
+
+
+def test_a_token_that_names_the_collection_does_not_open_its_alias(store, server, wire, seeded, alias):
+    client = server.client(wire, token(access=[{"collection": "articles", "access": "rw"}]))
+    with pytest.raises(StoreError, match=r"could not be opened: .*live"):
+        QdrantStore(seeded(), client, alias).count()
+
+
 def test_a_token_for_another_collection_is_refused(store, server, wire, seeded):
     stranger = server.client(wire, token(access=[{"collection": "letters", "access": "rw"}]))
     with pytest.raises(StoreError, match="could not be opened"):
@@ -170,19 +225,34 @@ def test_reads_over_the_rate_limit_come_through(store):
     assert [store.count(timeout=30) for _ in range(70)] == [3] * 70
 
 
+def test_an_add_of_more_than_a_minute_of_the_rate_limit_is_written_in_parts(store):
+    store.client.update_collection(
+        "articles", strict_mode_config=models.StrictModeConfig(enabled=True, write_rate_limit=60)
+    )
+    store.add([Document(f"new {number}", f"shared {number}") for number in range(61)])
+    assert store.count() == 64
+
+
 @pytest.mark.parametrize("use", VERBS.values(), ids=VERBS)
 def test_a_read_comes_through_a_server_that_is_killed_and_started_again(store, server, use):
     expected = use(store)
-    server.kill()
-    back = threading.Timer(2.0, server.start)
-    back.start()
-    assert use(store) == expected
-    back.join()
+    with server.killed():
+        assert use(store) == expected
 
 
 def test_a_read_comes_through_a_server_that_stands_still_for_a_while(store, server):
-    server.process.send_signal(signal.SIGSTOP)
-    goes_on = threading.Timer(2.0, server.process.send_signal, (signal.SIGCONT,))
-    goes_on.start()
-    assert store.count(timeout=30) == 3
-    goes_on.join()
+    with server.stopped():
+        assert store.count(timeout=30) == 3
+
+
+def test_an_add_comes_through_a_server_that_is_killed_and_started_again(store, server):
+    def documents():
+        for number in range(1000):
+            if number == 600:
+                away.enter_context(server.killed())
+            yield Document(f"new {number}", f"shared {number}")
+
+    with ExitStack() as away:
+        report = store.add(documents())
+    assert len(report.ok) == 1000
+    assert len({document.id for document in store.scroll(timeout=30)}) == store.count() == 1003
