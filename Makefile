@@ -9,6 +9,8 @@ KERNELS := $(wildcard core/flagvec/engine/kernels/*.[ch])
 COMPAT := $(basename $(notdir $(wildcard tests/compat/*.txt)))
 compat_folders = $(shell sed -n 's|^-r \(.*\)/requirements.txt$$|tests/compat/\1|p' tests/compat/$(1).txt)
 
+without_requirements = $(wildcard $(addsuffix /without_requirements.txt,$(call compat_folders,$(1))))
+
 LOWEST := build/lowest
 # These packages want a newer langchain-core than the lowest, so they are not in that environment.
 NEWER_LANGCHAIN := langchain_milvus|langchain_qdrant|langchain_tests
@@ -76,7 +78,8 @@ $(LOWEST)/.ready: pyproject.toml constraints.txt
 		-c $(@D)/constraints.txt -e '.[all,demo]' hypothesis pytest pytest-asyncio pytest-xdist
 	@touch $@
 
-# A version that the requirements pin replaces the one in constraints.txt.
+# A version that the requirements pin replaces the one in constraints.txt. What without_requirements.txt names is installed
+# without the packages that it asks for.
 .PRECIOUS: build/compat/%/.ready
 .SECONDEXPANSION:
 build/compat/%/.ready: tests/compat/%.txt pyproject.toml constraints.txt \
@@ -84,4 +87,6 @@ build/compat/%/.ready: tests/compat/%.txt pyproject.toml constraints.txt \
 	$(PYTHON) -m venv --clear $(@D)
 	sed -n 's/^\([A-Za-z0-9-]*==\).*/^\1/p' $(filter tests/%,$^) | grep -v -f - constraints.txt > $(@D)/constraints.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt -r $<
+	$(foreach file,$(call without_requirements,$*),\
+		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(file);)
 	@touch $@
