@@ -27,8 +27,10 @@ from flagvec.filters.sortable import moment_key, number_key
 from flagvec.filters.typed_values import typed_fields
 from flagvec_milvus.schema import ID, TERMS
 
-# Milvus Lite compares each term of a filter with each document, and no timeout ends that.
-MOST_TERMS_ON_LITE = 1_000
+# Milvus Lite compares each value of a filter with each document, and no timeout ends that.
+MOST_COMPARISONS_ON_LITE = 1_000
+# A bound takes up to 240 comparisons. It counts less, so that a filter may have twenty.
+_COMPARISONS_OF_A_BOUND = 50
 
 EVERYTHING = f'{ID} != ""'
 NOTHING = f'{ID} == ""'
@@ -113,7 +115,7 @@ def expression(filter: Filter | NativeFilter | None, lite: bool) -> Expression:
 
     Raises:
         TypeError: A native filter that is not a ``str``.
-        ValueError: The filter takes over 1,000 terms of Milvus Lite.
+        ValueError: The filter takes over 1,000 comparisons of Milvus Lite.
 
     Example:
         >>> expression(Condition("draft", "eq", True), lite=False)
@@ -121,24 +123,22 @@ def expression(filter: Filter | NativeFilter | None, lite: bool) -> Expression:
         >>> expression(Condition("draft", "eq", True), lite=True).text
         'terms like "%|draft:b:1%"'
     """
+    if lite and (number := _comparisons(filter)) > MOST_COMPARISONS_ON_LITE:
+        raise ValueError(
+            f"filter takes {number:,} comparisons, and Milvus Lite makes up to {MOST_COMPARISONS_ON_LITE:,} with each "
+            f"document, one for a value and {_COMPARISONS_OF_A_BOUND} for a bound of a range: ask in parts, or use a "
+            "Milvus server"
+        )
     values: dict[str, Any] = {}
-    compared: list[str] = []
 
     def has_any(wanted: Sequence[str]) -> str:
         if lite:
-            compared.extend(wanted)
             return _joined([f"{TERMS} like {quoted(f'%{packed([term])}%')}" for term in wanted], "or")
         name = f"{TERMS}{len(values)}"
         values[name] = list(wanted)
         return f"array_contains_any({TERMS}, {{{name}}})"
 
-    text = _text(filter, has_any)
-    if len(compared) > MOST_TERMS_ON_LITE:
-        raise ValueError(
-            f"filter takes {len(compared):,} terms, and Milvus Lite compares up to {MOST_TERMS_ON_LITE:,} with each "
-            "document, one for a value and up to 240 for a bound of a range: ask in parts, or use a Milvus server"
-        )
-    return Expression(text, values)
+    return Expression(_text(filter, has_any), values)
 
 
 def one_of(ids: Sequence[str], lite: bool) -> Expression:
@@ -198,6 +198,20 @@ def _text(filter: Filter | NativeFilter | None, has_any: Callable[[Sequence[str]
             return f"not ({_text(part, has_any)})"
         case Condition():
             return has_any(_wanted(filter))
+
+
+def _comparisons(filter: Filter | NativeFilter | None) -> int:
+    """Return how many comparisons a filter takes in Milvus Lite; a native filter is not counted."""
+    match filter:
+        case All(parts) | Any_(parts):
+            return sum(map(_comparisons, parts))
+        case Not(part):
+            return _comparisons(part)
+        case Condition(_, "gt" | "gte" | "lt" | "lte"):
+            return _COMPARISONS_OF_A_BOUND
+        case Condition(_, "in", values):
+            return len(values)
+    return 1
 
 
 def _wanted(condition: Condition) -> list[str]:

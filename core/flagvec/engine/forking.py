@@ -14,10 +14,6 @@ import warnings
 from pathlib import Path
 from types import TracebackType
 
-import torch
-
-from flagvec.engine.kernels.availability import openmp_function
-
 _HARD = 2  # omp_pause_hard, in the OpenMP specification 5.0, section 3.2.44
 # Seconds. A thread of another language may come and go without an end, so the wait for it has one.
 _LONGEST_WAIT = 1.0
@@ -109,8 +105,11 @@ def warn_if_slowed() -> None:
 
 def _has_gnu_openmp() -> bool:
     """Return whether torch uses GNU's OpenMP library. LLVM's and Intel's start anew in a child by themselves."""
-    if sys.platform != "linux":
+    # Without torch there are no threads of OpenMP, and importing this module must not import torch.
+    if sys.platform != "linux" or "torch" not in sys.modules:
         return False
+    from flagvec.engine.kernels.availability import openmp_function
+
     return bool(openmp_function("GOMP_parallel")) and not openmp_function("kmp_set_blocktime")
 
 
@@ -124,6 +123,8 @@ def _end_workers() -> bool:
 
     A child would wait for them for ever in ``gomp_team_barrier_wait_end``, because they are threads of the parent.
     """
+    from flagvec.engine.kernels.availability import openmp_function
+
     address = openmp_function("omp_pause_resource_all")  # not in libgomp before GCC 9
     return bool(address) and ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(address)(_HARD) == 0
 
@@ -133,7 +134,7 @@ def _after_in_child() -> None:
     no_fork.renew()
     # A program in C may fork without calling `_before_fork`.
     if _has_gnu_openmp() and not getattr(_this_thread, "has_no_workers", False):
-        torch.set_num_threads(1)
+        sys.modules["torch"].set_num_threads(1)
         _is_slowed = True
     # tokenizers starts its threads once in a process. By itself it does without them in a child only if the variable
     # is unset.

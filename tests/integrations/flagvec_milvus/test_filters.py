@@ -162,10 +162,17 @@ def test_an_empty_expression_adds_nothing():
     assert (Expression("") & Expression("")).arguments() == {"filter": ""}
 
 
-def test_more_terms_than_milvus_lite_compares_in_time_are_refused_there():
+def test_more_comparisons_than_milvus_lite_makes_in_time_are_refused_there():
     most = parse_filter({"tag": {"in": [str(number) for number in range(1_000)]}})
     assert filters.expression(most, lite=True).text.count("like") == 1_000
     more = parse_filter({"or": [{"tag": {"in": [str(number) for number in range(1_000)]}}, {"lang": "en"}]})
-    with pytest.raises(ValueError, match="filter takes 1,001 terms, and Milvus Lite compares up to 1,000 with each"):
+    with pytest.raises(ValueError, match="filter takes 1,001 comparisons, and Milvus Lite makes up to 1,000 with each"):
         filters.expression(more, lite=True)
     assert filters.expression(more, lite=False).values["terms0"]
+
+
+def test_twenty_bounds_of_ranges_are_taken_on_milvus_lite():
+    bounds = [{f"field{number}": {"gte": 0.1, "lt": 1e9}} for number in range(10)]
+    assert filters.expression(parse_filter({"or": bounds}), lite=True).text
+    with pytest.raises(ValueError, match="filter takes 1,001 comparisons"):
+        filters.expression(parse_filter({"or": [*bounds, {"lang": "en"}]}), lite=True)

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
-from flagvec import StoreError, WriteError
+from flagvec import StoreError
 from flagvec_milvus import MilvusStore, lite_client
 from flagvec_qdrant import QdrantEdgeStore
 from langchain_flagvec import FlagEmbeddings, FlagVectorStore
@@ -145,11 +145,10 @@ def dropped(tmp_path, seeded):
         yield FlagVectorStore(store)
 
 
-async def test_a_write_that_fails_raises_its_report(dropped):
-    with pytest.raises(WriteError, match=r"0 of 2 documents were written; 'a': .*does not exist") as raised:
+async def test_texts_for_a_collection_that_is_gone_are_refused(dropped):
+    with pytest.raises(StoreError, match="is gone: it was deleted or renamed"):
         dropped.add_texts(TEXTS[:2], ids=["a", "b"])
-    assert [failure.id for failure in raised.value.report.failed] == ["a", "b"]
-    with pytest.raises(WriteError, match="0 of 1"):
+    with pytest.raises(StoreError, match="does not exist: call create"):
         await dropped.aadd_documents([Document("cold rice")])
 
 

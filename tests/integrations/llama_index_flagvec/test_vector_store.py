@@ -257,9 +257,7 @@ def test_a_write_that_fails_is_an_exception_with_the_report(server_factory, seed
     server_factory.cleanup(name)
 
 
-async def test_nodes_that_an_embedded_database_does_not_take_are_in_the_report_too(
-    load_module, request, seeded, recipes
-):
+async def test_nodes_for_a_collection_that_is_gone_are_refused(load_module, request, seeded, recipes):
     milvus_lite = load_module(request.path.parents[1] / "flagvec_milvus/factory.py").FACTORIES[0]
     name = f"flagvec_llama_index_{uuid.uuid4().hex}"
     with milvus_lite.make(seeded(), name) as store:
@@ -267,10 +265,9 @@ async def test_nodes_that_an_embedded_database_does_not_take_are_in_the_report_t
         vectors = FlagVectorStore(store)
         vectors.add(recipes.nodes)
         milvus_lite.cleanup(name)
-        with pytest.raises(WriteError, match=r"0 of 4 documents were written.*does not exist") as raised:
+        with pytest.raises(StoreError, match="is gone: it was deleted or renamed"):
             vectors.add(recipes.nodes)
-        assert {failure.id for failure in raised.value.report.failed} == {node.node_id for node in recipes.nodes}
-        with pytest.raises(WriteError, match="0 of 4 documents were written"):
+        with pytest.raises(StoreError, match="does not exist: call create"):
             await vectors.async_add(recipes.nodes)
 
 
