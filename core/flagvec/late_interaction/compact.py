@@ -73,7 +73,7 @@ class ColbertCodec:
         Raises:
             ValueError: Vectors of another width, not finite, or too long for the factor in float16.
         """
-        rows = np.asarray(rows, dtype=np.float32)
+        rows = np.asarray(rows, dtype=np.float32, order="C")
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"rows has the shape {rows.shape}; this codec takes (vectors, {self.dimension})")
         with np.errstate(over="ignore", invalid="ignore"):
