@@ -148,7 +148,7 @@ def check_token_ids(directory: Path, tokenizer: Any, embeddings: int) -> None:
 
 
 def _vocabulary_ids(tokenizer: Tokenizer) -> Iterable[int]:
-    """Return the ids of a vocabulary, the largest among them."""
+    """Return ids of a vocabulary, which include the largest."""
     added = tokenizer.get_added_tokens_decoder()
     if isinstance(tokenizer.model, Unigram):
         # Its ids are positions. A dict of XLM-RoBERTa's 250,000 tokens would take a quarter of a second.

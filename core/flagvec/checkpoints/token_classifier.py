@@ -27,7 +27,7 @@ def load_token_classifier(directory: Path, architectures: Sequence[str] | None, 
         width: The width of a hidden state.
 
     Returns:
-        The head, or None if the checkpoint has none. A head that classifies whole texts is none.
+        The head, or None if the checkpoint has none. A head that classifies whole texts does not count.
 
     Raises:
         CheckpointError: The head has another width, or a weight is not finite.

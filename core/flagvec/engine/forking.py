@@ -1,6 +1,6 @@
 """Keeps encoding usable in a child process that ``os.fork`` made.
 
-A child has one thread, the one that forked. Whatever another thread held or was about to do stays so for ever.
+A child has one thread, the one that forked. A lock that another thread held stays locked for ever.
 """
 
 from __future__ import annotations

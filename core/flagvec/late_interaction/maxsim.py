@@ -46,7 +46,7 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
 def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
     """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
     if codec.bits == 1 and kernels.can_sum_bits():
-        # The levels are -1/2 and 1/2, so that each sum of all numbers' halves is taken from the sum of those chosen.
+        # The levels are -1/2 and 1/2, and not 0 and 1, so half of the sum of all numbers is subtracted.
         chosen = kernels.bit_sums(query, codes) - query.sum(axis=1) / 2
         return np.asarray(chosen * codec.factors(codes)[:, None], dtype=np.float32)
     products = np.empty((len(codes), len(query)), dtype=np.float32)
