@@ -31,6 +31,12 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
     """
     if query.ndim != 2 or query.shape[1] != codec.dimension:
         raise ValueError(f"query has the shape {query.shape}; the codes are of (vectors, {codec.dimension})")
+    for number, codes in enumerate(documents):
+        if codes.shape[1:] != (codec.row_bytes,):
+            raise ValueError(
+                f"documents[{number}] has the shape {codes.shape}; this codec's codes have (vectors, "
+                f"{codec.row_bytes}), so encode the documents with it"
+            )
     scores = np.zeros(len(documents))
     filled = [number for number, codes in enumerate(documents) if len(codes)]
     if not filled or not len(query):
