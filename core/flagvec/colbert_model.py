@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from flagvec import scoring
-from flagvec.arguments import checked_batch_size, checked_max_length, checked_pairs, checked_texts
+from flagvec.arguments import (
+    checked_batch_size,
+    checked_max_length,
+    checked_pairs,
+    checked_texts,
+    checked_truncate_dim,
+)
 from flagvec.colbert.batches import encode_tokens
 from flagvec.colbert.layout import ColbertSettings, load_projection
 from flagvec.colbert.tokens import UNATTENDED, ExpandedQueryEncoder, MarkedTokenizer, marker_id, mask_id, skipped_ids
@@ -101,6 +107,7 @@ class ColbertFlagModel(AbsEmbedder):
         self.passage_max_length = self._length("passage_max_length", passage_max_length, self.settings.document_length)
         device = torch.device(self.target_devices[0])
         self.projection = load_projection(files, self.checkpoint.width, device, backbone.dtype)
+        self.truncate_dim = checked_truncate_dim(self.truncate_dim, self.projection.outputs)
         self._prepare_tokens(device)
 
     @property
@@ -123,7 +130,7 @@ class ColbertFlagModel(AbsEmbedder):
     @property
     def colbert_dimension(self) -> int:
         """Length of a ColBERT vector."""
-        return min(self.projection.outputs, self.truncate_dim or self.projection.outputs)
+        return self.truncate_dim or self.projection.outputs
 
     def encode(
         self,

@@ -76,8 +76,10 @@ def texts_not_finite(found: Mapping[str, Tensor]) -> NDArray[np.intp]:
 
 def _is_finite(results: Tensor) -> bool:
     # numpy takes a tenth of torch's time to add up the results of a short query, and torch uses all cores.
-    total = results.numpy().sum() if results.numel() <= _FEW_NUMBERS else results.sum().item()
-    return math.isfinite(total)
+    if results.numel() > _FEW_NUMBERS:
+        return math.isfinite(results.sum().item())
+    with np.errstate(invalid="ignore"):  # infinity of both signs
+        return math.isfinite(results.numpy().sum())
 
 
 def _find_texts(found: Mapping[str, Tensor], names: Sequence[str]) -> NDArray[np.intp]:

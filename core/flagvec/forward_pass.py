@@ -144,9 +144,9 @@ class ForwardPass:
     ) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, list[int]]:
         """Run some texts in wider formats, and return those that are not finite in any."""
         counts: dict[torch.dtype, int] = {}
-        for encoder in self.encoder.for_single_texts():
-            if not not_finite:
-                break
+        encoders = self.encoder.for_single_texts()
+        # The next encoder is a copy of all weights, so it is made only if texts are left, and after the last is gone.
+        while not_finite and (encoder := next(encoders, None)) is not None:
             ran, not_finite = np.sort(not_finite), []
             counts[encoder.dtype] = len(ran)
             tokens = self.tokenize([self.texts[position] for position in ran], self.settings.max_length)
@@ -155,6 +155,7 @@ class ForwardPass:
             for places, found, bad in self._results(encoder, [tokens.ids], batch_size):
                 not_finite.extend(ran[places[bad]])
                 yield ran[places], found
+            del encoder
         if self.encoder.dtype is not torch.float32:
             warn_of_wider_formats(counts, len(self.texts), self.encoder.dtype)
         return not_finite

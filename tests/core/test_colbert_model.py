@@ -202,3 +202,17 @@ def test_a_stanford_checkpoint_without_its_head_is_refused(tmp_path, build_check
     (directory / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
     with pytest.raises(CheckpointError, match=r"gives no 'linear\.weight'"):
         ColbertFlagModel(directory)
+
+
+def test_vectors_are_cut_to_their_first_dimensions(tmp_path, colbert_checkpoint):
+    directory = colbert_checkpoint(tmp_path / "colbert")
+    whole = ColbertFlagModel(directory, use_fp16=False, normalize_embeddings=False).encode(TEXTS)["colbert_vecs"]
+    model = ColbertFlagModel(directory, use_fp16=False, normalize_embeddings=False, truncate_dim=3)
+    assert model.colbert_dimension == 3
+    for rows, expected in zip(model.encode(TEXTS)["colbert_vecs"], whole, strict=True):
+        np.testing.assert_allclose(rows, expected[:, :3], atol=TOLERANCE)
+
+
+def test_more_dimensions_than_the_vectors_have_are_refused(tmp_path, colbert_checkpoint):
+    with pytest.raises(ValueError, match="truncate_dim=9: this model's vectors have 1 to 8 dimensions"):
+        ColbertFlagModel(colbert_checkpoint(tmp_path / "colbert"), use_fp16=False, truncate_dim=9)

@@ -282,5 +282,8 @@ def test_sums_of_bits_equal_the_product_with_zeros_and_ones(vectors, width, rows
 
 @needs_avx512
 def test_rows_of_too_few_bits_are_refused():
-    with pytest.raises(ValueError, match="3 bytes a row are too few for 32 numbers"):
-        kernels.bit_sums(np.ones((1, 32), dtype=np.float32), np.zeros((5, 3), dtype=np.uint8))
+    numbers = np.ones((1, 32), dtype=np.float32)
+    with pytest.raises(ValueError, match="uint8 in rows of 3; 32 numbers take uint8 in rows of 4 or more"):
+        kernels.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match="bits holds int64 in rows of 4; 32 numbers take uint8"):
+        kernels.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))

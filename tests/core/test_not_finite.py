@@ -1,13 +1,15 @@
 """Texts whose activations overflow a number format: they run again in a wider one, or are refused by position."""
 
+import gc
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
-from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError, embedder
-from flagvec.engine import recast
+from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError, embedder, forward_pass
+from flagvec.engine import hidden_states, recast
 from flagvec.finite import keeping_not_finite, texts_not_finite
 
 # Those with the word "library" overflow. They are the longest, so that no other text is beside them in attention.
@@ -166,6 +168,38 @@ def test_a_model_holds_its_weights_once_after_texts_ran_again(overflowing, in_fl
     ]
 
 
+@pytest.fixture
+def copies(monkeypatch):
+    """The format of each copy of a model, and which earlier copies were in memory when it was made."""
+    made, alive = [], []
+
+    def record(backbone, dtype):
+        gc.collect()
+        made.append((dtype, [earlier for earlier in alive if earlier() is not None]))
+        copied = recast.recast(backbone, dtype)
+        alive.append(weakref.ref(copied))
+        return copied
+
+    monkeypatch.setattr(hidden_states, "recast", record)
+    monkeypatch.setattr(recast, "cpu_has_bfloat16", lambda: True)
+    return made
+
+
+def test_no_wider_copy_is_made_than_texts_need(overflowing, in_float16, copies):
+    model = FlagModel(overflowing)
+    with pytest.warns(RuntimeWarning):
+        model.encode(TEXTS)
+    assert copies == [(torch.bfloat16, [])]
+
+
+def test_the_copy_in_bfloat16_is_gone_when_that_in_float32_is_made(overflowing, in_float16, copies, monkeypatch):
+    model = FlagModel(overflowing)
+    monkeypatch.setattr(forward_pass, "texts_not_finite", lambda found: np.array([0]))
+    with pytest.raises(NotFiniteError), pytest.warns(RuntimeWarning):
+        model.encode(TEXTS)
+    assert copies == [(torch.bfloat16, []), (torch.float32, [])]
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
@@ -174,6 +208,7 @@ def test_a_model_holds_its_weights_once_after_texts_ran_again(overflowing, in_fl
         ({"text_sums": [np.inf, 0.0, 0.0], "token_sums": [0.0, 0.0, 0.0, np.nan], "lengths": [2, 1, 1]}, [0, 2]),
         ({"text_sums": [0.0, 1.0, 2.0], "token_sums": [0.0, 0.0, 0.0, 0.0], "lengths": [2, 1, 1]}, []),
         ({"dense_vecs": [[0.0, 1.0], [np.nan, 1.0]]}, [1]),
+        ({"dense_vecs": [[0.0, 1.0], [np.inf, -np.inf]]}, [1]),
         ({"token_weights": [0.0, np.nan], "token_keys": [7, (1 << 32) | 9]}, [1]),
     ],
 )

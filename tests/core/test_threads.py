@@ -1,5 +1,6 @@
 """One model serves many threads at once."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,3 +122,28 @@ def test_a_thread_can_fork_in_its_own_batch():
         gate.close()
         with gate:
             gate.reopen()
+
+
+NESTED = """
+import os
+from flagvec.engine import forking
+
+waited = []
+forking._wait_for_ended = waited.append
+gate = forking.ForkGate()
+with gate:
+    pass
+child = os.fork()
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+gate.renew()
+with gate:
+    pass
+gate.close()
+os._exit(len(waited.pop()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_child_that_forks_waits_for_no_thread_that_is_alive_or_its_parents(run_python):
+    run_python(NESTED)

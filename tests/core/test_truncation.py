@@ -230,6 +230,14 @@ def test_a_text_that_keeps_its_end_is_read_whole(tokenizers):
     assert characters_read(tokenizers["tiny-m3"], [text], side="left") == len(text)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_limit_of_the_special_tokens_leaves_no_token_of_the_text(tokenizers, side):
+    # `ColbertFlagModel` takes the place of its marker from the shortest limit.
+    tokens = TextTokenizer(tokenizers["tiny-bert"], side)(["a library of many books", "a"], 2)
+    assert [len(ids) for ids in tokens.ids] == [2, 2]
+    assert tokens.truncated == [0, 1]
+
+
 def test_short_texts_are_read_once(tokenizers):
     assert characters_read(tokenizers["tiny-m3"], ["a text", "", LONG]) == len("a text" + LONG)
 

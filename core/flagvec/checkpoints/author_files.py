@@ -124,8 +124,10 @@ class AuthorFiles:
             )
 
     def _prompt(self, names: Sequence[str]) -> str | None:
-        prompts = self.settings.get("prompts") or {}
-        for name in (*names, self.settings.get("default_prompt_name")):
+        prompts = self.settings.get("prompts")
+        if not isinstance(prompts, Mapping):
+            return None
+        for name in (*names, str(self.settings.get("default_prompt_name"))):
             if isinstance(prompt := prompts.get(name), str):
                 return prompt or None
         return None
@@ -143,13 +145,14 @@ def read_author_files(directory: Path) -> AuthorFiles:
         if isinstance(module, dict) and "type" in module
     ]
     max_length = _read(directory / "sentence_bert_config.json", dict).get("max_seq_length")
+    architectures = _read(directory / "config.json", dict).get("architectures")
     return AuthorFiles(
         directory,
         modules=[(kind, folder) for kind, folder in modules if kind != "Transformer"],
         pooling=_pooling([folder for kind, folder in modules if kind == "Pooling"]),
         settings=_read(directory / "config_sentence_transformers.json", dict),
         max_length=max_length if isinstance(max_length, int) else None,
-        architecture=next(iter(_read(directory / "config.json", dict).get("architectures") or ()), None),
+        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
     )
 
 
@@ -157,7 +160,7 @@ def _pooling(folders: Sequence[Path]) -> str | None:
     if not folders or not (config := _read(folders[0] / "config.json", dict)):
         return None
     modes = config.get("pooling_mode", [name for key, name in _OLDER_POOLING.items() if config.get(key)])
-    joined = modes if isinstance(modes, str) else "+".join(map(str, modes))
+    joined = "+".join(map(str, modes)) if isinstance(modes, list) else str(modes)
     # The mean over the text alone, without its prompt, is another method.
     leaves_out = config.get("include_prompt", True) is False and joined != "cls"
     return f"{joined} without the prompt" if leaves_out else joined or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,7 +58,7 @@ def refuse_chosen_code(directory: Path, config: Mapping[str, Any], trust_remote_
         )
     if trust_remote_code:
         return
-    if _has_key(config, "quantization_config"):
+    if _is_set(config, "quantization_config"):
         raise CheckpointError(
             f"{directory}: config.json has a quantization_config, which selects code to load the weights with; use the "
             "checkpoint that is not quantised, or pass trust_remote_code=True if you trust its authors"
@@ -70,10 +71,23 @@ def refuse_chosen_code(directory: Path, config: Mapping[str, Any], trust_remote_
         )
 
 
+def weight_files(directory: Path) -> list[Path]:
+    """Return the files that transformers loads the weights of a checkpoint from; it ignores others beside them."""
+    for name in ("model.safetensors", "pytorch_model.bin"):  # in transformers' order
+        index = directory / f"{name}.index.json"
+        if (directory / name).is_file():
+            return [directory / name]
+        if index.is_file():
+            shards = json.loads(index.read_bytes())["weight_map"].values()
+            return [directory / shard for shard in sorted(set(shards))]
+    return []
+
+
 def held_weights(directory: Path) -> HeldWeights:
     """Return what the weight files of a checkpoint hold; only their headers are read."""
-    files = sorted(directory.glob("*.safetensors"))
-    shapes = _safetensors_shapes(files) if files else _older_shapes(files := sorted(directory.glob("*.bin")))
+    files = weight_files(directory)
+    is_safe = all(file.suffix == ".safetensors" for file in files)
+    shapes = _safetensors_shapes(files) if is_safe else _older_shapes(files)
     # A tensor of an older file may be a view that repeats one number.
     most = sum(file.stat().st_size for file in files)
     return HeldWeights(len(shapes), min(sum(map(math.prod, shapes)), most))
@@ -134,7 +148,7 @@ def check_token_ids(directory: Path, tokenizer: Any, embeddings: int) -> None:
 
 
 def _vocabulary_ids(tokenizer: Tokenizer) -> Iterable[int]:
-    """Return the ids of a vocabulary, the largest among them."""
+    """Return ids of a vocabulary, which include the largest."""
     added = tokenizer.get_added_tokens_decoder()
     if isinstance(tokenizer.model, Unigram):
         # Its ids are positions. A dict of XLM-RoBERTa's 250,000 tokens would take a quarter of a second.
@@ -147,8 +161,11 @@ def _is_text_encoder(kind: Any) -> bool:
     return kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(kind, "sub_configs", None)
 
 
-def _has_key(config: Any, key: str) -> bool:
-    return isinstance(config, Mapping) and (key in config or any(_has_key(part, key) for part in config.values()))
+def _is_set(config: Any, key: str) -> bool:
+    """Return whether a configuration, or one in it, has a value other than None for a key."""
+    if not isinstance(config, Mapping):
+        return False
+    return config.get(key) is not None or any(_is_set(part, key) for part in config.values())
 
 
 def _safetensors_shapes(files: list[Path]) -> list[list[int]]:

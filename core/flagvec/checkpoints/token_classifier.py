@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from flagvec.checkpoints.checks import weight_files
 from flagvec.errors import CheckpointError
 
 _WEIGHT, _BIAS = "classifier.weight", "classifier.bias"
@@ -26,7 +27,7 @@ def load_token_classifier(directory: Path, architectures: Sequence[str] | None, 
         width: The width of a hidden state.
 
     Returns:
-        The head, or None if the checkpoint has none. A head that classifies whole texts is none.
+        The head, or None if the checkpoint has none. A head that classifies whole texts does not count.
 
     Raises:
         CheckpointError: The head has another width, or a weight is not finite.
@@ -48,7 +49,9 @@ def _classifies_texts(names: Iterable[str], architectures: Iterable[str]) -> boo
 
 def _files_by_tensor(directory: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(directory.glob("*.safetensors")):
+    for path in weight_files(directory):
+        if path.suffix != ".safetensors":
+            continue
         with safe_open(path, framework="pt") as tensors:
             files |= dict.fromkeys(tensors.keys(), path)
     return files

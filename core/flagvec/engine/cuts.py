@@ -44,7 +44,7 @@ FindCut = Callable[[str, int, int], int | None]
 
 
 def cut_finder(tokenizer: Tokenizer) -> FindCut | None:
-    """Return what finds safe cuts for this tokenizer, or None if no argument says that a cut would be safe."""
+    """Return what finds safe cuts for this tokenizer, or None if its parts do not show that a cut is safe."""
     normalizer, splitter = _parts(tokenizer.normalizer), _parts(tokenizer.pre_tokenizer)
     if not all(map(_is_local, normalizer)) or not splitter or not _splits_at_spaces(splitter):
         return None

@@ -1,6 +1,6 @@
 """Keeps encoding usable in a child process that ``os.fork`` made.
 
-A child has one thread, the one that forked. Whatever another thread held or was about to do stays so for ever.
+A child has one thread, the one that forked. A lock that another thread held stays locked for ever.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ class ForkGate:
         with self._changed:
             self._forks += 1
             self._changed.wait_for(lambda: all(other == thread for other in self._inside))
-        _wait_for_ended(self._seen - {other.native_id for other in threading.enumerate()})
-        self._seen.intersection_update([other.native_id or 0 for other in threading.enumerate()])
+        # Before Python 3.13 the thread that a child begins with has the native id of the parent's.
+        alive = {threading.get_native_id(), *(other.native_id or 0 for other in threading.enumerate())}
+        _wait_for_ended(self._seen - alive)
+        self._seen &= alive
 
     def reopen(self) -> None:
         """Let threads in again, after `close`."""
@@ -71,6 +73,7 @@ class ForkGate:
         self._changed = threading.Condition()
         self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
         self._forks = 0
+        self._seen = set()
 
 
 def _wait_for_ended(threads: set[int]) -> None:
@@ -136,6 +139,7 @@ def _after_in_child() -> None:
     if _has_gnu_openmp() and not getattr(_this_thread, "has_no_workers", False):
         sys.modules["torch"].set_num_threads(1)
         _is_slowed = True
+    _this_thread.has_no_workers = False
     # tokenizers starts its threads once in a process. By itself it does without them in a child only if the variable
     # is unset.
     if _RAYON_SWITCH in os.environ:

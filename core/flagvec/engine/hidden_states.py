@@ -117,7 +117,11 @@ class HiddenStateEncoder:
         if self.dtype is torch.float32:
             yield self
         for dtype in wider_formats(self.dtype, self._device):
-            yield type(self)(recast(self._backbone, dtype), self._device, self._padding_id)
+            yield self._in_format(dtype)
+
+    def _in_format(self, dtype: torch.dtype) -> HiddenStateEncoder:
+        with no_fork:  # oneDNN unpacks the weights
+            return type(self)(recast(self._backbone, dtype), self._device, self._padding_id)
 
     def run(
         self, windows: Iterable[Sequence[TokenIds]], batch_size: int, reduce: Callable[[HiddenBatch], Reduced]

@@ -16,7 +16,7 @@ from flagvec.engine.prepacked import PrepackedLinear
 def wider_formats(dtype: torch.dtype, device: torch.device) -> list[torch.dtype]:
     """Return the formats to try if numbers are too large for `dtype`: bfloat16 if the device has it, then float32.
 
-    There is none above float32.
+    The list is empty for float32.
     """
     if dtype is torch.float32:
         return []

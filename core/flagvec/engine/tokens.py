@@ -106,9 +106,9 @@ class TextTokenizer:
         return prefix, suffix
 
     def _truncate(self, ids: TokenIds, max_length: int) -> TokenIds:
-        kept = max_length - self._prefix - self._suffix
+        kept = max(max_length - self._prefix - self._suffix, 0)
         body = ids[self._prefix : len(ids) - self._suffix]
-        body = body[-kept:] if self._truncation_side == "left" else body[:kept]
+        body = body[len(body) - kept :] if self._truncation_side == "left" else body[:kept]
         return np.concatenate([ids[: self._prefix], body, ids[len(ids) - self._suffix :]])
 
 

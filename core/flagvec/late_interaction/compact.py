@@ -73,7 +73,7 @@ class ColbertCodec:
         Raises:
             ValueError: Vectors of another width, not finite, or too long for the factor in float16.
         """
-        rows = np.asarray(rows, dtype=np.float32)
+        rows = np.asarray(rows, dtype=np.float32, order="C")
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"rows has the shape {rows.shape}; this codec takes (vectors, {self.dimension})")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -118,7 +118,7 @@ class ColbertCodec:
         return np.ascontiguousarray(codes[:, -_HALF.itemsize :]).view(_HALF)[:, 0].astype(np.float32)
 
     def checked(self, codes: Codes, argument: str) -> Codes:
-        """Return codes if they are whole.
+        """Return `codes`, which were checked.
 
         Raises:
             ValueError: They have another width or type, or hold a factor that is not finite or below zero.
@@ -136,7 +136,7 @@ class ColbertCodec:
 
 
 def _quantized(rows: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the number of each number's level, and the factor of each row."""
+    """Return the level of each number, counted from 0, and the factor of each row."""
     squares = np.einsum("ij,ij->i", rows, rows)
     middle = _middle(bits)
     if bits == 1:

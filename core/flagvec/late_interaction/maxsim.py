@@ -31,6 +31,12 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
     """
     if query.ndim != 2 or query.shape[1] != codec.dimension:
         raise ValueError(f"query has the shape {query.shape}; the codes are of (vectors, {codec.dimension})")
+    for number, codes in enumerate(documents):
+        if codes.shape[1:] != (codec.row_bytes,):
+            raise ValueError(
+                f"documents[{number}] has the shape {codes.shape}; this codec's codes have (vectors, "
+                f"{codec.row_bytes}), so encode the documents with it"
+            )
     scores = np.zeros(len(documents))
     filled = [number for number, codes in enumerate(documents) if len(codes)]
     if not filled or not len(query):
@@ -46,7 +52,7 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
 def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
     """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
     if codec.bits == 1 and kernels.can_sum_bits():
-        # The levels are -1/2 and 1/2, so that each sum of all numbers' halves is taken from the sum of those chosen.
+        # The levels are -1/2 and 1/2, and not 0 and 1, so half of the sum of all numbers is subtracted.
         chosen = kernels.bit_sums(query, codes) - query.sum(axis=1) / 2
         return np.asarray(chosen * codec.factors(codes)[:, None], dtype=np.float32)
     products = np.empty((len(codes), len(query)), dtype=np.float32)

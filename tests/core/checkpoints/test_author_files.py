@@ -239,3 +239,22 @@ def test_modules_in_subfolders_are_downloaded_and_other_formats_are_not(tmp_path
 def test_a_checkpoint_without_such_files_says_nothing(tiny_bert_directory):
     files = read_author_files(tiny_bert_directory)
     assert (files.modules, files.pooling, files.query_prompt, files.max_length) == ([], None, None, None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"prompts": "query: "}, {"prompts": ["query: "]}, {"prompts": {"a": "b"}, "default_prompt_name": ["a"]}],
+)
+def test_prompts_of_another_type_are_none(published, settings):
+    files = read_author_files(published(OLDER_CLS, config_sentence_transformers=settings))
+    assert (files.query_prompt, files.passage_prompt) == (None, None)
+
+
+def test_an_architecture_that_is_no_list_is_not_read(published):
+    assert read_author_files(published(OLDER_CLS, config={"architectures": 5})).architecture is None
+
+
+@pytest.mark.parametrize("modes", [5, {"cls": True}])
+def test_a_pooling_mode_of_another_type_is_refused_by_name(published, modes):
+    with pytest.raises(CheckpointError, match=f"was trained with {modes} pooling"):
+        read_author_files(published({"pooling_mode": modes})).refuse_other_pooling()

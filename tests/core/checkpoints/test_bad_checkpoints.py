@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -332,6 +333,39 @@ def test_older_weights_load_in_both_of_torchs_formats(directory, new_format):
     torch.save(weights, directory / "pytorch_model.bin", _use_new_zipfile_serialization=new_format)
     (directory / "model.safetensors").unlink()
     assert (load(directory).encode("a text")["dense_vecs"] == expected).all()
+
+
+def in_three_shards(weights, directory, name):
+    names = sorted(weights)
+    shards = {f"part-{number}-{name}": names[number::3] for number in range(3)}
+    for shard, held in shards.items():
+        tensors = {key: weights[key] for key in held}
+        if name == "model.safetensors":
+            save_file(tensors, directory / shard, metadata={"format": "pt"})
+        else:
+            torch.save(tensors, directory / shard)
+    index = {"metadata": {}, "weight_map": {key: shard for shard, held in shards.items() for key in held}}
+    (directory / f"{name}.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_in_several_files_of_any_name_load_and_are_counted(directory, name):
+    expected, held = load(directory).encode("a text")["dense_vecs"], held_weights(directory)
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    in_three_shards(weights, directory, name)
+    assert (load(directory).encode("a text")["dense_vecs"] == expected).all()
+    assert held_weights(directory) == held
+
+
+def test_files_that_a_training_leaves_beside_the_weights_are_not_read(directory):
+    expected, held = load(directory).encode("a text")["dense_vecs"], held_weights(directory)
+    torch.save(load_file(directory / "model.safetensors"), directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    torch.save(Namespace(learning_rate=1e-5), directory / "training_args.bin")
+    save_file({"step": torch.zeros(1)}, directory / "state.safetensors")
+    assert (load(directory).encode("a text")["dense_vecs"] == expected).all()
+    assert held_weights(directory) == held
 
 
 def rewrite_tokenizer(directory, change):

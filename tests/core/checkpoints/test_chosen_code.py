@@ -46,6 +46,11 @@ def test_a_quantised_part_is_refused_too(directory):
         load(directory)
 
 
+def test_a_config_whose_quantization_is_null_describes_plain_weights(directory, tiny_bert):
+    rewrite(directory / "config.json", quantization_config=None)
+    assert (load(directory).encode(["a text"]) == tiny_bert.encode(["a text"])).all()
+
+
 def test_a_quantization_that_is_trusted_reaches_transformers(directory, tiny_bert):
     # transformers ignores a method that it does not know.
     rewrite(directory / "config.json", quantization_config={"quant_method": "unheard-of"})

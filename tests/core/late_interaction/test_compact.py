@@ -92,6 +92,12 @@ def test_vectors_that_no_code_can_keep_are_refused(bits, bad):
         ColbertCodec(64, bits).encode(vectors)
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_the_order_of_numbers_in_memory_does_not_matter(bits):
+    codec, rows = ColbertCodec(8, bits), np.eye(5, 8, dtype=np.float32)
+    assert (codec.encode(np.asfortranarray(rows)) == codec.encode(rows)).all()
+
+
 def test_vectors_of_another_width_are_refused():
     with pytest.raises(ValueError, match=r"rows has the shape \(3, 65\); this codec takes \(vectors, 64\)"):
         ColbertCodec(64).encode(unit_rows(3, 65))

@@ -59,6 +59,7 @@ def test_a_query_of_another_width_is_refused():
 
 
 def test_codes_of_another_codec_are_refused():
-    codes = ColbertCodec(64, 2).encode(np.ones((3, 64), dtype=np.float32))
-    with pytest.raises(ValueError, match="codes of 1 bits are uint8"):
-        maxsim(np.ones((2, 64), dtype=np.float32), [codes], ColbertCodec(64, 1))
+    rows = np.ones((3, 64), dtype=np.float32)
+    own, other = ColbertCodec(64, 1).encode(rows), ColbertCodec(64, 2).encode(rows)
+    with pytest.raises(ValueError, match=r"documents\[1\] has the shape \(3, 18\); .* have \(vectors, 10\)"):
+        maxsim(rows, [own, other], ColbertCodec(64, 1))

@@ -199,14 +199,22 @@ def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[n
 
     Returns:
         (rows, vectors) float32.
+
+    Raises:
+        ValueError: `can_sum_bits` is false, or the bits have another type or too few bytes a row.
     """
     count, width = vectors.shape
     padded = np.zeros((-(-count // _VECTORS_TOGETHER) * _VECTORS_TOGETHER, -(-width // _VECTOR) * _VECTOR), np.float32)
     padded[:count, :width] = vectors
     bits = np.ascontiguousarray(bits)
     rows, row_bytes = bits.shape
-    if row_bytes * 8 < padded.shape[1] or not _has_avx512():
-        raise ValueError(f"{row_bytes} bytes a row are too few for {width} numbers, or this CPU has no AVX512-BF16")
+    if not _has_avx512():
+        raise ValueError("this CPU has no AVX512-BF16, which bit_sums needs; ask can_sum_bits first")
+    if bits.dtype != np.uint8 or row_bytes * 8 < padded.shape[1]:
+        raise ValueError(
+            f"bits holds {bits.dtype} in rows of {row_bytes}; {width} numbers take uint8 in rows of "
+            f"{padded.shape[1] // 8} or more"
+        )
     sums = np.empty((rows, len(padded)), dtype=np.float32)
     _compiled.bit_sums(
         padded.ctypes.data, len(padded), padded.shape[1], bits.ctypes.data, rows, row_bytes, sums.ctypes.data
