@@ -70,9 +70,6 @@ class EdgeBackend(Backend[Record]):
                 # A shard that is open was deleted under its owners, and must not be taken for the new one.
                 shared_shards.forget(self._shard_path)
                 edge_files.create(self._path, schema, lambda path: self._make_shard(path, schema))
-                if self._shared is not None:
-                    # This object had the deleted one open, and is not opened again.
-                    self.open(schema)
 
     def _make_shard(self, path: Path, schema: Schema) -> None:
         qdrant_edge.EdgeShard.create(str(path), native.shard_config(schema, self._layout.profile)).close()
@@ -80,6 +77,8 @@ class EdgeBackend(Backend[Record]):
     @override
     def open(self, schema: Schema) -> None:
         self._shared = shared_shards.acquire(self._shard_path, self.name)
+        # A shard that was made anew has files of the same names as the one before it.
+        self._new_names = edge_files.NewNames(self._shard_path)
         try:
             self._index_fields()
         except BaseException:
