@@ -119,7 +119,9 @@ class ElasticsearchBackend(Backend[bytes]):
 
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         if failed := self._index.bulk(convert.deletions(ids), timeout):
-            raise StoreError(f"{self.name} could not be deleted from: {failed[0].id!r}: {failed[0].reason}")
+            # What is refused for good comes first.
+            first = min(failed, key=lambda failure: failure.retryable)
+            raise errors.PartRefused(f"{first.id!r}: {first.reason}", first.retryable)
 
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
         self._index.delete_where(filters.to_query(filter), timeout)
