@@ -191,7 +191,7 @@ class Opening(Generic[Row]):
         try:
             identity = ask(self._backend, self._backend.identity, patience, is_over=is_over)
         except Refused:
-            return  # whatever is asked next says why
+            return  # the next request raises the reason
         self._follow(identity, patience)
 
     def _follow(self, identity: str | None, patience: Patience) -> None:
