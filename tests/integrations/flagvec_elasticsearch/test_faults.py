@@ -270,9 +270,9 @@ def test_a_timeout_holds_also_if_the_client_repeats_what_took_too_long(seeded):
                     connections.append(server.accept())
 
         Thread(target=accept, daemon=True).start()
-        with Elasticsearch(url, retry_on_timeout=True, max_retries=3) as client:
-            with pytest.raises(ConnectionTimeout):
-                Index(client, "silent").count(None, 0.1)
+        client = Elasticsearch(url, retry_on_timeout=True, max_retries=3)
+        with client, pytest.raises(ConnectionTimeout):
+            Index(client, "silent").count(None, 0.1)
         server.shutdown(socket.SHUT_RDWR)
     for connection, _ in connections:
         connection.close()
