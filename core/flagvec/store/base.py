@@ -295,13 +295,12 @@ class HybridStore:
 
         Args:
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
-            batch_size: How many documents one request brings, at most. It may be up to ``max_limit``, or 256 if that is
-                more.
+            batch_size: How many documents one request brings, at most. The default is ``max_limit`` if that is less.
             timeout: Seconds that each batch may take.
 
         Raises:
             TypeError: A filter or ``batch_size`` of a type that is not taken.
-            ValueError: A filter that `bounded_filter` refuses, or ``batch_size`` below 1 or too large.
+            ValueError: A filter that `bounded_filter` refuses, or ``batch_size`` below 1 or above ``max_limit``.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
         return chain.from_iterable(self._batches(filter, batch_size, timeout))
@@ -431,8 +430,9 @@ class HybridStore:
         return [hit for hit in best if hit.score >= least]
 
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
-        # The default may be more than `max_limit`.
-        size = checked_limit("batch_size", batch_size, max(self.max_limit, BATCH_SIZE))
+        # The default must not be refused.
+        wanted = min(BATCH_SIZE, self.max_limit) if batch_size == BATCH_SIZE else batch_size
+        size = checked_limit("batch_size", wanted, self.max_limit)
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
         self._opening.opened(timeout)
         return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))

@@ -711,4 +711,4 @@ async def test_a_cancelled_future_that_the_iterable_waits_for_does_not_end_an_ad
 def test_a_store_of_few_documents_a_call_can_be_scrolled(place):
     store = RecordingStore(place, max_limit=100)
     store.create()
-    assert len(list(store.scroll())) == 3 * 256
+    assert len(list(store.scroll())) == 3 * 100
