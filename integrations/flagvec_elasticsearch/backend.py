@@ -10,6 +10,7 @@ from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
 from flagvec.search.options import SearchOptions
+from flagvec.store.asking import Patience
 from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
@@ -112,14 +113,17 @@ class ElasticsearchBackend(Backend[bytes]):
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
                 f"{MOST_HITS} documents; use scroll to go through all"
             )
-        return Search(self._index, self._layout, query, options, self._warn_of_lost).hits(self.fuses_natively)
+        search = Search(self._index, self._layout, query, options, Patience(options.timeout), self._warn_of_lost)
+        return search.hits(self.fuses_natively)
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
 
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         if failed := self._index.bulk(convert.deletions(ids), timeout):
-            raise StoreError(f"{self.name} could not be deleted from: {failed[0].id!r}: {failed[0].reason}")
+            # What is refused for good comes first.
+            first = min(failed, key=lambda failure: failure.retryable)
+            raise errors.PartRefused(f"{first.id!r}: {first.reason}", first.retryable)
 
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
         self._index.delete_where(filters.to_query(filter), timeout)

@@ -15,7 +15,15 @@ from flagvec.errors import StoreError
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Ask
 from flagvec_elasticsearch.convert import json_line
-from flagvec_elasticsearch.errors import IndexRefused, error_reason, failed_items, lacks_privilege, refusal_of_all
+from flagvec_elasticsearch.errors import (
+    IndexRefused,
+    PartRefused,
+    error_reason,
+    failed_items,
+    lacks_privilege,
+    passes,
+    refusal_of_all,
+)
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.queries import ONLY_DOCUMENTS
 
@@ -61,7 +69,7 @@ class Index:
     """One index of a cluster; each method is one request, except `pages`, `drop` and `bulk`.
 
     A ``timeout`` is in seconds a request, None for the client's own. The client's exceptions pass through. An answer
-    with an error in a part of it raises a `StoreError`, because the client raises nothing then.
+    with an error in a part of it raises a `PartRefused`, except in `bulk`.
 
     Args:
         client: The caller's client, whose settings stay as they are.
@@ -145,7 +153,8 @@ class Index:
         answers = self._within(timeout).msearch(index=self.name, searches=searches)["responses"]
         for answer in answers:
             if "error" in answer:
-                raise StoreError(f"{self} could not be searched: {answer['status']}: {error_reason(answer['error'])}")
+                reason = f"{answer['status']}: {error_reason(answer['error'])}"
+                raise PartRefused(reason, passes(answer["error"], answer["status"]))
         found = [answer["hits"]["hits"] for answer in answers]
         self._refuse_hits_of_others(hit for hits in found for hit in hits)
         return found
@@ -155,22 +164,23 @@ class Index:
         answers = self._within(timeout).mget(index=self.name, ids=ids, **ONLY_DOCUMENTS)["docs"]
         for answer in answers:
             if "error" in answer:
-                raise StoreError(f"{self} could not be read: {answer['_id']!r}: {error_reason(answer['error'])}")
+                raise PartRefused(f"{answer['_id']!r}: {error_reason(answer['error'])}", passes(answer["error"]))
         return [answer for answer in answers if answer["found"]]
 
     def count(self, query: Query | None, timeout: float | None) -> int:
         """Return how many documents a query finds; None counts all."""
         answer = self._within(timeout).count(index=self.name, query=query)
         if failures := answer["_shards"].get("failures"):
-            raise StoreError(f"{self} could not be counted: {error_reason(failures[0]['reason'])}")
+            reason = failures[0]["reason"]
+            raise PartRefused(error_reason(reason), passes(reason))
         return int(answer["count"])
 
     def delete_where(self, query: Query, timeout: float | None) -> None:
         """Delete what a query finds, except documents that are replaced meanwhile."""
         answer = self._within(timeout).delete_by_query(index=self.name, query=query, conflicts="proceed")
         if failed := answer["failures"]:
-            reason = error_reason(failed[0]["cause"])
-            raise StoreError(f"{self} could not be deleted from: {len(failed)} documents are left: {reason}")
+            reason = f"{len(failed)} documents are left: {error_reason(failed[0]['cause'])}"
+            raise PartRefused(reason, all(passes(one["cause"], one.get("status")) for one in failed))
 
     def refresh(self, timeout: float | None) -> None:
         """Let searches find what was written, unless the user lacks the privilege; then the server does it later."""
@@ -238,7 +248,10 @@ class Index:
             raise IndexRefused(f"{self} leads to {', '.join(sorted(others))} now, and was opened as {self.opened.name}")
 
     def _within(self, timeout: float | None) -> Elasticsearch:
-        return self.client if timeout is None else self.client.options(request_timeout=timeout)
+        if timeout is None:
+            return self.client
+        # The client gives each of its own repetitions the same time again.
+        return self.client.options(request_timeout=timeout, retry_on_timeout=False)
 
 
 def _parameters(read: Query) -> dict[str, Any]:

@@ -16,6 +16,17 @@ from flagvec.store.backend import Refusal
 
 # A full queue, or a server that is starting or overloaded.
 _RETRYABLE = frozenset({429, 502, 503, 504})
+# The same by name, because the parts of some answers have no status.
+_RETRYABLE_TYPES = frozenset(
+    {
+        "circuit_breaking_exception",
+        "es_rejected_execution_exception",
+        "no_shard_available_action_exception",
+        "node_disconnected_exception",
+        "node_not_connected_exception",
+        "unavailable_shards_exception",
+    }
+)
 _BAD_REQUEST, _TOO_LARGE = 400, 413
 # An index that refuses one document for these refuses every document.
 _OF_THE_INDEX = (
@@ -41,11 +52,30 @@ class IndexRefused(StoreError):
     """Raised when an index refuses every document, or when a name leads to another index than the one opened."""
 
 
+class PartRefused(Exception):
+    """Raised when a part of an answer is an error, because the client raises nothing then.
+
+    Args:
+        reason: The server's words.
+        retryable: Whether the same request may succeed later.
+    """
+
+    def __init__(self, reason: str, retryable: bool) -> None:
+        super().__init__(reason, retryable)
+        self.reason = reason
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 def classify(error: Exception) -> Refusal | None:
     """Return what a client's exception means; None for an exception that is not the client's."""
     match error:
         case IndexRefused():
             return Refusal(str(error), retryable=False)
+        case PartRefused():
+            return Refusal(error.reason, error.retryable)
         case ApiError():
             status = error.meta.status
             return Refusal(
@@ -81,6 +111,11 @@ def refusal_of_all(answer: Mapping[str, Any], sent: int) -> str | None:
         if "error" in result and result["error"]["type"] in _OF_THE_INDEX and result["status"] not in _RETRYABLE
     ]
     return error_reason(for_good[0]) if for_good and len(for_good) == sent else None
+
+
+def passes(error: Any, status: Any = None) -> bool:
+    """Return whether an error in an answer, with its status if it has one, may be gone later."""
+    return status in _RETRYABLE or (isinstance(error, Mapping) and error.get("type") in _RETRYABLE_TYPES)
 
 
 def lacks_privilege(error: ApiError) -> bool:

@@ -12,6 +12,7 @@ from flagvec.late_interaction.codec import text_size
 from flagvec.scoring import colbert_score
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.options import SearchOptions
+from flagvec.store.asking import Patience
 from flagvec.store.documents import Hit
 from flagvec.store.vectors import LENGTH_TOLERANCE, TextVectors
 from flagvec_elasticsearch import queries
@@ -44,6 +45,7 @@ class Search:
         layout: The index's field types.
         query: What is searched for.
         options: The search's options.
+        patience: The time that all requests together may take.
         without_colbert: Called with the number of candidates that have lost their ColBERT vectors, if there are any,
             and with the number of all candidates whose ColBERT vectors were wanted. They have no ColBERT score.
     """
@@ -52,6 +54,7 @@ class Search:
     layout: Layout
     query: TextVectors
     options: SearchOptions
+    patience: Patience
     without_colbert: Callable[[int, int], object]
 
     def hits(self, native_fusion: bool) -> list[Hit]:
@@ -190,10 +193,10 @@ class Search:
         return {queries.value(hit, ID): queries.model_score(name, hit["_score"], rows) for hit in hits}
 
     def _searches(self, bodies: Sequence[Query]) -> list[list[Found]]:
-        return self.index.searches(bodies, self.options.timeout)
+        return self.index.searches(bodies, self.patience.of_attempt())
 
     def _read(self, ranked: Sequence[Ranked]) -> list[Hit]:
-        found = self.index.documents([place.id for place in ranked], self.options.timeout) if ranked else []
+        found = self.index.documents([place.id for place in ranked], self.patience.of_attempt()) if ranked else []
         return _hits(ranked, found)
 
 

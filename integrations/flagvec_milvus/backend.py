@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,8 +20,6 @@ from flagvec_milvus.convert import Row
 from flagvec_milvus.schema import MAX_ELEMENTS, Contents, Layout, identity_of
 from flagvec_milvus.search import Search
 
-_logger = logging.getLogger(__name__)
-
 # A server takes requests of up to 64 MB.
 _LARGEST_REQUEST_BYTES = 60 * 2**20
 
@@ -36,7 +33,6 @@ class MilvusBackend(Backend[Row]):
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
-        self._is_flushed = True
 
     @property
     def name(self) -> str:
@@ -83,23 +79,8 @@ class MilvusBackend(Backend[Row]):
         return convert.row_bytes(row)
 
     def write(self, rows: Sequence[Row], timeout: float | None) -> list[FailedWrite]:
-        try:
-            self._client.upsert(rows, timeout)
-        except Exception as error:
-            refusal = errors.classify(error)
-            if refusal is not None and not refusal.retryable:
-                self._keep_what_was_written(timeout)
-            raise
-        self._is_flushed = False
+        self._client.upsert(rows, timeout)
         return []
-
-    def _keep_what_was_written(self, timeout: float | None) -> None:
-        """Flush after a failure, because earlier documents of the same `add` are reported as written."""
-        if not self._is_flushed:
-            try:
-                self.flush(timeout)
-            except Exception:
-                _logger.warning("%s could not be flushed after an error", self.name, exc_info=True)
 
     def classify(self, error: Exception) -> Refusal | None:
         return errors.classify(error)
@@ -130,7 +111,6 @@ class MilvusBackend(Backend[Row]):
         # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.
         if self._client.engine.is_lite:
             self._client.flush(timeout)
-        self._is_flushed = True
 
     def _contents(self) -> Contents | None:
         description = self._client.description()

@@ -34,7 +34,7 @@ _SERVERS = "milvus_lite.server_manager"
 # Milvus Lite 3.2 flushes without a lock: rows leave its memory before readers find them in the file, and two writes at
 # once may take the same log.
 turn = threading.Lock()
-# The databases that a parent of this process had open when it forked: their engines, and the addresses of these.
+# The engines that were open in a parent of this process when it forked, and the addresses at which they listen.
 _engines_of_parents: list[Any] = []
 _addresses_of_parents: set[str] = set()
 
@@ -86,8 +86,7 @@ def check_process(client: MilvusClient, name: str) -> None:
 
 
 def make_durable() -> None:
-    """Make Milvus Lite keep what it took, as the head of this file says; for all databases of this process, once."""
-    # Otherwise it runs in another process, behind a URL.
+    """Call `change_engine` if Milvus Lite runs in this process, and not in another one behind a URL."""
     if _SERVERS in sys.modules:
         change_engine()
 
@@ -103,9 +102,7 @@ def change_engine() -> None:
         collection = import_module("milvus_lite.engine.collection").Collection
         collection._trigger_flush = _keeping_rows(collection._trigger_flush)
     except (ImportError, AttributeError):
-        _logger.warning(
-            "this version of milvus-lite is not known: whether its files outlast a power loss is for it to say"
-        )
+        _logger.warning("this version of milvus-lite is not known: its files may not outlast a power loss")
 
 
 def _after_syncing_files(save: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,8 +26,6 @@ from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import find_hits
-
-_logger = logging.getLogger(__name__)
 
 # A long `add` flushes so often, because a power loss would take what was not flushed, and a killed process leaves it to
 # the next one to write again. A flush of nothing takes up to 0.1 s (5 ms for each of 15 files), which is 2 %.
@@ -70,9 +67,6 @@ class EdgeBackend(Backend[Record]):
                 # A shard that is open was deleted under its owners, and must not be taken for the new one.
                 shared_shards.forget(self._shard_path)
                 edge_files.create(self._path, schema, lambda path: self._make_shard(path, schema))
-                if self._shared is not None:
-                    # This object had the deleted one open, and is not opened again.
-                    self.open(schema)
 
     def _make_shard(self, path: Path, schema: Schema) -> None:
         qdrant_edge.EdgeShard.create(str(path), native.shard_config(schema, self._layout.profile)).close()
@@ -80,6 +74,8 @@ class EdgeBackend(Backend[Record]):
     @override
     def open(self, schema: Schema) -> None:
         self._shared = shared_shards.acquire(self._shard_path, self.name)
+        # A shard that was made anew has files of the same names as the one before it.
+        self._new_names = edge_files.NewNames(self._shard_path)
         try:
             self._index_fields()
         except BaseException:
@@ -140,12 +136,8 @@ class EdgeBackend(Backend[Record]):
     @override
     def write(self, rows: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         shard = self._shard
-        try:
-            self._require_space(rows)
-            shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in rows]))
-        except Exception:
-            self._keep_what_was_written()
-            raise
+        self._require_space(rows)
+        shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in rows]))
         self._commit_if_due()
         return []
 
@@ -154,14 +146,6 @@ class EdgeBackend(Backend[Record]):
         if edge_space.free_bytes(self._path) < edge_space.PLENTY:
             needed = edge_space.MARGIN + sum(map(native.bytes_on_disk, rows))
             edge_space.require(self._path, needed, self.name, f"writing {len(rows)} more documents")
-
-    def _keep_what_was_written(self) -> None:
-        """Flush after a failure, because earlier documents of the same `add` are reported as written."""
-        if self._unflushed_since is not None:
-            try:
-                self.flush(None)
-            except Exception:
-                _logger.warning("%s could not be flushed after an error", self.name, exc_info=True)
 
     def _commit_if_due(self) -> None:
         if self._unflushed_since is None:

@@ -15,7 +15,7 @@ from typing import Generic, Literal
 from more_itertools import constrained_batches
 
 from flagvec.errors import StoreError, WriteError
-from flagvec.ingest.report import FailedWrite, WriteReport, carry_report
+from flagvec.ingest.report import FailedWrite, WriteReport, carry_report, without_secrets
 from flagvec.ingest.retry import Outcome, Request, refused, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
@@ -50,6 +50,7 @@ def write_documents(
 
     If encoding takes time, one batch is encoded while the last request of the one before is written; no more is held.
     Once the database is away or refuses everything, the remaining documents are not encoded and are reported as failed.
+    What was written before is then flushed in one attempt.
 
     Args:
         documents: Read as they are needed, each once. Of documents with one id the last one is written last. With
@@ -82,10 +83,13 @@ def write_documents(
         is_written = True
         if run.hopeless is None:
             flush()
+        elif run.has_written:
+            stop.set()  # so that a database that is away is asked once only
+            _flush_after_error(flush, backend.name)
     except BaseException as error:
         if not is_written:
             run.settle_after_interruption()
-            if run.has_sent and run.hopeless is None:
+            if run.has_written or (run.has_sent and run.hopeless is None):
                 _flush_after_error(flush, backend.name)
         elif isinstance(error, StoreError):
             reason = f"{error}; the documents were written, but searches may not find them yet: call add([]) to retry"
@@ -102,8 +106,8 @@ def _flush_after_error(flush: Callable[[], object], name: str) -> None:
     # The error that ended the work matters more than a second one.
     try:
         flush()
-    except Exception:
-        _logger.warning("%s could not be flushed after an error", name, exc_info=True)
+    except Exception as error:
+        _logger.warning("%s could not be flushed after an error: %s", name, without_secrets(str(error)))
 
 
 class _Run(Generic[Row]):
@@ -130,6 +134,11 @@ class _Run(Generic[Row]):
         self._done = done
         self._stop = stop
         self._in_flight: tuple[Request[Row], Future[Outcome]] | None = None
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the database confirmed a document."""
+        return None in self._outcomes.values()
 
     def report(self) -> WriteReport:
         """Return what became of the documents that were read."""

@@ -15,7 +15,7 @@ from flagvec.ingest.retry import pause_before
 from flagvec.store.backend import Backend, Refusal, Result, Row
 
 # Seconds. A server that restarts, or a cluster that elects another leader, is mostly back within a few seconds. Proxies
-# and browsers give up after 30 to 60 seconds, and should get the database's words before.
+# and browsers give up after 30 to 60 seconds, and should get the database's own error before.
 PATIENCE = 10.0
 # Some clients take a timeout of 0 for no timeout.
 _SHORTEST_TIMEOUT = 0.001
@@ -44,7 +44,7 @@ class Refused(Exception):
         tried = f"{reason} (tried {times} in {self.seconds:.1f} s)"
         if not self.refusal.pause:
             return tried
-        return f"{tried}: the database asks to wait for {self.refusal.pause:g} s, or pass a timeout of more than that"
+        return f"{tried}: the database asks to wait for {self.refusal.pause:g} s: do so, or pass a larger timeout"
 
 
 class Patience:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -17,7 +18,7 @@ from more_itertools import chunked
 from flagvec.filters.bounds import bounded_filter
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
-from flagvec.ingest.report import WriteReport, carried_report
+from flagvec.ingest.report import WriteReport
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
 IDS_PER_REQUEST = 1_000
+BATCH_SIZE = 256
 
 
 class HybridStore:
@@ -285,7 +287,7 @@ class HybridStore:
         return self._opening.ask("be counted", partial(self._backend.count, chosen), timeout)
 
     def scroll(
-        self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
+        self, filter: FilterLike | None = None, *, batch_size: int = BATCH_SIZE, timeout: float | None = None
     ) -> Iterator[Document]:
         """Iterate over all documents, or those for which a filter holds, each once, in the database's own order.
 
@@ -293,7 +295,7 @@ class HybridStore:
 
         Args:
             filter: Which documents, in the form of `flagvec.filters.portable` or the database's own; None for all.
-            batch_size: How many documents one request brings, at most.
+            batch_size: How many documents one request brings, at most. The default is ``max_limit`` if that is less.
             timeout: Seconds that each batch may take.
 
         Raises:
@@ -330,20 +332,24 @@ class HybridStore:
         """
         stop = Event()
 
-        def add() -> WriteReport:
+        def add() -> WriteReport | CancelledError:
             try:
                 return self._add(documents, on_error, show_progress, timeout, stop)
             except CancelledError as stopped:
                 # asyncio would raise another error in its place, without the report.
-                return carried_report(stopped)
+                return stopped
 
-        adding = asyncio.ensure_future(asyncio.to_thread(add))
+        # Not asyncio.to_thread, because asyncio.run would cancel its task at the end of the loop.
+        adding = asyncio.get_running_loop().run_in_executor(None, copy_context().run, add)
         try:
-            return await asyncio.shield(adding)
+            added = await asyncio.shield(adding)
         except asyncio.CancelledError as cancelled:
             stop.set()
             await self._writing.ended(adding, cancelled)
             raise
+        if isinstance(added, CancelledError):  # the iterable raised it
+            raise added
+        return added
 
     async def asearch(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Do as `search` does."""
@@ -368,7 +374,7 @@ class HybridStore:
         return await asyncio.to_thread(self.count, filter, timeout=timeout)
 
     async def ascroll(
-        self, filter: FilterLike | None = None, *, batch_size: int = 256, timeout: float | None = None
+        self, filter: FilterLike | None = None, *, batch_size: int = BATCH_SIZE, timeout: float | None = None
     ) -> AsyncIterator[Document]:
         """Do as `scroll` does, with ``async for``."""
         batches = await asyncio.to_thread(self._batches, filter, batch_size, timeout)
@@ -424,8 +430,10 @@ class HybridStore:
         return [hit for hit in best if hit.score >= least]
 
     def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
-        chosen, size = self._parsed(filter), checked_limit("batch_size", batch_size, self.max_limit)
-        timeout = checked_timeout(timeout)
+        # The default must not be refused.
+        wanted = min(BATCH_SIZE, self.max_limit) if batch_size == BATCH_SIZE else batch_size
+        size = checked_limit("batch_size", wanted, self.max_limit)
+        chosen, timeout = self._parsed(filter), checked_timeout(timeout)
         self._opening.opened(timeout)
         return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))
 

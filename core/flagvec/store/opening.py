@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
-from typing import Generic
+from typing import Any, Generic
+from weakref import WeakSet
 
-from tenacity import stop_after_attempt
+from tenacity import RetryCallState, stop_after_attempt
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import without_secrets
@@ -21,6 +23,8 @@ _logger = logging.getLogger(__name__)
 
 # Seconds. A search in a collection of another model does not fail, so that failures alone would not show it.
 CONFIRMED_FOR = 60.0
+
+_openings: WeakSet[Opening[Any]] = WeakSet()
 
 
 class Opening(Generic[Row]):
@@ -48,6 +52,7 @@ class Opening(Generic[Row]):
         self._is_closed = False
         self._identity: str | None = None
         self._confirmed_at = 0.0
+        _openings.add(self)
 
     def create(self) -> None:
         """Make the store if it is not there, and open it."""
@@ -55,6 +60,8 @@ class Opening(Generic[Row]):
         with self._lock:
             if self._asked("be created", lambda timeout: self._backend.describe(), Patience(None)) is None:
                 self._once("be created", lambda: self._backend.create(self._schema))
+                # What is open was deleted by someone else.
+                self._is_open = False
         self.opened()
 
     def drop(self) -> None:
@@ -81,7 +88,6 @@ class Opening(Generic[Row]):
         Raises:
             StoreError: The store does not exist, does not fit, cannot be opened, or was closed.
         """
-        # Before the lock, because a thread of the parent may have held it during the fork.
         self._backend.check_usable()
         with self._lock:
             self.refuse_closed()
@@ -117,9 +123,12 @@ class Opening(Generic[Row]):
         Raises:
             StoreError: The database refused, or the name leads nowhere or to a store that does not fit.
         """
-        patience, before = Patience(timeout), self._identity
+        patience = Patience(timeout)
         if monotonic() - self._confirmed_at > CONFIRMED_FOR:
-            self._follow_if_told(patience)
+            # Asked once, because a database that does not answer this may still answer the request.
+            self._confirmed_at = monotonic()
+            self._follow_if_told(patience, is_over=lambda state: True)
+        before = self._identity
         try:
             return ask(self._backend, request, patience, stop=stop)
         except Refused as refused:
@@ -174,18 +183,18 @@ class Opening(Generic[Row]):
             )
         except Refused as refused:
             return refused.refusal
-        self._follow(identity)
+        self._follow(identity, Patience(None))
         return None
 
-    def _follow_if_told(self, patience: Patience) -> None:
+    def _follow_if_told(self, patience: Patience, is_over: Callable[[RetryCallState], bool] | None = None) -> None:
         """Do as `_follow` does, unless the database does not say what the name leads to."""
         try:
-            identity = ask(self._backend, self._backend.identity, patience)
+            identity = ask(self._backend, self._backend.identity, patience, is_over=is_over)
         except Refused:
-            return  # whatever is asked next says why
-        self._follow(identity)
+            return  # the next request raises the reason
+        self._follow(identity, patience)
 
-    def _follow(self, identity: str | None) -> None:
+    def _follow(self, identity: str | None, patience: Patience) -> None:
         """Open what the name leads to now, if that is not what is open."""
         with self._lock:
             self.refuse_closed()
@@ -200,7 +209,7 @@ class Opening(Generic[Row]):
                     "create() to make an empty one"
                 )
             try:
-                self._asked("be opened", lambda timeout: self._check_and_open(), Patience(None))
+                self._asked("be opened", lambda timeout: self._check_and_open(), patience)
             except StoreError as error:
                 raise StoreError(
                     f"{self._backend.name} led to {before} when this store opened it, and leads to {identity} now: "
@@ -244,3 +253,13 @@ class Opening(Generic[Row]):
             raise StoreError(f"{self._backend.name} does not exist: call create() first")
         self._schema.check(found, self._backend.name)
         self._backend.open(self._schema)
+
+
+def _renew_locks() -> None:
+    # Another thread of the parent may have held one, and is not there to release it.
+    for opening in _openings:
+        opening._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_renew_locks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from concurrent.futures import CancelledError
 from threading import Event
 from typing import TYPE_CHECKING, Generic
 
@@ -29,6 +30,9 @@ CHARACTERS_PER_BATCH = 100_000
 CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 # Seconds. An iterable that blocks must not keep a cancelled `aadd` from ending.
 LONGEST_CANCELLING = 10.0
+
+# An `add` in another thread. Its result is the error if that is a CancelledError, which no future can hold.
+Adding = asyncio.Future[WriteReport | CancelledError]
 
 
 class Writing(Generic[Row]):
@@ -87,15 +91,17 @@ class Writing(Generic[Row]):
             report.raise_for_failures()
         return report
 
-    async def ended(self, adding: asyncio.Future[WriteReport], cancelled: asyncio.CancelledError) -> None:
+    async def ended(self, adding: Adding, cancelled: asyncio.CancelledError) -> None:
         """Wait until an `add` that is being stopped has ended, and give its report to the error that cancelled it."""
-        await asyncio.wait([adding], timeout=LONGEST_CANCELLING)
-        if adding.done():
-            carry_report(cancelled, _report_of(adding))
-        else:
-            adding.add_done_callback(self._log_end)
+        try:
+            await asyncio.wait([adding], timeout=LONGEST_CANCELLING)
+        finally:  # a second cancellation ends the wait
+            if adding.done():
+                carry_report(cancelled, _report_of(adding))
+            else:
+                adding.add_done_callback(self._log_end)
 
-    def _log_end(self, adding: asyncio.Future[WriteReport]) -> None:
+    def _log_end(self, adding: Adding) -> None:
         summary = _report_of(adding).summary()
         _logger.warning("%s: an add that was cancelled has ended: %s", self._backend.name, summary)
 
@@ -148,5 +154,6 @@ class Writing(Generic[Row]):
             )
 
 
-def _report_of(adding: asyncio.Future[WriteReport]) -> WriteReport:
-    return adding.result() if (error := adding.exception()) is None else carried_report(error)
+def _report_of(adding: Adding) -> WriteReport:
+    ended = adding.exception() or adding.result()
+    return ended if isinstance(ended, WriteReport) else carried_report(ended)

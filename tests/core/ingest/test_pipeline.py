@@ -38,9 +38,8 @@ def write(backend, names, encode=encode_nothing, *, per_request=1, on_error="rai
         most_characters=10**6,
         timeout=None,
         on_error=on_error,
-        flush=lambda: backend.flush(None),
         done=lambda count: None,
-        **{"confirm": lambda: None, "stop": Event(), **options},
+        **{"flush": lambda: backend.flush(None), "confirm": lambda: None, "stop": Event(), **options},
     )
 
 
@@ -185,6 +184,19 @@ def test_once_the_database_is_away_nothing_more_is_encoded_or_sent(scripted, ref
     assert (encoded, backend.sent) == (["a", "b", "c"], ["a", "b"])
     assert report.ok == ("a",)
     assert report.failed == tuple(FailedWrite(name, "away", False) for name in "bcdef")
+
+
+def test_what_was_written_before_the_database_refuses_is_flushed_and_not_tried_for_long(scripted, refused):
+    stop, flushed = Event(), []
+    backend = scripted([[], refused], Refusal("too slow", retryable=True))
+    backend.limits = replace(backend.limits, attempts=1)
+    report = write(backend, "abc", stop=stop, flush=lambda: flushed.append(stop.is_set()))
+    assert (report.ok, flushed) == (("a",), [True])
+
+
+def test_a_database_that_has_taken_nothing_is_not_flushed(scripted, refused):
+    backend = scripted([refused], AWAY)
+    assert write(backend, "abc").ok == ()
     assert backend.flushed == 0
 
 

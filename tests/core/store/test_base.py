@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
@@ -279,7 +280,7 @@ def test_once_the_database_is_away_the_rest_is_not_sent_and_but_for_one_batch_no
     assert {(failure.reason, failure.retryable) for failure in report.failed} == {("no route", True)}
     assert len(encoded) == 3 * DOCUMENTS_PER_BATCH
     assert len(place.batches) == 1 + 3
-    assert place.commits == 0
+    assert place.commits == 1  # what is in, once
 
 
 def test_documents_are_encoded_while_the_batch_before_is_written(store, place, monkeypatch):
@@ -645,3 +646,69 @@ def test_whatever_can_be_done_twice_is_repeated(store, monkeypatch, verb):
     }[verb]
     use()
     assert len(calls) >= 2
+
+
+async def test_an_add_that_is_cancelled_by_the_end_of_the_loop_carries_its_report(store):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def texts():
+        yield Document("a", "x")
+        begun.set()
+        assert goes_on.wait(30)
+
+    error = await cancelled_with_all_tasks(store.aadd(texts()), begun, goes_on.set)
+    assert [failed.id for failed in error.report.failed] == ["a"]
+
+
+async def cancelled_with_all_tasks(awaited, begun, then):
+    """Do as `cancelled` does, but cancel every other task too, as `asyncio.run` does at its end."""
+    task = asyncio.ensure_future(awaited)
+    await asyncio.to_thread(begun.wait, 30)
+    for other in asyncio.all_tasks() - {asyncio.current_task()}:
+        other.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    then()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await task
+    return raised.value
+
+
+async def test_an_add_that_is_cancelled_twice_logs_what_is_in(store, caplog):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def texts():
+        yield Document("a", "x")
+        begun.set()
+        assert goes_on.wait(30)
+
+    task = asyncio.ensure_future(store.aadd(texts()))
+    await asyncio.to_thread(begun.wait, 30)
+    for _ in range(2):
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(1_000):
+        if caplog.messages:
+            break
+        await asyncio.sleep(0.01)
+    assert "an add that was cancelled has ended" in caplog.text
+
+
+async def test_a_cancelled_future_that_the_iterable_waits_for_does_not_end_an_add_as_if_all_were_written(store):
+    def texts():
+        yield Document("a", "x")
+        raise CancelledError
+
+    with pytest.raises(CancelledError) as raised:
+        await store.aadd(texts())
+    assert [failed.id for failed in raised.value.report.failed] == ["a"]
+
+
+def test_a_store_of_few_documents_a_call_can_be_scrolled(place):
+    store = RecordingStore(place, max_limit=100)
+    store.create()
+    assert len(list(store.scroll())) == 3 * 100

@@ -1,8 +1,10 @@
 """A store whose name comes to lead elsewhere while it is open."""
 
 import logging
+import os
+import signal
 from dataclasses import replace
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -12,6 +14,7 @@ from flagvec.store.backend import Backend, Refusal, WriteLimits
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
 
+LONG = 10
 OURS = Schema("models/m3", dimension=8, sparse=False, colbert_dimension=None, pooling="cls")
 OTHER = replace(OURS, pooling="mean")
 
@@ -208,3 +211,68 @@ def test_a_store_that_was_dropped_and_created_anew_is_used(opening, database):
     opening.drop()
     opening.create()
     assert opening.ask("be read", database.read, None) == "first"
+
+
+def test_opening_elsewhere_takes_no_longer_than_the_timeout_of_the_read_allows(opening, database, monkeypatch):
+    monkeypatch.setattr(module, "CONFIRMED_FOR", -1)
+    patiences, asked = [], opening._asked
+    monkeypatch.setattr(
+        opening, "_asked", lambda what, request, patience: patiences.append(patience) or asked(what, request, patience)
+    )
+    database.target = "same"
+    opening.ask("be read", database.read, 5)
+    assert [patience.of_attempt() <= 5 for patience in patiences] == [True]
+
+
+def test_a_read_does_not_wait_for_a_database_that_does_not_say_where_the_alias_leads(opening, database, monkeypatch):
+    monkeypatch.setattr(opening, "_confirmed_at", float("-inf"))
+    database.identity_fails = [Refusing("no leader", retryable=True) for _ in range(9)]
+    for _ in range(2):
+        assert opening.ask("be read", database.read, None) == "first"
+    assert database.asked == ["identity", "read", "read"]
+
+
+def test_a_read_that_fails_in_the_store_that_it_has_just_moved_to_is_made_once(opening, database, monkeypatch):
+    monkeypatch.setattr(opening, "_confirmed_at", float("-inf"))
+    database.target, made = "same", []
+
+    def request(timeout):
+        made.append(database.opened[-1])
+        raise Refusing("no such field")
+
+    with pytest.raises(StoreError, match="no such field"):
+        opening.ask("be read", request, None)
+    assert made == ["same"]
+
+
+def test_a_store_that_create_makes_anew_is_opened(opening, database):
+    del database.stores["first"]
+    opening.create()
+    assert database.opened == ["first", "first"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_while_another_thread_opens_the_store_leaves_the_child_a_store_that_opens(database):
+    begun, goes_on = Event(), Event()
+    opening = Opening(database, OURS, "Store")
+
+    def open_slowly(schema):
+        begun.set()
+        assert goes_on.wait(LONG)
+
+    database.open = open_slowly
+    thread = Thread(target=opening.opened)
+    thread.start()
+    assert begun.wait(LONG)
+    child = os.fork()
+    if not child:
+        signal.alarm(LONG)  # a lock that is still held would keep the child for ever
+        database.open = lambda schema: None
+        try:
+            opening.opened()
+            opening.close()
+        finally:
+            os._exit(0 if opening._is_closed else 1)
+    goes_on.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

@@ -4,12 +4,15 @@ ELASTICSEARCH_OVERLOADED_URL names a server that was started with `thread_pool.w
 `thread_pool.write.queue_size=1`, `indexing_pressure.memory.limit=64kb` and `http.max_content_length=1mb`.
 """
 
+import contextlib
 import logging
 import os
+import socket
 import uuid
+from threading import Thread, Timer
 
 import pytest
-from elastic_transport import ConnectionError
+from elastic_transport import ConnectionError, ConnectionTimeout
 from elasticsearch import BadRequestError, Elasticsearch
 
 from flagvec import Document, StoreError, WriteError
@@ -17,6 +20,7 @@ from flagvec.store.backend import WriteLimits
 from flagvec_elasticsearch import ElasticsearchStore
 from flagvec_elasticsearch.client import Index
 from flagvec_elasticsearch.errors import IndexRefused
+from flagvec_elasticsearch.schema import Layout, mappings
 
 # A port that nothing listens on.
 NOBODY = "http://elastic:s3cret-word@127.0.0.1:9"
@@ -221,3 +225,64 @@ def test_a_scroll_goes_beyond_what_one_search_finds(new_store, seeded):
     store.create()
     store.add(Document(str(number), "word") for number in range(10_500)).raise_for_failures()
     assert len({document.id for document in store.scroll(batch_size=20_000)}) == 10_500
+
+
+@pytest.fixture
+def unallocated(new_store, client, index):
+    """A store whose index no node holds until its setting `nowhere` is lifted; it answers 503 in parts of an answer."""
+    settings = {"index.routing.allocation.require._name": "nowhere"}
+    client.indices.create(
+        index=index, mappings=mappings(new_store().schema, Layout()), settings=settings, wait_for_active_shards="0"
+    )
+    store = new_store()
+    store._backend.limits = WriteLimits(first_pause=0.05, jitter=0)
+    return store
+
+
+@pytest.mark.parametrize("verb", ["search", "get"])
+def test_a_part_of_an_answer_that_refuses_for_the_moment_is_asked_for_again(unallocated, client, index, verb):
+    use = {
+        "search": lambda: unallocated.search("one", mode="dense", timeout=20),
+        "get": lambda: unallocated.get("a", timeout=20),
+    }[verb]
+    lift = Timer(
+        0.3,
+        lambda: client.indices.put_settings(index=index, settings={"index.routing.allocation.require._name": None}),
+    )
+    lift.start()
+    assert not use()
+    lift.join()
+
+
+def test_a_part_of_an_answer_that_goes_on_refusing_says_how_often_it_was_asked_for(unallocated):
+    with pytest.raises(StoreError, match=r"could not be searched: 503: .* \(tried \d+ times in"):
+        unallocated.search("one", mode="dense", timeout=1)
+
+
+def test_a_timeout_holds_also_if_the_client_repeats_what_took_too_long(seeded):
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    connections.append(server.accept())
+
+        Thread(target=accept, daemon=True).start()
+        client = Elasticsearch(url, retry_on_timeout=True, max_retries=3)
+        with client, pytest.raises(ConnectionTimeout):
+            Index(client, "silent").count(None, 0.1)
+        server.shutdown(socket.SHUT_RDWR)
+    for connection, _ in connections:
+        connection.close()
+    assert len(connections) == 1
+
+
+def test_all_requests_of_a_search_share_its_timeout(store, monkeypatch):
+    store.add(["one two", "two three"])
+    given, within = [], Index._within
+    monkeypatch.setattr(Index, "_within", lambda index, timeout: given.append(timeout) or within(index, timeout))
+    store.search("two", rerank="colbert", timeout=20)
+    assert len(given) == 3
+    assert 20 >= given[0] > given[1] > given[2]

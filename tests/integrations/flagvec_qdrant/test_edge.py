@@ -8,7 +8,7 @@ import pytest
 import qdrant_edge as edge
 
 from flagvec import Document, StoreError, WriteError
-from flagvec_qdrant import QdrantEdgeStore
+from flagvec_qdrant import QdrantEdgeStore, edge_files
 
 # A process of its own that opens the store at argv[1] with a model that gives two-dimensional vectors.
 PREAMBLE = """
@@ -333,3 +333,13 @@ def test_a_tie_at_the_end_of_a_fused_search_is_cut_alike_however_far_is_looked(t
         assert len(set(scores)) < len(scores)
         for limit in range(1, len(everything) + 1):
             assert store.search(" ".join(words), limit, candidates=50) == everything[:limit]
+
+
+def test_a_store_that_was_made_anew_syncs_the_names_of_its_files_too(store, monkeypatch):
+    store.add("text")
+    store.drop()
+    store.create()
+    synced, sync = set(), edge_files._sync
+    monkeypatch.setattr(edge_files, "_sync", lambda path: synced.add(path) or sync(path))
+    store.add("text")
+    assert store.path / "shard" / "wal" in synced

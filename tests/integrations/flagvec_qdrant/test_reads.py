@@ -32,7 +32,7 @@ def test_a_read_over_the_rate_limit_waits_as_long_as_the_server_asks(rest_store,
 
 def test_a_read_that_would_have_to_wait_for_too_long_says_how_long(rest_store, http_server):
     http_server.answer, http_server.headers = LIMITED, {"Retry-After": "12"}
-    with pytest.raises(StoreError, match=r"asks to wait for 12 s, or pass a timeout of more"):
+    with pytest.raises(StoreError, match=r"asks to wait for 12 s: do so, or pass a larger"):
         rest_store.count(timeout=2)
     assert len(http_server.requests) == 1
 
