@@ -49,6 +49,8 @@ class Schema:
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
         """Return the schema for all that `model` can give, without its ColBERT vectors if `colbert` is False."""
+        # Without ColBERT vectors, all that a `CombinedModel` gives is of its dense model.
+        model = model if colbert else getattr(model, "dense_model", model)
         return cls(
             model=model.model_name_or_path,
             dimension=model.dimension,
@@ -85,7 +87,8 @@ class Schema:
         """Check that a store which was made with the schema `found` can be used with this one.
 
         Another name of the model or another query instruction is only logged: a directory may have moved, and queries
-        may get another instruction without encoding documents again.
+        may get another instruction without encoding documents again. Another name in a pair of models is refused,
+        because most ColBERT models have the same dimension, so that nothing else tells one pair from another.
 
         Args:
             found: What the store was made with.
@@ -101,7 +104,7 @@ class Schema:
                 f"{where} holds {held}, but is opened with the model {self.model!r} for {given}: "
                 f"{self._remedy(found)}, or make another store"
             )
-        if PurePath(found.model).name != PurePath(self.model).name:
+        if _names(found.model) != _names(self.model):
             _logger.warning(
                 "%s was made with the model %r and is opened with %r: if they are two models, their vectors do not "
                 "match",
@@ -119,16 +122,26 @@ class Schema:
             )
 
     def _differences(self, found: Schema) -> Iterator[tuple[str, str]]:
-        for name in ("dimension", "sparse", "colbert_dimension"):
-            if getattr(found, name) != getattr(self, name):
-                yield found._said(name), self._said(name)
+        different = [
+            name for name in ("dimension", "sparse", "colbert_dimension") if getattr(found, name) != getattr(self, name)
+        ]
         for name in ("pooling", "normalize", "passage_instruction"):
             theirs, ours = getattr(found, name), getattr(self, name)
             if theirs is not None and ours is not None and theirs != ours:
-                yield found._said(name), self._said(name)
+                different.append(name)
+        if not different and self._is_another_pair(found):
+            different.append("model")
+        for name in different:
+            yield found._said(name), self._said(name)
+
+    def _is_another_pair(self, found: Schema) -> bool:
+        theirs, ours = _names(found.model), _names(self.model)
+        return theirs != ours and len(theirs) + len(ours) > 2
 
     def _said(self, name: str) -> str:
         match name:
+            case "model":
+                return f"vectors of {self.model!r}"
             case "dimension":
                 return f"dense vectors of {self.dimension} dimensions"
             case "sparse":
@@ -145,11 +158,16 @@ class Schema:
 
     def _remedy(self, found: Schema) -> str:
         same = (found.dimension, found.sparse) == (self.dimension, self.sparse)
-        if same and found.colbert_dimension == self.colbert_dimension:
+        if same and found.colbert_dimension == self.colbert_dimension and not self._is_another_pair(found):
             return "make the model with the same arguments"
         if same and None in (found.colbert_dimension, self.colbert_dimension):
             return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
+
+
+def _names(model: str) -> list[str]:
+    """Return the names of a model, or of the two in a `CombinedModel`, without the directories they are in."""
+    return [PurePath(one).name for one in model.split(" + ")]
 
 
 def _instruction(model: AbsEmbedder, name: str) -> str | None:
