@@ -23,7 +23,7 @@ class Schema:
     A value that is None is not known: the store was made by an older version, or by a model that does not say.
 
     Args:
-        model: Name or path of the model.
+        model: Name or path of the model; both, joined by ``" + "``, for a `CombinedModel`.
         dimension: Length of the dense vector.
         sparse: Whether there are lexical weights.
         colbert_dimension: Length of a ColBERT vector; None if there are none.
@@ -31,6 +31,7 @@ class Schema:
         normalize: Whether the model gave unit vectors.
         passage_instruction: What was put in front of documents, joined by its format; ``""`` for nothing.
         query_instruction: What is put in front of queries, joined by its format; ``""`` for nothing.
+        colbert_model: Name or path of the second model of a `CombinedModel`; None if one model gives everything.
 
     Example:
         >>> Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=None).representations
@@ -45,12 +46,14 @@ class Schema:
     normalize: bool | None = None
     passage_instruction: str | None = None
     query_instruction: str | None = None
+    colbert_model: str | None = None
 
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
         """Return the schema for all that `model` can give, without its ColBERT vectors if `colbert` is False."""
-        # Without ColBERT vectors, all that a `CombinedModel` gives is of its dense model.
+        # Only a `CombinedModel` has these. Without ColBERT vectors, a store holds the output of its dense model alone.
         model = model if colbert else getattr(model, "dense_model", model)
+        colbert_model = getattr(model, "colbert_model", None)
         return cls(
             model=model.model_name_or_path,
             dimension=model.dimension,
@@ -60,6 +63,7 @@ class Schema:
             normalize=getattr(model, "normalize_embeddings", None),
             passage_instruction=_instruction(model, "passage_instruction"),
             query_instruction=_instruction(model, "query_instruction"),
+            colbert_model=None if colbert_model is None else colbert_model.model_name_or_path,
         )
 
     @classmethod
@@ -104,7 +108,7 @@ class Schema:
                 f"{where} holds {held}, but is opened with the model {self.model!r} for {given}: "
                 f"{self._remedy(found)}, or make another store"
             )
-        if _names(found.model) != _names(self.model):
+        if found._names != self._names:
             _logger.warning(
                 "%s was made with the model %r and is opened with %r: if they are two models, their vectors do not "
                 "match",
@@ -135,8 +139,15 @@ class Schema:
             yield found._said(name), self._said(name)
 
     def _is_another_pair(self, found: Schema) -> bool:
-        theirs, ours = _names(found.model), _names(self.model)
-        return theirs != ours and len(theirs) + len(ours) > 2
+        return found._names != self._names and (found.colbert_model or self.colbert_model) is not None
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The names of the models, without the directories that they are in."""
+        if self.colbert_model is None:
+            return (PurePath(self.model).name,)
+        dense_model = self.model.removesuffix(f" + {self.colbert_model}")
+        return PurePath(dense_model).name, PurePath(self.colbert_model).name
 
     def _said(self, name: str) -> str:
         match name:
@@ -163,11 +174,6 @@ class Schema:
         if same and None in (found.colbert_dimension, self.colbert_dimension):
             return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
-
-
-def _names(model: str) -> list[str]:
-    """Return the names of a model, or of the two in a `CombinedModel`, without the directories they are in."""
-    return [PurePath(one).name for one in model.split(" + ")]
 
 
 def _instruction(model: AbsEmbedder, name: str) -> str | None:
