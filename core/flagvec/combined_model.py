@@ -12,9 +12,9 @@ from flagvec.embedder import AbsEmbedder
 from flagvec.errors import CheckpointError
 from flagvec.finite import keeping_not_finite
 from flagvec.flag_model import FlagModel, last_truncated
-from flagvec.forward_pass import join_instruction
 from flagvec.m3_output import M3Output
 from flagvec.store.encoding import model_lock
+from flagvec.store.schema import joined_instruction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,6 +38,7 @@ class CombinedModel(AbsEmbedder):
         dense_model: The argument `dense`.
         colbert_model: The argument `colbert`.
         model_name_or_path: Both names, joined by ``" + "``. The instructions are joined in the same way.
+        normalize_embeddings: Whether both models give unit vectors.
         max_length: The longest text that both models take. `query_max_length` and `passage_max_length` are minima too.
 
     Raises:
@@ -67,8 +68,8 @@ class CombinedModel(AbsEmbedder):
         self.max_length = min(dense.max_length, colbert.max_length)
         self.query_max_length = min(dense.query_max_length, colbert.query_max_length)
         self.passage_max_length = min(dense.passage_max_length, colbert.passage_max_length)
-        self.query_instruction_for_retrieval = self._both_instructions("query")
-        self.passage_instruction_for_retrieval = self._both_instructions("passage")
+        self.query_instruction_for_retrieval = self._both_instructions("query_instruction")
+        self.passage_instruction_for_retrieval = self._both_instructions("passage_instruction")
         self.query_instruction_format = self.passage_instruction_format = "{}{}"
 
     def __repr__(self) -> str:
@@ -158,10 +159,6 @@ class CombinedModel(AbsEmbedder):
             truncated.update(output.truncated)
         return M3Output(found, truncated=tuple(sorted(truncated)))
 
-    def _both_instructions(self, role: str) -> str | None:
-        found = []
-        for model in (self.dense_model, self.colbert_model):
-            instruction = getattr(model, f"{role}_instruction_for_retrieval")
-            template = getattr(model, f"{role}_instruction_format")
-            found.append("" if instruction is None else join_instruction(template, instruction, ""))
+    def _both_instructions(self, name: str) -> str | None:
+        found = [joined_instruction(model, name) or "" for model in (self.dense_model, self.colbert_model)]
         return " + ".join(found) if any(found) else None

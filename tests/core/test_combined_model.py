@@ -17,7 +17,7 @@ from flagvec import (
     NotFiniteError,
     StoreError,
 )
-from flagvec.store.encoding import encode_documents
+from flagvec.store.encoding import encode_documents, model_lock
 from flagvec.store.schema import Schema
 
 TEXTS = ["Rice, rinsed; then cooked!", "a library for zip archives", "", "long " * 300]
@@ -93,12 +93,14 @@ def test_a_stream_gives_what_the_list_gives(model):
 class Counting(FlagModel):
     def encode(self, *arguments, **options):
         self.calls.append("dense")
+        self.was_locked = model_lock(self).locked()
         return super().encode(*arguments, **options)
 
 
 class CountingColbert(ColbertFlagModel):
     def encode(self, *arguments, **options):
         self.calls.append("colbert")
+        self.was_locked = model_lock(self).locked()
         return super().encode(*arguments, **options)
 
 
@@ -120,6 +122,12 @@ def test_each_model_that_is_needed_runs_once_and_no_other(counting, representati
     found = encode_documents(counting, TEXTS, TEXTS, representations).all_valid()
     assert counting.dense_model.calls == calls
     assert [set(one.present) for one in found] == [set(representations)] * len(TEXTS)
+
+
+def test_each_model_is_locked_while_it_encodes_because_others_may_use_it_alone(counting):
+    counting.encode_corpus(TEXTS)
+    assert (counting.dense_model.was_locked, counting.colbert_model.was_locked) == (True, True)
+    assert not model_lock(counting.dense_model).locked()
 
 
 def test_lexical_weights_are_refused_if_the_dense_model_has_none(model):

@@ -61,8 +61,8 @@ class Schema:
             colbert_dimension=model.colbert_dimension if colbert and "colbert" in model.representations else None,
             pooling=getattr(model, "pooling_method", None),
             normalize=getattr(model, "normalize_embeddings", None),
-            passage_instruction=_instruction(model, "passage_instruction"),
-            query_instruction=_instruction(model, "query_instruction"),
+            passage_instruction=joined_instruction(model, "passage_instruction"),
+            query_instruction=joined_instruction(model, "query_instruction"),
             colbert_model=None if colbert_model is None else colbert_model.model_name_or_path,
         )
 
@@ -176,7 +176,7 @@ class Schema:
         return f"open it with the model {found.model!r}"
 
 
-def _instruction(model: AbsEmbedder, name: str) -> str | None:
+def joined_instruction(model: AbsEmbedder, name: str) -> str | None:
     """Return an instruction joined by its format to nothing; None for a model that does not say."""
     attribute = f"{name}_for_retrieval"
     if not hasattr(model, attribute):
