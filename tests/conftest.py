@@ -234,7 +234,11 @@ def _write_json(path: Path, values: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callable[..., Path]) -> Path:
+def hub_cache(
+    tmp_path_factory: pytest.TempPathFactory,
+    build_checkpoint: Callable[..., Path],
+    colbert_checkpoint: Callable[..., Path],
+) -> Path:
     """A Hugging Face Hub cache with a random checkpoint of each architecture, at names of the catalogue.
 
     bge-m3 and bge-small-en-v1.5 have the real models' width, which the documentation shows.
@@ -253,6 +257,9 @@ def hub_cache(tmp_path_factory: pytest.TempPathFactory, build_checkpoint: Callab
         if repository == "BAAI/bge-m3":
             _as_older_weights(directory)
         lay_out_as_hub(cache, repository, directory)
+    lay_out_as_hub(
+        cache, "answerdotai/answerai-colbert-small-v1", colbert_checkpoint(source / "colbert", stanford=True)
+    )
     return cache
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flagvec.auto_model import FlagAutoModel
     from flagvec.bge_m3 import BGEM3FlagModel
     from flagvec.colbert_model import ColbertFlagModel
+    from flagvec.combined_model import CombinedModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
     from flagvec.search.options import SearchOptions
@@ -29,6 +30,7 @@ __all__ = [
     "BGEM3FlagModel",
     "CheckpointError",
     "ColbertFlagModel",
+    "CombinedModel",
     "Document",
     "FailedWrite",
     "FlagAutoModel",
@@ -53,6 +55,7 @@ _ON_FIRST_USE = {
     "AbsEmbedder": "flagvec.embedder",
     "BGEM3FlagModel": "flagvec.bge_m3",
     "ColbertFlagModel": "flagvec.colbert_model",
+    "CombinedModel": "flagvec.combined_model",
     "FlagAutoModel": "flagvec.auto_model",
     "FlagModel": "flagvec.flag_model",
     "HybridStore": "flagvec.store.base",

@@ -39,8 +39,9 @@ class ColbertFlagModel(AbsEmbedder):
     """Encodes texts into ColBERT vectors with a checkpoint in the layout of PyLate, or of Stanford's ColBERT.
 
     GTE-ModernColBERT, answerai-colbert-small and their kind. The vectors are PyLate's. A query's vectors include
-    those of the mask tokens that fill it up. A document has none for punctuation. The model has no dense vector, so
-    stores do not take it; the ColBERT rerankers for LangChain and LlamaIndex do.
+    those of the mask tokens that fill it up. A document has none for punctuation. The model has no dense vector, which
+    stores need: combine it with a dense model in a `CombinedModel`. The ColBERT rerankers for LangChain and LlamaIndex
+    take it alone.
 
     Args:
         model_name_or_path: A directory or a Hub repository.
@@ -124,7 +125,7 @@ class ColbertFlagModel(AbsEmbedder):
         """
         raise CheckpointError(
             f"{self.model_name_or_path!r} gives ColBERT vectors only, and a store needs a dense vector of each text: "
-            "use this model in a ColBERT reranker, or another model in the store"
+            "pass CombinedModel(dense_model, colbert=this_model), or use this model in a ColBERT reranker"
         )
 
     @property

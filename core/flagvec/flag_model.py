@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # The texts that `encode` truncated last. `encode_corpus_output` reads it, because it calls `encode_corpus`, which a
 # subclass may override and which gives bare vectors.
-_truncated: ContextVar[tuple[int, ...]] = ContextVar("_truncated", default=())
+last_truncated: ContextVar[tuple[int, ...]] = ContextVar("last_truncated", default=())
 
 
 class FlagModel(AbsEmbedder):
@@ -186,7 +186,7 @@ class FlagModel(AbsEmbedder):
         forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
         for positions, found in forward_pass:
             vectors[to_device(positions, vectors.device)] = found["dense_vecs"]
-        _truncated.set(tuple(forward_pass.truncated))
+        last_truncated.set(tuple(forward_pass.truncated))
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if settings.to_numpy else result
 
@@ -286,7 +286,7 @@ class FlagModel(AbsEmbedder):
         self, corpus: Sequence[str], representations: Collection[str], **options: Unpack[InstructionKeywords]
     ) -> M3Output:
         """Encode documents into an `M3Output`; see `AbsEmbedder.encode_corpus_output`."""
-        _truncated.set(())
+        last_truncated.set(())
         with keeping_not_finite():
             vectors = self.encode_corpus(corpus, convert_to_numpy=True, **options)
-        return M3Output(dense_vecs=vectors, truncated=_truncated.get())
+        return M3Output(dense_vecs=vectors, truncated=last_truncated.get())

@@ -24,7 +24,7 @@ LARGEST_BATCH = 2048
 
 ModelLike = AbsEmbedder | str | os.PathLike[str] | Mapping[str, Any]
 
-_LOADABLE = ("BGEM3FlagModel", "ColbertFlagModel", "FlagModel")
+_LOADABLE = ("BGEM3FlagModel", "ColbertFlagModel", "CombinedModel", "FlagModel")
 
 
 def description(model: AbsEmbedder) -> dict[str, Any]:
@@ -65,7 +65,11 @@ def as_model(model: ModelLike) -> AbsEmbedder:
             f"the description of the model has class={name!r}, but only {', '.join(_LOADABLE)} are loaded from a "
             "description: pass the model itself, as in from_dict(data, model=model)"
         )
-    described: AbsEmbedder = getattr(flagvec, name)(**arguments)
+    # A `CombinedModel` is described by the descriptions of its models.
+    loaded_arguments = {
+        key: as_model(value) if isinstance(value, Mapping) else value for key, value in arguments.items()
+    }
+    described: AbsEmbedder = getattr(flagvec, name)(**loaded_arguments)
     return described
 
 
@@ -139,6 +143,8 @@ def _remade(component_class: type[Any], fields: Mapping[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, AbsEmbedder):
+        return description(value)
     if isinstance(value, (Path, torch.device)):
         return str(value)
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

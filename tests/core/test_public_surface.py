@@ -13,7 +13,7 @@ import flagvec
 
 CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
-    "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "FlagAutoModel", "FlagModel", "M3Output",
+    "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "CombinedModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
     "list_models",
     "FlagvecError", "CheckpointError", "ModelNotFoundError", "NotFiniteError", "StoreError", "WriteError",

@@ -23,7 +23,7 @@ class Schema:
     A value that is None is not known: the store was made by an older version, or by a model that does not say.
 
     Args:
-        model: Name or path of the model.
+        model: Name or path of the model; both, joined by ``" + "``, for a `CombinedModel`.
         dimension: Length of the dense vector.
         sparse: Whether there are lexical weights.
         colbert_dimension: Length of a ColBERT vector; None if there are none.
@@ -31,6 +31,7 @@ class Schema:
         normalize: Whether the model gave unit vectors.
         passage_instruction: What was put in front of documents, joined by its format; ``""`` for nothing.
         query_instruction: What is put in front of queries, joined by its format; ``""`` for nothing.
+        colbert_model: Name or path of the second model of a `CombinedModel`; None if one model gives everything.
 
     Example:
         >>> Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=None).representations
@@ -45,10 +46,14 @@ class Schema:
     normalize: bool | None = None
     passage_instruction: str | None = None
     query_instruction: str | None = None
+    colbert_model: str | None = None
 
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
         """Return the schema for all that `model` can give, without its ColBERT vectors if `colbert` is False."""
+        # Only a `CombinedModel` has these. Without ColBERT vectors, a store holds the output of its dense model alone.
+        model = model if colbert else getattr(model, "dense_model", model)
+        colbert_model = getattr(model, "colbert_model", None)
         return cls(
             model=model.model_name_or_path,
             dimension=model.dimension,
@@ -56,8 +61,9 @@ class Schema:
             colbert_dimension=model.colbert_dimension if colbert and "colbert" in model.representations else None,
             pooling=getattr(model, "pooling_method", None),
             normalize=getattr(model, "normalize_embeddings", None),
-            passage_instruction=_instruction(model, "passage_instruction"),
-            query_instruction=_instruction(model, "query_instruction"),
+            passage_instruction=joined_instruction(model, "passage_instruction"),
+            query_instruction=joined_instruction(model, "query_instruction"),
+            colbert_model=None if colbert_model is None else colbert_model.model_name_or_path,
         )
 
     @classmethod
@@ -85,7 +91,8 @@ class Schema:
         """Check that a store which was made with the schema `found` can be used with this one.
 
         Another name of the model or another query instruction is only logged: a directory may have moved, and queries
-        may get another instruction without encoding documents again.
+        may get another instruction without encoding documents again. Another name in a pair of models is refused,
+        because most ColBERT models have the same dimension, so that nothing else tells one pair from another.
 
         Args:
             found: What the store was made with.
@@ -101,7 +108,7 @@ class Schema:
                 f"{where} holds {held}, but is opened with the model {self.model!r} for {given}: "
                 f"{self._remedy(found)}, or make another store"
             )
-        if PurePath(found.model).name != PurePath(self.model).name:
+        if found._names != self._names:
             _logger.warning(
                 "%s was made with the model %r and is opened with %r: if they are two models, their vectors do not "
                 "match",
@@ -119,16 +126,33 @@ class Schema:
             )
 
     def _differences(self, found: Schema) -> Iterator[tuple[str, str]]:
-        for name in ("dimension", "sparse", "colbert_dimension"):
-            if getattr(found, name) != getattr(self, name):
-                yield found._said(name), self._said(name)
+        different = [
+            name for name in ("dimension", "sparse", "colbert_dimension") if getattr(found, name) != getattr(self, name)
+        ]
         for name in ("pooling", "normalize", "passage_instruction"):
             theirs, ours = getattr(found, name), getattr(self, name)
             if theirs is not None and ours is not None and theirs != ours:
-                yield found._said(name), self._said(name)
+                different.append(name)
+        if not different and self._is_another_pair(found):
+            different.append("model")
+        for name in different:
+            yield found._said(name), self._said(name)
+
+    def _is_another_pair(self, found: Schema) -> bool:
+        return found._names != self._names and (found.colbert_model or self.colbert_model) is not None
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The names of the models, without the directories that they are in."""
+        if self.colbert_model is None:
+            return (PurePath(self.model).name,)
+        dense_model = self.model.removesuffix(f" + {self.colbert_model}")
+        return PurePath(dense_model).name, PurePath(self.colbert_model).name
 
     def _said(self, name: str) -> str:
         match name:
+            case "model":
+                return f"vectors of {self.model!r}"
             case "dimension":
                 return f"dense vectors of {self.dimension} dimensions"
             case "sparse":
@@ -145,14 +169,14 @@ class Schema:
 
     def _remedy(self, found: Schema) -> str:
         same = (found.dimension, found.sparse) == (self.dimension, self.sparse)
-        if same and found.colbert_dimension == self.colbert_dimension:
+        if same and found.colbert_dimension == self.colbert_dimension and not self._is_another_pair(found):
             return "make the model with the same arguments"
         if same and None in (found.colbert_dimension, self.colbert_dimension):
             return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
 
 
-def _instruction(model: AbsEmbedder, name: str) -> str | None:
+def joined_instruction(model: AbsEmbedder, name: str) -> str | None:
     """Return an instruction joined by its format to nothing; None for a model that does not say."""
     attribute = f"{name}_for_retrieval"
     if not hasattr(model, attribute):
