@@ -61,10 +61,13 @@ class EdgeSearch:
         return [self._points(stage) for stage in stages]
 
     def _points(self, stage: Stage) -> Sequence[Any]:
-        if not _orders_by_colbert(stage) and (stage.only or len(self._wheres) == 1):
-            return self._call(stage, None if stage.only else self._wheres[0])
+        is_short = not _orders_by_colbert(stage)
         if stage.only:
+            if is_short:
+                return self._call(stage)
             points = self._in_parts(stage.only, lambda part: replace(stage, only=part))
+        elif is_short and len(self._wheres) == 1:
+            return self._call(stage, self._wheres[0])
         else:
             points = self._long(stage)
         best = _best(points, stage.limit)

@@ -16,12 +16,10 @@ AVX512 static void sum_block(
     const float *vectors, Py_ssize_t width, const uint8_t *const *rows, float block[ROWS_TOGETHER][VECTORS_TOGETHER]) {
     __m512 sums[ROWS_TOGETHER][VECTORS_TOGETHER];
     for (int row = 0; row < ROWS_TOGETHER; row++)
-        for (int vector = 0; vector < VECTORS_TOGETHER; vector++)
-            sums[row][vector] = _mm512_setzero_ps();
+        for (int vector = 0; vector < VECTORS_TOGETHER; vector++) sums[row][vector] = _mm512_setzero_ps();
     for (Py_ssize_t i = 0; i < width; i += VECTOR) {
         __mmask16 chosen[ROWS_TOGETHER];
-        for (int row = 0; row < ROWS_TOGETHER; row++)
-            memcpy(&chosen[row], rows[row] + i / 8, sizeof chosen[row]);
+        for (int row = 0; row < ROWS_TOGETHER; row++) memcpy(&chosen[row], rows[row] + i / 8, sizeof chosen[row]);
         for (int vector = 0; vector < VECTORS_TOGETHER; vector++) {
             const __m512 numbers = _mm512_loadu_ps(vectors + vector * width + i);
             for (int row = 0; row < ROWS_TOGETHER; row++)
