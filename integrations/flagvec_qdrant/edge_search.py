@@ -56,20 +56,25 @@ class EdgeSearch:
         self._vectors = native.vectors(query)
         self._wheres: Sequence[edge.Filter | None] = [None] if where is None else short_filters(shared, where, indexed)
 
-    def ask(self, stages: Sequence[Stage]) -> list[Sequence[Any]]:
+    def ask(self, stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:
         """Return the points of each stage, best first."""
+        if all(map(self._is_short, stages)):
+            return self._at_once(stages)
         return [self._points(stage) for stage in stages]
 
+    def _is_short(self, stage: Stage) -> bool:
+        return not _orders_by_colbert(stage) and (bool(stage.only) or len(self._wheres) == 1)
+
+    def _at_once(self, stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:
+        requests = [native.request(stage, self._vectors, None if stage.only else self._wheres[0]) for stage in stages]
+        with self._shared.one_call:
+            return self._shared.shard.query_batch(edge.QueryBatchRequest(requests))
+
     def _points(self, stage: Stage) -> Sequence[Any]:
-        is_short = not _orders_by_colbert(stage)
-        if stage.only:
-            if is_short:
-                return self._call(stage)
-            points = self._in_parts(stage.only, lambda part: replace(stage, only=part))
-        elif is_short and len(self._wheres) == 1:
-            return self._call(stage, self._wheres[0])
-        else:
-            points = self._long(stage)
+        if self._is_short(stage):
+            return self._at_once([stage])[0]
+        only = stage.only
+        points = self._in_parts(only, lambda part: replace(stage, only=part)) if only else self._long(stage)
         best = _best(points, stage.limit)
         return self._with_payload(best) if stage.payload else best
 
@@ -114,11 +119,6 @@ class EdgeSearch:
         payloads = {record.id: record.payload for record in read}
         # Another thread may have deleted one.
         return [_Found(one.id, one.score, payloads[one.id]) for one in points if one.id in payloads]
-
-    def _call(self, stage: Stage, where: edge.Filter | None = None) -> Sequence[Any]:
-        request = native.request(stage, self._vectors, where)
-        with self._shared.one_call:
-            return self._shared.shard.query(request)
 
     def _part(self, stage: Stage, where: edge.Filter | None = None) -> Sequence[Any]:
         """Make one call of several, and let threads that do not search run after it."""

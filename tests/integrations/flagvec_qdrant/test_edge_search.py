@@ -38,11 +38,16 @@ class Recorder:
 
     def __init__(self, shard):
         self.limits = []
+        self.batches = 0
         self._shard = shard
 
     def query(self, request):
         self.limits.append(request.limit)
         return self._shard.query(request)
+
+    def query_batch(self, batch):
+        self.batches += 1
+        return self._shard.query_batch(batch)
 
     def __getattr__(self, name):
         return getattr(self._shard, name)
@@ -136,4 +141,4 @@ def test_a_field_with_an_index_makes_no_filter_long(tmp_path, seeded, monkeypatc
         recorder = Recorder(store._edge._shard)
         monkeypatch.setattr(store._edge._shared, "shard", recorder)
         assert len(store.search("word3", 300, mode="dense", filter={"number": {"lt": 10}})) == 10
-        assert len(recorder.limits) == 1
+        assert (recorder.batches, recorder.limits) == (1, [])
