@@ -24,7 +24,7 @@ _PAGE_WITH_VECTORS = 16
 
 
 class RepairBackend(ElasticsearchBackend):
-    """An index of which `scroll` yields the documents without usable ColBERT vectors only.
+    """An index whose `scroll` yields only the documents without usable ColBERT vectors.
 
     A document that it has yielded is replaced by `write` only if no one has changed it since.
 

@@ -101,7 +101,7 @@ class EdgeSearch:
         return _best([point for where in self._wheres for point in self._part(leg, where)], leg.limit)
 
     def _in_parts(self, ids: Sequence[PointId], stage: Callable[[tuple[PointId, ...]], Stage]) -> list[Any]:
-        """Score points, each of which has the same score whichever others are scored with it."""
+        """Score points in parts. A point's score does not depend on the others in its part."""
         points: list[Any] = []
         size, start = _FIRST_CANDIDATES, 0
         while start < len(ids):

@@ -35,7 +35,7 @@ class ColbertSettings:
         document_prefix: The same for documents.
         query_length: The longest query in tokens, which a shorter one is filled up to.
         document_length: The longest document in tokens.
-        do_query_expansion: Fill queries up with mask tokens, each of which gets a vector.
+        do_query_expansion: Fill queries up with mask tokens. Each of them gets a vector.
         attend_to_expansion_tokens: Let tokens attend to these.
         skiplist_words: Tokens of documents that get no vector.
     """

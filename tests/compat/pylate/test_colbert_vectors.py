@@ -51,8 +51,9 @@ def test_vectors_are_those_of_pylate(tmp_path, colbert_checkpoint, golden, setti
     assert_same_vectors(colbert_checkpoint(tmp_path / "checkpoint", **settings), golden)
 
 
-def test_vectors_of_another_architecture_are_those_of_pylate(tmp_path, colbert_checkpoint, golden):
-    assert_same_vectors(colbert_checkpoint(tmp_path / "checkpoint", architecture="xlm-roberta"), golden)
+@pytest.mark.parametrize("architecture", ["xlm-roberta", "modernbert"])
+def test_vectors_of_another_architecture_are_those_of_pylate(tmp_path, colbert_checkpoint, golden, architecture):
+    assert_same_vectors(colbert_checkpoint(tmp_path / "checkpoint", architecture=architecture), golden)
 
 
 @pytest.mark.parametrize(
