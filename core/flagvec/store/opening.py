@@ -167,7 +167,7 @@ class Opening(Generic[Row]):
             stop: When it is set, pauses end and nothing more is asked.
 
         Returns:
-            Why the database cannot be asked; None if it can. Nothing can be written then either.
+            Why the database cannot be asked, so that nothing can be written; None if it can be asked.
 
         Raises:
             StoreError: The name leads nowhere, or to a store that does not fit.
