@@ -172,8 +172,9 @@ print(answer(lambda: (is_equal(), torch.get_num_threads())))
 def test_a_child_of_an_older_openmp_encodes_on_one_thread_and_warns_once(tiny_m3_directory):
     code = """
 import torch
-found = forking.openmp_function
-forking.openmp_function = lambda name: 0 if name == "omp_pause_resource_all" else found(name)
+from flagvec.engine.kernels import availability
+found = availability.openmp_function
+availability.openmp_function = lambda name: 0 if name == "omp_pause_resource_all" else found(name)
 def work():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

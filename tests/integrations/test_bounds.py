@@ -100,6 +100,6 @@ def test_a_filter_of_the_largest_size_is_taken_or_refused_with_what_to_do(store,
         assert [hit.id for hit in store.search("word", filter=LARGEST[what])] == ["a"]
         assert store.count(LARGEST[what]) == 1
     except ValueError as error:
-        assert "terms, and Milvus Lite compares up to 1,000" in str(error)
+        assert "comparisons, and Milvus Lite makes up to 1,000" in str(error)
     except StoreError as error:  # a server whose own limit is lower
         assert "could not be searched" in str(error)
