@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,10 @@ def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.floa
     """
     if value and not isinstance(value[0], str):
         return np.array([element[VECTOR] for element in value], dtype=np.float32)
-    try:
+    with suppress(ValueError):  # not base64, or no whole number of vectors
         rows = rows_from_text("".join(value or ()), dimension)
-    except ValueError:  # not base64, or no whole number of vectors
-        rows = np.full((1, dimension), np.nan, dtype=np.float32)
-    if np.isfinite(rows).all():
-        return rows
+        if np.isfinite(rows).all():
+            return rows
     _logger.warning("a document's ColBERT vectors are damaged, so it is ranked by its other vectors: add it again")
     return np.empty((0, dimension), dtype=np.float32)
 

@@ -16,12 +16,11 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forks import FORMS
+from forks import FORMS, outcome
 
 from stores import documents, open_store
 
@@ -50,7 +49,7 @@ def main() -> None:
     closed, reopened = _closed_by_the_parent(store, directory)
     found = sorted(int(one.id) for one in open_store("edge", directory).scroll())
     said = {"children": children, "closed": closed, "reopened": reopened, "acknowledged": acknowledged, "found": found}
-    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.write(json.dumps(said, default=lambda failure: failure.text) + "\n")
 
 
 def _use(store: Any, directory: Path, first: int) -> list[Any]:
@@ -62,7 +61,7 @@ def _use(store: Any, directory: Path, first: int) -> list[Any]:
         lambda: open_store("edge", directory).count(),
         lambda: len(_add_to_own(first)),
     )
-    return [_outcome(use) for use in uses]
+    return [outcome(use) for use in uses]
 
 
 def _closed_by_the_parent(store: Any, directory: Path) -> tuple[int, int]:
@@ -93,13 +92,6 @@ def _add_to_own(first: int) -> list[int]:
     with tempfile.TemporaryDirectory() as directory, open_store("edge", Path(directory)) as store:
         store.create()
         return _add(store, first)
-
-
-def _outcome(use: Callable[[], Any]) -> Any:
-    try:
-        return use()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
 
 
 def _search_until(stop: threading.Event, store: Any) -> None:

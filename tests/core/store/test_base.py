@@ -555,11 +555,15 @@ def test_deleting_by_an_empty_filter_of_the_database_is_refused(store, place):
     assert place.filters == []
 
 
-async def cancelled(awaited, begun, then):
-    """Cancel an await once its thread has begun, and return the error that it ends with."""
+async def cancelled(awaited, begun, then, with_all_tasks=False):
+    """Cancel an await once its thread has begun, and return the error that it ends with.
+
+    With all tasks it is cancelled as `asyncio.run` cancels whatever is left at its end.
+    """
     task = asyncio.ensure_future(awaited)
     await asyncio.to_thread(begun.wait, 30)
-    task.cancel()
+    for one in asyncio.all_tasks() - {asyncio.current_task()} if with_all_tasks else {task}:
+        one.cancel()
     for _ in range(5):
         # The task is cancelled within these turns of the loop.
         await asyncio.sleep(0)
@@ -656,22 +660,8 @@ async def test_an_add_that_is_cancelled_by_the_end_of_the_loop_carries_its_repor
         begun.set()
         assert goes_on.wait(30)
 
-    error = await cancelled_with_all_tasks(store.aadd(texts()), begun, goes_on.set)
+    error = await cancelled(store.aadd(texts()), begun, goes_on.set, with_all_tasks=True)
     assert [failed.id for failed in error.report.failed] == ["a"]
-
-
-async def cancelled_with_all_tasks(awaited, begun, then):
-    """Do as `cancelled` does, but cancel every other task too, as `asyncio.run` does at its end."""
-    task = asyncio.ensure_future(awaited)
-    await asyncio.to_thread(begun.wait, 30)
-    for other in asyncio.all_tasks() - {asyncio.current_task()}:
-        other.cancel()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    then()
-    with pytest.raises(asyncio.CancelledError) as raised:
-        await task
-    return raised.value
 
 
 async def test_an_add_that_is_cancelled_twice_logs_what_is_in(store, caplog):
