@@ -22,11 +22,12 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import point_id, to_documents
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_id, to_documents
 from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import find_hits
+from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class EdgeBackend(Backend[Record]):
         self._layout = layout
         self._auto_optimize = auto_optimize
         self._schema: Schema | None = None
+        self._kept: KeptCodes | None = None
         self._shared: shared_shards.SharedShard | None = None
         self._unflushed_since: float | None = None
         self._new_names = edge_files.NewNames(self._shard_path)
@@ -87,11 +89,14 @@ class EdgeBackend(Backend[Record]):
 
     def _make_shard(self, path: Path, schema: Schema) -> None:
         qdrant_edge.EdgeShard.create(str(path), native.shard_config(schema, self._layout.profile)).close()
+        if schema.colbert_storage is not None:
+            edge_files.shorten_log(path)
+            qdrant_edge.EdgeShard.load(str(path)).close()
 
     @override
     def open(self, schema: Schema) -> None:
         self._shared = shared_shards.acquire(self._shard_path, self.name)
-        self._schema = schema
+        self._schema, self._kept = schema, KeptCodes.of(schema, self.name)
         # A shard that was made anew has files of the same names as the one before it.
         self._new_names = edge_files.NewNames(self._shard_path)
         try:
@@ -160,7 +165,8 @@ class EdgeBackend(Backend[Record]):
     def write(self, rows: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         shard = self._shard
         self._require_space(rows)
-        shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in rows]))
+        for part in native.short_writes(rows):
+            shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in part]))
         self._commit_if_due()
         return []
 
@@ -179,11 +185,15 @@ class EdgeBackend(Backend[Record]):
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         where = native_filter(options.filter, native.TERMS)
-        return find_hits(query, options, EdgeSearch(self._open, query, where, self._layout.indexes).ask)
+        search = EdgeSearch(self._open, query, where, self._layout.indexes)
+        if self._kept is None or COLBERT not in options.representations:
+            return find_hits(query, options, search.ask)
+        return find_hits_by_codes(query, options, self._kept, search.ask, search.read)
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        return to_documents(self._shard.retrieve([*map(point_id, ids)], with_payload=True, with_vector=False))
+        points: list[PointId] = [*map(point_id, ids)]
+        return to_documents(self._shard.retrieve(points, with_payload=list(DOCUMENT_KEYS), with_vector=False))
 
     @override
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
@@ -215,7 +225,9 @@ class EdgeBackend(Backend[Record]):
 
         def page(timeout: float | None) -> tuple[list[Any], Any]:
             return self._shard.scroll(
-                qdrant_edge.ScrollRequest(offset=offset, limit=size, filter=where, with_payload=True, with_vector=False)
+                qdrant_edge.ScrollRequest(
+                    offset=offset, limit=size, filter=where, with_payload=list(DOCUMENT_KEYS), with_vector=False
+                )
             )
 
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
@@ -42,10 +43,12 @@ class QdrantEdgeStore(HybridStore):
     Args:
         model: Encodes documents and queries.
         path: The directory; `create` makes it.
-        colbert: Keep ColBERT vectors, if the model gives them, in float16.
-        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
-            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
-            their mean.
+        colbert: How to keep ColBERT vectors, if the model gives them. True and ``"native"`` keep them in float16, and
+            Qdrant compares them. ``"compact"`` keeps codes in the payload, a fifteenth of the size, and compares those
+            of a search's candidates here. A `ColbertStorage` chooses the codes. True opens every store.
+        colbert_overflow: What happens to a text of more native ColBERT vectors than Qdrant takes, 1,023 at 1,024
+            dimensions. ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
+            vectors by their mean. Compact takes any number.
         max_limit: The most documents that one search may find. More take more memory.
         storage: How much memory a new store takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"`` keeps
             them in float16, and after `optimize` an int8 copy finds candidates. ``"small"`` keeps them in float16 on
@@ -75,7 +78,7 @@ class QdrantEdgeStore(HybridStore):
         model: AbsEmbedder,
         path: str | os.PathLike[str],
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",
