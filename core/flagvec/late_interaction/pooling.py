@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Vectors that are clustered together. Time and memory grow with the square, and similar vectors are mostly neighbours.
+# Vectors that are clustered together. Similar vectors are mostly neighbours, so spans lose little.
 _SPAN = 1_024
 
 
@@ -22,38 +22,58 @@ def checked_pool_factor(pool_factor: Any) -> int:
     return pool_factor
 
 
-def pool_tokens(vectors: NDArray[np.float32], pool_factor: int, normalize: bool) -> NDArray[np.float32]:
-    """Replace clusters of similar vectors by their means, so that about one in `pool_factor` vectors is left.
+def pooled_rows(rows: NDArray[np.float32], pool: int, normalize: bool = True) -> NDArray[np.float32]:
+    """Replace clusters of similar vectors by their means, so that one in `pool` vectors is left.
 
     The clusters come from Ward's hierarchical clustering, as in Clavié, Chaffin and Adams, "Reducing the Footprint of
-    Multi-Vector Retrieval with Minimal Performance Impact via Token Pooling" (arXiv 2409.14683). A text of more than
-    1,024 vectors is clustered in spans of equal size.
+    Multi-Vector Retrieval with Minimal Performance Impact via Token Pooling" (arXiv 2409.14683). A document of more
+    than 1,024 vectors is clustered in spans of equal size, because time and memory grow with the square of a span.
 
     Args:
-        vectors: (tokens, dimension) float32, of one document.
-        pool_factor: How many times fewer vectors to return, 1 and up. At least one vector is left.
+        rows: (vectors, dimension) float32, finite, of one document.
+        pool: How many times fewer vectors to return, 1 and up.
         normalize: Give the means length 1.
 
     Returns:
-        (clusters, dimension) float32, ordered by each cluster's first vector in the text.
+        (clusters, dimension) float32, ordered by each cluster's first vector. A span of n vectors has ``n // pool``
+        clusters, and at least one, as the authors' program counts them.
     """
-    if pool_factor == 1 or len(vectors) < 2:
-        return vectors
-    spans = np.array_split(vectors, -(-len(vectors) // _SPAN))
-    return np.concatenate([_cluster_means(span, max(len(span) // pool_factor, 1), normalize) for span in spans])
+    if pool == 1 or len(rows) < 2:
+        return rows
+    spans = np.array_split(rows, -(-len(rows) // _SPAN))
+    return np.concatenate([_cluster_means(span, max(len(span) // pool, 1), normalize) for span in spans])
 
 
-def _cluster_means(vectors: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    labels = fcluster(linkage(vectors, method="ward"), clusters, criterion="maxclust")
+def _cluster_means(rows: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
+    labels = _labels(rows, clusters)
     _, first, members = np.unique(labels, return_index=True, return_inverse=True)
-    sums = np.zeros((len(first), vectors.shape[1]), dtype=np.float32)
-    np.add.at(sums, members, vectors)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(members))[:-1]])
+    sums = np.add.reduceat(rows[np.argsort(members, kind="stable")], starts, axis=0)
     if normalize:
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         # Vectors that cancel out have no mean direction, so the first one represents them.
-        means = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), vectors[first])
+        means = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), rows[first])
     else:
         means = sums / np.bincount(members)[:, None].astype(np.float32)
     return np.asarray(means[np.argsort(first)], dtype=np.float32)
+
+
+def _labels(rows: NDArray[np.float32], clusters: int) -> NDArray[np.intp]:
+    """Return the number of each row's cluster."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    merges = linkage(_distances(rows), method="ward")
+    # The first merges, and not "maxclust", which leaves fewer clusters if several merges are equally far.
+    number = np.arange(len(merges), dtype=np.float64)
+    return fcluster(merges, len(rows) - clusters - 1, criterion="monocrit", monocrit=number)
+
+
+def _distances(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the Euclidean distance of each pair of rows, as scipy's condensed matrix."""
+    from scipy.spatial.distance import squareform
+
+    # One product of matrices. scipy's `pdist` takes the differences of all pairs, which is n times as slow.
+    products = rows @ rows.T
+    squares = np.diagonal(products)
+    apart = np.maximum(squares[:, None] + squares - 2 * products, 0)
+    return squareform(np.sqrt(apart), checks=False)
