@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flagvec import BGEM3FlagModel
-from flagvec.late_interaction.compact import Codes, ColbertCodec
+from flagvec.late_interaction.codec import Codes, ColbertCodec
 from flagvec.late_interaction.maxsim import maxsim
 from flagvec.late_interaction.pooling import pooled_rows
 from quality import chosen, read, weight_matrix
