@@ -2,8 +2,9 @@
 
     python benchmarks/colbert.py [--documents FILE --queries FILE] [--limit 6000] [--bits 1 2 4 8] [--pool 1 2 3]
 
-Each query's candidates are the 100 best documents by dense score and the 100 best by lexical weights. They are ranked by
-ColBERT alone, and by the mean of the three scores. The interval is that of 95 % of paired bootstrap samples of queries.
+Each query's candidates are the 100 best documents by dense score and the 100 best by lexical weights. They are ranked
+by ColBERT alone, and by the mean of the three scores. A difference to float16 is followed by its 95 % interval, from
+paired bootstrap samples of the queries.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def main() -> None:
     Console().print(table)
 
 
-def _encoded(documents: Sequence[Mapping[str, str]], asked: Sequence[Mapping[str, str]]) -> tuple[list[Rows], list[Query]]:
+def _encoded(
+    documents: Sequence[Mapping[str, str]], asked: Sequence[Mapping[str, str]]
+) -> tuple[list[Rows], list[Query]]:
     """Return the ColBERT vectors of all documents, in float16's precision, and the queries."""
     model = BGEM3FlagModel(
         mini_m3(BUILD), pooling_method="mean", use_fp16=False, return_sparse=True, return_colbert_vecs=True
