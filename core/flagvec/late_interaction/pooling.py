@@ -45,27 +45,29 @@ def pooled_rows(rows: NDArray[np.float32], pool: int, normalize: bool = True) ->
 
 
 def _cluster_means(rows: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
-    labels = _labels(rows, clusters)
-    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(members))[:-1]])
-    sums = np.add.reduceat(rows[np.argsort(members, kind="stable")], starts, axis=0)
-    if normalize:
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        # Vectors that cancel out have no mean direction, so the first one represents them.
-        means = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), rows[first])
-    else:
-        means = sums / np.bincount(members)[:, None].astype(np.float32)
-    return np.asarray(means[np.argsort(first)], dtype=np.float32)
+    members = _members(rows, clusters)
+    sizes = np.array([len(places) for places in members])
+    belongs = np.zeros((clusters, len(rows)), dtype=np.float32)
+    belongs[np.repeat(np.arange(clusters), sizes), np.concatenate(members)] = 1
+    sums = belongs @ rows
+    if not normalize:
+        return np.asarray(sums / sizes[:, None], dtype=np.float32)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    # Vectors that cancel out have no mean direction, so the first one represents them.
+    first = [places[0] for places in members]
+    return np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), rows[first])
 
 
-def _labels(rows: NDArray[np.float32], clusters: int) -> NDArray[np.intp]:
-    """Return the number of each row's cluster."""
-    from scipy.cluster.hierarchy import fcluster, linkage
+def _members(rows: NDArray[np.float32], clusters: int) -> list[list[int]]:
+    """Return the ascending positions of each cluster's vectors, ordered by the first one."""
+    from scipy.cluster.hierarchy import linkage
 
-    merges = linkage(_distances(rows), method="ward")
-    # The first merges, and not "maxclust", which leaves fewer clusters if several merges are equally far.
-    number = np.arange(len(merges), dtype=np.float64)
-    return fcluster(merges, len(rows) - clusters - 1, criterion="monocrit", monocrit=number)
+    merges = linkage(_distances(rows), method="ward")[: len(rows) - clusters, :2].astype(int).tolist()
+    # scipy's `fcluster` takes as long as all else here, and leaves fewer clusters if several merges are equally far.
+    members = {place: [place] for place in range(len(rows))}
+    for number, (one, other) in enumerate(merges, start=len(rows)):
+        members[number] = members.pop(one) + members.pop(other)
+    return sorted(map(sorted, members.values()))
 
 
 def _distances(rows: NDArray[np.float32]) -> NDArray[np.float32]:
