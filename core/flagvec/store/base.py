@@ -19,6 +19,7 @@ from flagvec.filters.bounds import bounded_filter
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
 from flagvec.ingest.report import WriteReport
+from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
@@ -30,13 +31,7 @@ from flagvec.search.options import (
     whole_number,
 )
 from flagvec.store.backend import Backend
-from flagvec.store.documents import (
-    Document,
-    DocumentLike,
-    Hit,
-    checked_ids,
-    listed_documents,
-)
+from flagvec.store.documents import Document, DocumentLike, Hit, checked_ids, listed_documents
 from flagvec.store.encoding import encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
@@ -77,15 +72,14 @@ class HybridStore:
     Args:
         model: Encodes documents and queries.
         backend: The database.
-        colbert: Keep ColBERT vectors, if the model gives them. They take 2 kB a token at 1,024 dimensions.
+        colbert: How to keep ColBERT vectors, if the model gives any. With ``"native"`` the database compares them, and
+            a token of 1,024 dimensions takes 2 kB or more. With ``"compact"`` it keeps codes, 130 bytes for such a
+            token, and searches compare those of their candidates here; a `ColbertStorage` chooses other codes. True is
+            native if the database can compare and else compact, and opens a store of either form. False keeps none.
         colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean, scaled to length 1, until they are few enough.
         max_limit: The largest ``limit``, ``candidates`` and ``batch_size`` that a call may ask for.
-
-    Attributes:
-        schema: What the store holds, and how the model makes it.
-        max_limit: The argument.
     """
 
     def __init__(
@@ -93,18 +87,23 @@ class HybridStore:
         model: AbsEmbedder,
         backend: Backend[Any],
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
     ) -> None:
         check_choice("colbert_overflow", colbert_overflow, get_args(ColbertOverflow))
         self.model = model
-        self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
         self.max_limit = whole_number("max_limit", max_limit, at_least=1)
         self._backend = backend
-        self._opening = Opening(backend, self.schema, type(self).__name__)
-        self._writing = Writing(model, self.schema, backend, self._opening, colbert_overflow)
+        schema = Schema.of(model, colbert=checked_colbert(colbert) is not False)
+        self._opening = Opening(backend, schema, type(self).__name__, colbert)
+        self._writing = Writing(model, backend, self._opening, colbert_overflow)
+
+    @property
+    def schema(self) -> Schema:
+        """What the store holds and how the model makes it; its ``colbert_storage`` is known once the store is open."""
+        return self._opening.schema
 
     def create(self) -> None:
         """Make the store; if it exists already, check that it fits the model.

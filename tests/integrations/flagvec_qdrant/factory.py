@@ -9,9 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import qdrant_edge as edge
+from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
+from flagvec import ColbertStorage
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+from flagvec_qdrant.convert import point_id
 
 
 class EdgeFactory:
@@ -24,6 +29,14 @@ class EdgeFactory:
 
     def make(self, model: Any, name: str, **options: Any) -> QdrantEdgeStore:
         return QdrantEdgeStore(model, self._directory / name, **options)
+
+    def change_codes(self, store: QdrantEdgeStore, document_id: str, text: str | None) -> None:
+        """Put a text in place of a document's codes, or remove them."""
+        points, update = [point_id(document_id)], edge.UpdateOperation
+        change = update.delete_payload(points, ["colbert"])
+        if text is not None:
+            change = update.set_payload(points, {"colbert": text})
+        store._edge._shard.update(change)
 
     def cleanup(self, name: str) -> None:
         shutil.rmtree(self._directory / name, ignore_errors=True)
@@ -44,6 +57,14 @@ class LocalFactory:
 
     def make(self, model: Any, name: str, **options: Any) -> QdrantStore:
         return QdrantStore(model, self._client, name, **options)
+
+    def change_codes(self, store: QdrantStore, document_id: str, text: str | None) -> None:
+        """Put a text in place of a document's codes, or remove them."""
+        points = [point_id(document_id)]
+        if text is None:
+            store.client.delete_payload(store.collection_name, ["colbert"], points, wait=True)
+        else:
+            store.client.set_payload(store.collection_name, {"colbert": text}, points, wait=True)
 
     def cleanup(self, name: str) -> None:
         self._client.delete_collection(name)
@@ -98,4 +119,38 @@ class GrpcFactory(RemoteFactory):
         return super()._connect(url, prefer_grpc=True, grpc_port=port, **options)
 
 
-FACTORIES = [EdgeFactory(), LocalFactory(), ServerFactory(), GrpcFactory()]
+class CompactEdgeFactory(EdgeFactory):
+    """Stores that keep ColBERT vectors as codes, unless a test chooses another form."""
+
+    name = "edge-compact"
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantEdgeStore:
+        return super().make(model, name, **{"colbert": "compact", **options})
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the store makes of ColBERT vectors."""
+        return decoded_rows(rows)
+
+
+class CompactLocalFactory(LocalFactory):
+    """Collections that keep ColBERT vectors as codes, unless a test chooses another form."""
+
+    name = "qdrant-local-compact"
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantStore:
+        return super().make(model, name, **{"colbert": "compact", **options})
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the store makes of ColBERT vectors."""
+        return decoded_rows(rows)
+
+
+def decoded_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the vectors that the default codes of `rows` stand for."""
+    storage = ColbertStorage()
+    return storage.codec(rows.shape[1]).decode(storage.encode(rows))
+
+
+FACTORIES = [
+    EdgeFactory(), CompactEdgeFactory(), LocalFactory(), CompactLocalFactory(), ServerFactory(), GrpcFactory()
+]  # fmt: skip
