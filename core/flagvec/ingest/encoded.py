@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
 # Of the dense vector, the tokens and weights, and the ColBERT vectors, as bytes.
-_DTYPES = (np.dtype("<f4"), np.dtype("<i8"), np.dtype("<f8"), np.dtype("<f4"))
+_DTYPES: tuple[np.dtype[Any], ...] = (np.dtype("<f4"), np.dtype("<i8"), np.dtype("<f8"), np.dtype("<f4"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

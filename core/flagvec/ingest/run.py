@@ -147,9 +147,12 @@ class Run:
             EncodedDocument(one.id, one.text, one.metadata, from_bytes(kept[one.id])) if one.id in kept else one
             for one in documents
         ]
-        output, is_plain = self._encoder.output(documents)
-        if len(begun) > len(kept):
-            second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
+        second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
+        if not second:
+            return documents, *self._encoder.output(documents)
+        # An acknowledgement of another thread, which waits for the disk, must not come between encoding and keeping.
+        with journal.held():
+            output, is_plain = self._encoder.output(documents)
             journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
         return documents, output, is_plain
 
