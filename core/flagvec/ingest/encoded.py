@@ -93,6 +93,10 @@ class Encoder:
         self._model = model
         self._representations = representations
 
+    def suffices(self, vectors: TextVectors) -> bool:
+        """Return whether vectors are of all kinds that are needed."""
+        return all(getattr(vectors, name) is not None for name in self._representations)
+
     def output(self, documents: Sequence[Document]) -> tuple[M3Output, bool]:
         """Return the vectors of a window of documents, in order, and whether they are all from a flagvec model.
 

@@ -142,9 +142,11 @@ class Run:
         if journal is None:
             return documents, *self._encoder.output(documents)
         begun = journal.begin([(name, one.content, len(one.lanes)) for name, one in window.items()])
-        kept = {name: vectors for name, vectors in begun.items() if vectors is not None}
+        kept = {name: from_bytes(vectors) for name, vectors in begun.items() if vectors is not None}
+        # A store that has joined since may need more.
+        kept = {name: vectors for name, vectors in kept.items() if self._encoder.suffices(vectors)}
         documents = [
-            EncodedDocument(one.id, one.text, one.metadata, from_bytes(kept[one.id])) if one.id in kept else one
+            EncodedDocument(one.id, one.text, one.metadata, kept[one.id]) if one.id in kept else one
             for one in documents
         ]
         second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
