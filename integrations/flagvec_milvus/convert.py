@@ -94,6 +94,17 @@ def to_document(row: Row) -> Document:
     return Document(row[ID], row[TEXT], json.loads("".join(parts)) if parts else row[METADATA])
 
 
+def to_record(row: Row, colbert_dimension: int) -> Record:
+    """Return the document of a row and the vectors among its fields."""
+    dense, sparse = row.get(DENSE), row.get(SPARSE)
+    vectors = TextVectors(
+        dense=None if dense is None else np.asarray(dense, dtype=np.float32),
+        sparse=None if sparse is None else {token: weight for token, weight in sparse.items() if token != NO_TOKEN},
+        colbert=colbert_rows(row[COLBERT], colbert_dimension) if COLBERT in row else None,
+    )
+    return Record(to_document(row), vectors)
+
+
 def own_score(name: str, query: TextVectors, value: Any) -> float | None:
     """Return a document's score in the representation `name` from its field's value; None without ColBERT vectors."""
     if name == DENSE:
