@@ -91,6 +91,9 @@ class ElasticsearchBackend(Backend[bytes]):
     def drop(self) -> None:
         self._index.drop()
 
+    def compares_colbert(self) -> bool:
+        return True
+
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
 

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
-from flagvec.late_interaction.codec import rows_from_text, rows_to_text, text_size
+from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text, text_size
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.vectors import TextVectors

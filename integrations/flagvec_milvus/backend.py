@@ -8,7 +8,7 @@ from typing import Any
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.late_interaction.codec import text_size
+from flagvec.late_interaction.half_precision import text_size
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
@@ -66,6 +66,9 @@ class MilvusBackend(Backend[Row]):
 
     def drop(self) -> None:
         self._client.drop()
+
+    def compares_colbert(self) -> bool:
+        return True
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         if schema.colbert_dimension is None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.late_interaction.codec import rows_from_text, rows_to_text
+from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text
 from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document

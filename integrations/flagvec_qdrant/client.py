@@ -141,6 +141,10 @@ class ClientBackend(Backend[Record]):
         return isinstance(value, models.Filter)
 
     @override
+    def compares_colbert(self) -> bool:
+        return True
+
+    @override
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return max_colbert_rows(schema)
 

@@ -125,6 +125,10 @@ class EdgeBackend(Backend[Record]):
         return isinstance(value, qdrant_edge.Filter)
 
     @override
+    def compares_colbert(self) -> bool:
+        return True
+
+    @override
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return max_colbert_rows(schema)
 

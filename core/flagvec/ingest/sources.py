@@ -38,10 +38,13 @@ _ROWS_TO_FIND_COLUMN = 100
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
+class BadRow(InvalidDocument):
     """A row of a file that is not a document.
 
     Args:
+        id: The file and line, as in ``docs.jsonl:17``, in place of an id.
+        error: Names the file and line, and says why the row is not a document.
+        document: None.
         source: The file, as it was named.
         line: The number of the line, or of the row in a file that has no lines; from 1.
         reason: Why it is not a document.
@@ -51,19 +54,13 @@ class BadRow:
     source: str
     line: int
     reason: str
-    content: str = ""
+    content: str
 
-    @property
-    def place(self) -> str:
-        """The file and line, as in ``docs.jsonl:17``, which stands for an id."""
-        return f"{self.source}:{self.line}"
-
-    def __str__(self) -> str:
-        return f"{self.source}, line {self.line}: {self.reason}"
-
-    def as_invalid(self) -> InvalidDocument:
-        """Return the row as the pipeline takes documents that no store can hold."""
-        return InvalidDocument(self.place, ValueError(str(self)), None)
+    @classmethod
+    def at(cls, source: str, line: int, reason: str, content: str = "") -> BadRow:
+        """Return the bad row at a line of a file."""
+        error = ValueError(f"{source}, line {line}: {reason}")
+        return cls(f"{source}:{line}", error, None, source, line, reason, content)
 
 
 class DocumentReader:
@@ -212,14 +209,14 @@ def _documents(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], 
     number = 0
     for number, row in _rows(source, columns, opened):
         if isinstance(row, BadLine):
-            yield BadRow(source.name, number, row.reason, row.content)
+            yield BadRow.at(source.name, number, row.reason, row.content)
             continue
         if never_seen:
             never_seen -= row.keys()
         try:
             document = columns.document(row)
         except (TypeError, ValueError) as error:
-            bad = BadRow(source.name, number, str(error))
+            bad = BadRow.at(source.name, number, str(error))
             if missing is None or not isinstance(error, MissingColumnError):
                 yield bad
             else:
@@ -232,7 +229,7 @@ def _documents(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], 
             missing = None
         yield document
     if missing:
-        raise SourceError(str(missing[0]))
+        raise SourceError(str(missing[0].error))
     if never_seen and number:
         _logger.warning("%s: no row has the column %s", source.name, " or ".join(map(repr, sorted(never_seen))))
 

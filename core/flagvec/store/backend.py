@@ -118,6 +118,13 @@ class Backend(ABC, Generic[Row]):
             StoreError: The store is in use elsewhere, or damaged.
         """
 
+    def compares_colbert(self) -> bool:
+        """Return whether the database compares ColBERT vectors itself, in this store or in one that `create` makes.
+
+        If it does not, True as a store's argument ``colbert`` means codes. This may ask the database.
+        """
+        return False
+
     def check_usable(self) -> None:  # many databases may be used wherever the client may
         """Refuse to go on with what `open` opened; called first by each verb, before anything is encoded.
 
@@ -133,7 +140,7 @@ class Backend(ABC, Generic[Row]):
         """Delete the store with all its documents."""
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
-        """Return how many ColBERT vectors of one text the open store takes; None for any number."""
+        """Return how many ColBERT vectors of one text the open store takes; None for any number, as for codes."""
         return None
 
     def check(self, document: Document) -> None:  # many databases take every valid document

@@ -19,6 +19,7 @@ from flagvec.filters.bounds import bounded_filter
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
 from flagvec.ingest.report import WriteReport
+from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
@@ -30,13 +31,7 @@ from flagvec.search.options import (
     whole_number,
 )
 from flagvec.store.backend import Ask, Backend, Record
-from flagvec.store.documents import (
-    Document,
-    DocumentLike,
-    Hit,
-    checked_ids,
-    listed_documents,
-)
+from flagvec.store.documents import Document, DocumentLike, Hit, checked_ids, listed_documents
 from flagvec.store.encoding import encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
@@ -81,14 +76,16 @@ class HybridStore:
     Args:
         model: Encodes documents and queries.
         backend: The database.
-        colbert: Keep ColBERT vectors, if the model gives them. They take 2 kB a token at 1,024 dimensions.
+        colbert: How to keep ColBERT vectors, if the model gives them. ``"native"`` lets the database compare them, at 2
+            to 6 kB a token of 1,024 dimensions. ``"compact"`` keeps codes of 130 bytes, or what a `ColbertStorage`
+            chooses, and compares those of a search's candidates here. True is native if the database can compare them
+            and compact otherwise, and opens every store. Another choice must be the one that the store was made with.
         colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean, scaled to length 1, until they are few enough.
         max_limit: The largest ``limit``, ``candidates`` and ``batch_size`` that a call may ask for.
 
     Attributes:
-        schema: What the store holds, and how the model makes it.
         max_limit: The argument.
     """
 
@@ -97,18 +94,23 @@ class HybridStore:
         model: AbsEmbedder,
         backend: Backend[Any],
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
     ) -> None:
         check_choice("colbert_overflow", colbert_overflow, get_args(ColbertOverflow))
         self.model = model
-        self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
         self.max_limit = whole_number("max_limit", max_limit, at_least=1)
         self._backend = backend
-        self._opening = Opening(backend, self.schema, type(self).__name__)
-        self._writing = Writing(model, self.schema, backend, self._opening, colbert_overflow)
+        schema = Schema.of(model, colbert=checked_colbert(colbert) is not False)
+        self._opening = Opening(backend, schema, type(self).__name__, colbert)
+        self._writing = Writing(model, backend, self._opening, colbert_overflow)
+
+    @property
+    def schema(self) -> Schema:
+        """What the store holds, and how the model makes it. Its ``colbert_storage`` is known once the store is open."""
+        return self._opening.schema
 
     def create(self) -> None:
         """Make the store; if it exists already, check that it fits the model.
