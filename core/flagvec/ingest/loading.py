@@ -72,16 +72,18 @@ def check_fits(files: VectorFiles, schema: Schema) -> None:
 def _documents(files: VectorFiles, is_same_form: bool) -> Iterator[EncodedDocument]:
     for record in files:
         document = record.document
-        vectors = record.vectors if is_same_form else _with_rows(record, files.schema)
-        yield EncodedDocument(document.id, document.text, document.metadata, vectors)
+        vectors = _with_rows(record, files.schema, is_needed=not is_same_form)
+        storage = files.schema.colbert_storage
+        yield EncodedDocument(document.id, document.text, document.metadata, vectors, storage)
 
 
-def _with_rows(record: Record, schema: Schema) -> TextVectors:
-    """Return vectors whose ColBERT rows are there, decoded from codes if the files have these."""
+def _with_rows(record: Record, schema: Schema, is_needed: bool) -> TextVectors:
+    """Return vectors with ColBERT rows. If the files have codes, these are decoded, or empty if none is needed."""
     vectors, storage, width = record.vectors, schema.colbert_storage, schema.colbert_dimension
     if vectors.colbert_codes is None or storage is None or width is None:
         return vectors
-    return replace(vectors, colbert=unit(storage.codec(width).decode(vectors.colbert_codes)))
+    codes = vectors.colbert_codes if is_needed else vectors.colbert_codes[:0]
+    return replace(vectors, colbert=unit(storage.codec(width).decode(codes)))
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 from more_itertools import constrained_batches
 
@@ -95,7 +95,7 @@ def encode_to_parquet(
     with writer, ThreadPoolExecutor(1, "flagvec-files") as thread:
         writing: Future[None] | None = None
         for batch in constrained_batches(
-            run.new(_listed(documents)), most, _DOCUMENTS_PER_BATCH, get_len=_characters, strict=False
+            run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=_characters, strict=False
         ):
             records, position = run.encoded(batch), run.position
             if writing is not None:
@@ -202,7 +202,7 @@ class _Encoding:
 
     def new(self, documents: Iterable[DocumentLike | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
         """Yield the documents that are in no complete file yet."""
-        for one in _checked_documents(documents):
+        for one in checked_documents(documents):
             if self._items < self._before.items:
                 self._note(one)
                 self._found += isinstance(one, Document)
@@ -255,22 +255,6 @@ class _Encoding:
             f"{str(self._writer.directory)!r} holds the vectors of {self._before.items} documents, and these are not "
             "the first ones of the source now: choose another directory, or give the same documents in the same order"
         )
-
-
-def _listed(
-    documents: DocumentLike | Iterable[DocumentLike | InvalidDocument],
-) -> Iterable[DocumentLike | InvalidDocument]:
-    return listed_documents(cast("Iterable[DocumentLike]", documents))
-
-
-def _checked_documents(
-    documents: Iterable[DocumentLike | InvalidDocument],
-) -> Iterator[Document | InvalidDocument]:
-    for one in documents:
-        if isinstance(one, InvalidDocument):
-            yield one
-        else:
-            yield from checked_documents([one])
 
 
 def _schema_of(model: AbsEmbedder, colbert: ColbertChoice) -> Schema:
