@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flagvec import ColbertStorage, Document, StoreError
+from flagvec import Document
 
 pytest.importorskip("pyarrow")
 
 from flagvec.ingest.loading import load
-from flagvec.ingest.parquet import encode_to_parquet, export, read_vectors
+from flagvec.ingest.parquet import export, read_vectors
 
 HERE = Path(__file__).parent
 HALF = 1e-3
