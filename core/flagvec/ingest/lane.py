@@ -83,7 +83,8 @@ class Lane:
         self._background = Background(f"flagvec-ingest {name}", WINDOWS_BEHIND)
         # What the store has taken since the last flush. Only the lane's thread uses it.
         self._unconfirmed: list[tuple[str, bytes]] = []
-        self._confirmed_at = monotonic()
+        # The first window is acknowledged at once, so that a process that is killed again and again gets on.
+        self._confirmed_at = -ACKNOWLEDGED_EVERY
 
     @property
     def report(self) -> StoreReport:
