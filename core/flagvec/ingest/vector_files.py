@@ -177,6 +177,9 @@ class VectorFilesWriter:
             if self._open is not None:
                 self._open.abandon()
         else:
+            if not self.files and self._open is None:
+                # A directory without files would not say that there were no documents.
+                self._open = _OpenFile(self._next_path(), self._columns)
             self.complete()
             (self.directory / _UNFINISHED_MARK).unlink()
             _sync(self.directory)
