@@ -97,11 +97,11 @@ def test_edge_to_files_to_milvus_lite_to_files_to_elasticsearch(make, tmp_path):
     origin = by_id(edge.scroll_vectors())
     assert export(edge, tmp_path / "edge").written == len(DOCUMENTS)
     check_equal(by_id(read_vectors(tmp_path / "edge")), origin)
-    load(tmp_path / "edge", milvus)
+    load(tmp_path / "edge", milvus, on_error="raise")
     check_equal(by_id(milvus.scroll_vectors()), origin)
     export(milvus, tmp_path / "milvus")
     check_equal(by_id(read_vectors(tmp_path / "milvus")), origin)
-    load(tmp_path / "milvus", elastic)
+    load(tmp_path / "milvus", elastic, on_error="raise")
     check_equal(by_id(elastic.scroll_vectors()), origin)
     assert [hit.id for hit in elastic.search("word7", mode="sparse", limit=1)] == [DOCUMENTS[7].id]
 
@@ -113,24 +113,22 @@ def test_codes_stay_byte_by_byte_from_store_to_store(make, tmp_path):
     origin = by_id(edge.scroll_vectors())
     export(edge, tmp_path / "edge")
     assert read_vectors(tmp_path / "edge").schema.colbert_storage == storage
-    load(tmp_path / "edge", milvus)
+    load(tmp_path / "edge", milvus, on_error="raise")
     export(milvus, tmp_path / "milvus")
-    load(tmp_path / "milvus", elastic)
+    load(tmp_path / "milvus", elastic, on_error="raise")
     check_equal(by_id(elastic.scroll_vectors()), origin)
     assert all(one.vectors.colbert_codes is not None for one in origin.values())
     for query in ("word7 shared", "word12"):
-        hits = [
-            [(hit.id, round(hit.score, 4)) for hit in one.search(query, rerank="colbert", limit=3)]
-            for one in (edge, elastic)
-        ]
-        assert hits[0] == hits[1]
+        there, here = (one.search(query, rerank="colbert", limit=3) for one in (edge, elastic))
+        assert [hit.id for hit in there] == [hit.id for hit in here]
+        assert [hit.score for hit in there] == pytest.approx([hit.score for hit in here], abs=1e-4)
 
 
 def test_vectors_of_files_are_packed_as_each_store_asks(make, seeded, tmp_path):
     encode_to_parquet(DOCUMENTS, seeded(), tmp_path)
     storage = ColbertStorage(bits=4)
     native, codes, none = make("edge"), make("edge", colbert=storage), make("edge", colbert=False)
-    report = load(tmp_path, {"native": native, "codes": codes, "none": none})
+    report = load(tmp_path, {"native": native, "codes": codes, "none": none}, on_error="raise")
     assert all(one.written == len(DOCUMENTS) for one in report.stores.values())
     assert report.encoded == 0
     vectors = by_id(read_vectors(tmp_path))
@@ -144,7 +142,7 @@ def test_codes_of_files_are_decoded_for_a_store_of_another_form(make, seeded, tm
     given, other = ColbertStorage(bits=8), ColbertStorage(bits=4, seed=1)
     encode_to_parquet(DOCUMENTS, seeded(), tmp_path, colbert=given)
     same, native, codes = make("edge", colbert=given), make("edge"), make("edge", colbert=other)
-    load(tmp_path, {"same": same, "native": native, "codes": codes})
+    load(tmp_path, {"same": same, "native": native, "codes": codes}, on_error="raise")
     files = by_id(read_vectors(tmp_path))
     check_equal(by_id(same.scroll_vectors()), files)
     decoded = {name: unit(given.codec(16).decode(one.vectors.colbert_codes)) for name, one in files.items()}
@@ -156,38 +154,37 @@ def test_codes_of_files_are_decoded_for_a_store_of_another_form(make, seeded, tm
 
 def test_files_without_colbert_vectors_do_not_fit_a_store_with_them(make, seeded, tmp_path):
     encode_to_parquet(DOCUMENTS, seeded(), tmp_path, colbert=False)
-    with pytest.raises(
-        StoreError, match=r"the directory '.*' holds no ColBERT vectors, but is opened with .* for ColBERT"
-    ):
-        load(tmp_path, make("edge"))
+    with pytest.raises(StoreError, match=r"the directory '.*' holds no ColBERT vectors, but is opened"):
+        load(tmp_path, make("edge"), on_error="raise")
     store = make("edge", colbert=False)
-    load(tmp_path, store)
+    load(tmp_path, store, on_error="raise")
     assert store.count() == len(DOCUMENTS)
 
 
 def test_files_of_another_width_do_not_fit(make, seeded, tmp_path):
     encode_to_parquet(DOCUMENTS, seeded(dimension=8), tmp_path)
     with pytest.raises(StoreError, match="holds dense vectors of 8 dimensions"):
-        load(tmp_path, make("edge"))
+        load(tmp_path, make("edge"), on_error="raise")
 
 
 def test_of_documents_with_one_id_the_last_is_loaded(make, seeded, tmp_path):
     encode_to_parquet([Document("a", "one"), Document("a", "two")], seeded(), tmp_path)
     store = make("edge")
-    load(tmp_path, store)
+    load(tmp_path, store, on_error="raise")
     [found] = store.scroll_vectors()
     assert found.document.text == "two"
-    assert found.vectors.colbert == pytest.approx(
-        seeded().encode_corpus(["two"], True, True, True, True)["colbert_vecs"][0], abs=HALF
-    )
+    [wanted] = seeded().encode_corpus(["two"], True, True, True, True)["colbert_vecs"]
+    np.testing.assert_allclose(found.vectors.colbert, wanted, atol=HALF)
 
 
 def test_a_load_with_a_journal_goes_on_and_writes_nothing_twice(make, seeded, tmp_path):
     encode_to_parquet(DOCUMENTS, seeded(), tmp_path / "vectors")
     store = make("edge")
     options = {"journal": tmp_path / "journal"}
-    assert load(tmp_path / "vectors", {"edge": store}, **options).stores["edge"].written == len(DOCUMENTS)
-    again = load(tmp_path / "vectors", {"edge": store}, **options)
+    assert load(tmp_path / "vectors", {"edge": store}, **options, on_error="raise").stores["edge"].written == len(
+        DOCUMENTS
+    )
+    again = load(tmp_path / "vectors", {"edge": store}, **options, on_error="raise")
     assert again.stores["edge"].written == 0
     assert again.stores["edge"].unchanged == len(DOCUMENTS)
 
@@ -230,14 +227,13 @@ def test_an_export_of_an_empty_store_is_a_directory_without_documents(make, tmp_
     store = make("edge")
     assert export(store, tmp_path).written == 0
     assert len(read_vectors(tmp_path)) == 0
-    load(tmp_path, store)
+    load(tmp_path, store, on_error="raise")
 
 
 def test_a_document_that_lost_its_colbert_vectors_is_exported_without_and_logged(make, tmp_path, caplog):
     store = make("elasticsearch")
     store.add(DOCUMENTS)
-    script = "ctx._source.remove('colbert'); ctx._source.remove('colbert_rows')"
-    store.client.update(index=store.index_name, id=DOCUMENTS[3].id, script=script, refresh=True)
+    store.client.update(index=store.index_name, id=DOCUMENTS[3].id, doc={"colbert": {"codes": "damaged"}}, refresh=True)
     export(store, tmp_path)
     assert "1 documents have no usable ColBERT vectors" in caplog.text
     found = by_id(read_vectors(tmp_path))
