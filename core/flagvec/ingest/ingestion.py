@@ -108,9 +108,9 @@ def ingest(
     with ExitStack() as stack:
         if journal is not None and not isinstance(journal, Journal):
             journal = stack.enter_context(Journal(journal))
-        run, since = (0, None) if journal is None else journal.begin_run()
+        run, since = (0, None) if journal is None else journal.begin_run(DeadLetters.size(dead_letters))
         letters = DeadLetters(dead_letters, since) if on_error == "dead-letters" else None
-        rules = Rules(journal, run, letters, timeout, patience, has_letters=since is not None)
+        rules = Rules(journal, run, letters, timeout, patience, is_resumed=since is not None)
         opened = opened_lanes(stores, model, rules)
         lanes = [stack.enter_context(lane) for lane in opened.lanes]
         seen = stack.enter_context(SeenIds())

@@ -118,16 +118,19 @@ class Journal:
             )
         return self.store(name)
 
-    def begin_run(self) -> tuple[int, int | None]:
+    def begin_run(self, dead_letter_bytes: int) -> tuple[int, int | None]:
         """Return the number of the last run if it did not end, otherwise that of a new one.
 
-        With it comes the size that the dead letters had when they were last noted, None if there were none.
+        With the last run comes the size that the dead letters had when they were last noted, and None with a new run.
+
+        Args:
+            dead_letter_bytes: The size of the dead letters, which is noted for a new run.
         """
         last = "SELECT run, dead_letter_bytes FROM runs WHERE ended IS NULL ORDER BY run DESC LIMIT 1"
         with self._file.transaction() as ask:
             for run, size in ask(last):
                 return run, size
-            ask("INSERT INTO runs (began) VALUES (?)", (_now(),))
+            ask("INSERT INTO runs (began, dead_letter_bytes) VALUES (?, ?)", (_now(), dead_letter_bytes))
             [(run,)] = ask("SELECT max(run) FROM runs")
             return run, None
 

@@ -28,7 +28,7 @@ CREATE TABLE runs (
     run INTEGER PRIMARY KEY,
     began TEXT NOT NULL,
     ended TEXT,
-    dead_letter_bytes INTEGER
+    dead_letter_bytes INTEGER NOT NULL
 );
 CREATE TABLE documents (
     store INTEGER NOT NULL,
