@@ -17,6 +17,8 @@ from flagvec.errors import (
 )
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
+from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from flagvec.ingest.encoded import EncodedDocument
     from flagvec.ingest.ingest_report import IngestReport
     from flagvec.ingest.journal import Journal
+    from flagvec.late_interaction.maxsim import maxsim
     from flagvec.search.options import SearchOptions
     from flagvec.store.base import HybridStore
 
@@ -41,7 +44,9 @@ __all__ = [
     "AbsEmbedder",
     "BGEM3FlagModel",
     "CheckpointError",
+    "ColbertCodec",
     "ColbertFlagModel",
+    "ColbertStorage",
     "CombinedModel",
     "Document",
     "EncodedDocument",
@@ -65,6 +70,7 @@ __all__ = [
     "WriteError",
     "WriteReport",
     "list_models",
+    "maxsim",
 ]
 
 # These are imported on first use. The model classes need torch, which takes seconds to import.
@@ -80,6 +86,7 @@ _ON_FIRST_USE = {
     "IngestReport": "flagvec.ingest.ingest_report",
     "Journal": "flagvec.ingest.journal",
     "SearchOptions": "flagvec.search.options",
+    "maxsim": "flagvec.late_interaction.maxsim",
 }
 
 

@@ -5,6 +5,7 @@ FlagvecError
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
 ├── JournalError         a journal that cannot be used, or is of another store or model
+├── SourceError          a file of documents or vectors that cannot be read
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     ├── WriteError       documents that were not written
     └── StoreDownError   a store that went away during an ingestion, which the same call resumes
@@ -64,6 +65,10 @@ class NotFiniteError(FlagvecError, ValueError):
 
 class JournalError(FlagvecError):
     """Raised when a journal cannot be read or written, or is of another store or model; the message says what to do."""
+
+
+class SourceError(FlagvecError, ValueError):
+    """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
 
 
 class StoreError(FlagvecError):

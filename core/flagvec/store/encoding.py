@@ -15,6 +15,7 @@ from flagvec.store.vectors import NO_LIMIT, ColbertLimit, EncodedDocuments, Text
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
+    from flagvec.late_interaction.storage import ColbertStorage
     from flagvec.store.schema import Schema
 
 OUTPUT_KEYS = {"dense": "dense_vecs", "sparse": "lexical_weights", "colbert": "colbert_vecs"}
@@ -39,8 +40,9 @@ def encode_documents(
     names: Sequence[str],
     representations: Collection[str],
     colbert_limit: ColbertLimit = NO_LIMIT,
+    colbert_storage: ColbertStorage | None = None,
 ) -> EncodedDocuments:
-    """Encode documents in one pass and validate their vectors.
+    """Encode documents in one pass, validate their vectors, and pack the ColBERT vectors if they are kept as codes.
 
     A text is refused for a vector that is not finite, not of length 1, a weight that is not finite, a token id that is
     out of range, or too many ColBERT vectors.
@@ -51,12 +53,16 @@ def encode_documents(
         names: What messages call them, one for each text.
         representations: Which to encode, of ``dense``, ``sparse`` and ``colbert``.
         colbert_limit: How many ColBERT vectors of one text are kept.
+        colbert_storage: What makes `TextVectors.colbert_codes`, which then replace the vectors; None keeps these.
 
     Raises:
         ValueError: The model gave vectors of another dimension or number than it should.
     """
     output = encoded_output(model, texts, representations)
-    return validated(output, names, colbert_limit, is_plain=is_ours(model))
+    encoded = validated(output, names, colbert_limit, is_plain=is_ours(model))
+    if colbert_storage is not None:
+        pack(encoded, colbert_storage)
+    return encoded
 
 
 def is_ours(model: AbsEmbedder) -> bool:
@@ -76,6 +82,19 @@ def encoded_output(model: AbsEmbedder, texts: Sequence[str], representations: Co
         output = model.encode_corpus_output(texts, representations, show_progress=False)
     _check_shapes(output, model, len(texts))
     return output
+
+
+def pack(encoded: EncodedDocuments, storage: ColbertStorage) -> None:
+    """Replace the ColBERT vectors of the texts that are not refused by their codes."""
+    rows = {
+        position: one.colbert
+        for position, one in enumerate(encoded.vectors)
+        if one.colbert is not None and position not in encoded.refused
+    }
+    for position, codes in zip(rows, storage.encode_all(list(rows.values())), strict=True):
+        encoded.vectors[position].colbert_codes = codes
+    for one in encoded.vectors:
+        one.colbert = None
 
 
 def encode_query(

@@ -9,6 +9,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import StoreError
+from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.storage import ColbertStorage
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -32,6 +34,7 @@ class Schema:
         passage_instruction: What was put in front of documents, joined by its format; ``""`` for nothing.
         query_instruction: What is put in front of queries, joined by its format; ``""`` for nothing.
         colbert_model: Name or path of the second model of a `CombinedModel`; None if one model gives everything.
+        colbert_storage: How ColBERT vectors become codes, with its ``bits``; None if the vectors are kept themselves.
 
     Example:
         >>> Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=None).representations
@@ -47,6 +50,7 @@ class Schema:
     passage_instruction: str | None = None
     query_instruction: str | None = None
     colbert_model: str | None = None
+    colbert_storage: ColbertStorage | None = None
 
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
@@ -72,10 +76,12 @@ class Schema:
 
         Raises:
             KeyError: The model, a dimension or ``sparse`` is missing.
+            StoreError: The ColBERT vectors are codes of a kind that this version does not know.
         """
         required = ("model", "dimension", "sparse", "colbert_dimension")
         known = {field.name for field in fields(cls)}
-        return cls(**{name: values[name] for name in required} | {k: v for k, v in values.items() if k in known})
+        given = {name: values[name] for name in required} | {k: v for k, v in values.items() if k in known}
+        return cls(**given | {"colbert_storage": _found_storage(values.get("colbert_storage"))})
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema in JSON's types, to be kept with the store."""
@@ -86,6 +92,13 @@ class Schema:
         """What the store holds, in the order dense, sparse, colbert."""
         held = {"dense": True, "sparse": self.sparse, "colbert": self.colbert_dimension is not None}
         return tuple(name for name, there in held.items() if there)
+
+    @property
+    def colbert_codec(self) -> ColbertCodec | None:
+        """What packs and reads the codes of ColBERT vectors; None if the vectors are kept themselves."""
+        if self.colbert_storage is None or self.colbert_dimension is None:
+            return None
+        return self.colbert_storage.codec(self.colbert_dimension)
 
     def check(self, found: Schema, where: str) -> None:
         """Check that a store which was made with the schema `found` can be used with this one.
@@ -174,6 +187,15 @@ class Schema:
         if same and None in (found.colbert_dimension, self.colbert_dimension):
             return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
+
+
+def _found_storage(values: Any) -> ColbertStorage | None:
+    try:
+        return None if values is None else ColbertStorage.from_json(values)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the store keeps ColBERT vectors as {values!r}, which this version of flagvec cannot read: update flagvec"
+        ) from error
 
 
 def joined_instruction(model: AbsEmbedder, name: str) -> str | None:

@@ -9,15 +9,15 @@ from concurrent.futures import CancelledError
 from threading import Event
 from typing import TYPE_CHECKING, Generic
 
+from flagvec.ingest.encoded import ready_codes
 from flagvec.ingest.pipeline import OnError, write_documents
 from flagvec.ingest.report import WriteReport, carried_report, carry_report
 from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.store.backend import Backend, Row
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
-from flagvec.store.encoding import OUTPUT_KEYS, encode_documents
+from flagvec.store.encoding import OUTPUT_KEYS, encode_documents, pack
 from flagvec.store.opening import Opening
-from flagvec.store.schema import Schema
 from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments, validated
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ class Writing(Generic[Row]):
 
     Args:
         model: Encodes the documents.
-        schema: What the store holds.
         backend: The database.
-        opening: Opens it.
+        opening: Opens it, and says what it holds.
         colbert_overflow: What happens to a document of more ColBERT vectors than the store takes.
 
     Attributes:
@@ -54,7 +53,6 @@ class Writing(Generic[Row]):
     def __init__(
         self,
         model: AbsEmbedder,
-        schema: Schema,
         backend: Backend[Row],
         opening: Opening[Row],
         colbert_overflow: ColbertOverflow,
@@ -62,7 +60,6 @@ class Writing(Generic[Row]):
         self.backend = backend
         self.opening = opening
         self._model = model
-        self._schema = schema
         self._colbert_overflow = colbert_overflow
 
     def add(
@@ -125,18 +122,25 @@ class Writing(Generic[Row]):
         kept = M3Output(
             {OUTPUT_KEYS[name]: output[OUTPUT_KEYS[name]] for name in self.representations}, truncated=output.truncated
         )
-        return validated(kept, _named(documents), self.colbert_limit(), is_plain=is_plain)
+        encoded = validated(kept, _named(documents), self.colbert_limit(), is_plain=is_plain)
+        if (storage := self.opening.schema.colbert_storage) is not None:
+            pack(encoded, storage)
+            for document, vectors in zip(documents, encoded.vectors, strict=True):
+                if (codes := ready_codes(document, storage)) is not None:
+                    vectors.colbert_codes = codes
+        return encoded
 
     @property
     def representations(self) -> tuple[str, ...]:
         """What the store holds, of ``dense``, ``sparse`` and ``colbert``."""
-        return self._schema.representations
+        return self.opening.schema.representations
 
     def colbert_limit(self) -> ColbertLimit:
         """Return how many ColBERT vectors of one text the open store takes."""
-        if self._schema.colbert_dimension is None:
+        schema = self.opening.schema
+        if schema.colbert_dimension is None:
             return ColbertLimit()
-        return ColbertLimit(self.backend.max_colbert_rows(self._schema), self._colbert_overflow)
+        return ColbertLimit(self.backend.max_colbert_rows(schema), self._colbert_overflow)
 
     def _checked(self, documents: Iterable[DocumentLike | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
         for one in checked_documents(documents):
@@ -154,10 +158,11 @@ class Writing(Generic[Row]):
             _named(documents),
             self.representations,
             self.colbert_limit(),
+            self.opening.schema.colbert_storage,
         )
 
     def _characters_per_batch(self) -> int:
-        if self._schema.colbert_dimension is None:
+        if self.opening.schema.colbert_dimension is None:
             return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
         return CHARACTERS_PER_BATCH
 

@@ -45,7 +45,7 @@ class ScriptedBackend(Backend):
     def describe(self):
         raise NotImplementedError
 
-    create = drop = search = get = delete = delete_where = count = scroll = describe
+    create = drop = search = get = delete = delete_where = count = scroll = scroll_vectors = describe
 
 
 @pytest.fixture
