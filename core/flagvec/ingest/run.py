@@ -12,7 +12,7 @@ from flagvec.errors import StoreDownError
 from flagvec.ingest.encoded import EncodedDocument, Encoder, from_bytes, text_vectors, to_bytes
 from flagvec.ingest.ingest_report import IngestReport
 from flagvec.ingest.interruption import first_interrupt
-from flagvec.ingest.lane import Lane, Rules
+from flagvec.ingest.lane import EncodedWindow, Lane, Rules
 from flagvec.ingest.report import carry_report
 from flagvec.ingest.seen import SeenIds
 from flagvec.ingest.selection import Selection, Wanted
@@ -164,11 +164,9 @@ class Run:
         self._truncated += len(output.truncated)
         contents = {name: one.content for name, one in window.items()}
         for lane in self._lanes:
-            if lane.down is None:
-                encoded = lane.writing.checked(documents, output, is_plain)
-                kept = [at for at, one in enumerate(window.values()) if lane in one.lanes]
-                if kept:
-                    lane.write([documents[at] for at in kept], encoded.part(kept), contents)
+            needed = [at for at, one in enumerate(window.values()) if lane in one.lanes]
+            if needed and lane.down is None:
+                lane.write(EncodedWindow(documents, output, is_plain, contents), needed)
 
     def _acknowledge_all(self) -> None:
         for lane in self._lanes:
