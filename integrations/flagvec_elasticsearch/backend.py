@@ -17,10 +17,10 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import convert, errors, filters
 from flagvec_elasticsearch.client import FoundIndex, Index
-from flagvec_elasticsearch.queries import MOST_HITS
+from flagvec_elasticsearch.queries import MOST_HITS, documents_with_vectors
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 from flagvec_elasticsearch.search import Search
-from flagvec_elasticsearch.stored_colbert import StoredColbert, stored_colbert
+from flagvec_elasticsearch.stored_colbert import HalfPrecision, StoredColbert, stored_colbert
 from flagvec_elasticsearch.versions import check_created, takes_packed_vectors
 
 # Elasticsearch takes no more vectors in one value of a rank_vectors field, nor in a query of one.
@@ -56,6 +56,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._layout = Layout(**chosen)
         self._described: FoundIndex | None = None
         self._packs_vectors = False
+        self._schema: Schema | None = None
         self._stored: StoredColbert | None = None
 
     @property
@@ -86,6 +87,7 @@ class ElasticsearchBackend(Backend[bytes]):
                     f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
                     "index as it is, or make another"
                 )
+        self._schema = schema
         self._stored = stored_colbert(schema, self._layout)
         self._packs_vectors = takes_packed_vectors(self._described.created)
         self._index.opened = self._described
@@ -143,6 +145,12 @@ class ElasticsearchBackend(Backend[bytes]):
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask):
             yield [convert.to_document(found) for found in page]
+
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        assert self._schema is not None, "the backend is open"
+        schema, read = self._schema, documents_with_vectors(isinstance(self._stored, HalfPrecision))
+        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask, read):
+            yield [convert.to_record(found, schema) for found in page]
 
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.

@@ -33,6 +33,7 @@ class MilvusBackend(Backend[Row]):
     # Set by open.
     _layout: Layout
     _stored: StoredColbert
+    _schema: Schema
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
@@ -60,6 +61,7 @@ class MilvusBackend(Backend[Row]):
             raise StoreError(f"{self.name} was dropped while it was opened: call create() first")
         self._layout = contents.layout
         self._stored = StoredColbert.of(schema)
+        self._schema = schema
         self._client.load()
 
     def check_usable(self) -> None:
@@ -117,6 +119,11 @@ class MilvusBackend(Backend[Row]):
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         pages = self._client.pages(self._expression(filter), self._layout.document_fields, batch_size, ask)
         return ([convert.to_document(row) for row in rows] for rows in pages)
+
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        outputs = (*self._layout.document_fields, *self._schema.representations)
+        pages = self._client.pages(self._expression(filter), outputs, batch_size, ask)
+        return ([convert.to_record(row, self._schema) for row in rows] for rows in pages)
 
     def flush(self, timeout: float | None) -> None:
         # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.

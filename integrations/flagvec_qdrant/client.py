@@ -24,7 +24,7 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
-from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, json_bytes, point_id, to_documents
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, json_bytes, point_id, to_documents, to_records
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
@@ -230,6 +230,17 @@ class ClientBackend(Backend[Record]):
 
     @override
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
+        return map(to_documents, self._pages(filter, batch_size, ask, with_vectors=False))
+
+    @override
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        pages = self._pages(filter, batch_size, ask, with_vectors=True)
+        codec = None if self._kept is None else self._kept.codec
+        return (to_records(points, codec) for points in pages)
+
+    def _pages(
+        self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[models.Record]]:
         where, offset = native_filter(filter, native.TERMS), None
 
         def page(timeout: float | None) -> tuple[list[models.Record], Any]:
@@ -237,16 +248,17 @@ class ClientBackend(Backend[Record]):
                 return self._client.scroll(
                     self._collection,
                     where,
-                    limit=batch_size,
+                    limit=size,
                     offset=offset,
-                    with_payload=list(DOCUMENT_KEYS),
+                    with_payload=with_vectors or list(DOCUMENT_KEYS),
+                    with_vectors=with_vectors,
                     **_limit(timeout),
                 )
 
         while True:
             points, offset = ask(page)
             if points:
-                yield to_documents(points)
+                yield points
             if offset is None:
                 return
 

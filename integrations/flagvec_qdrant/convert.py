@@ -8,9 +8,13 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flagvec.late_interaction.stored import codes_to_text
+import numpy as np
+
+from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.stored import codes_from_text, codes_to_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
+from flagvec.store.vectors import TextVectors
 
 # As engines return it.
 PointId = int | str | uuid.UUID
@@ -53,6 +57,27 @@ def codes_size(record: Record) -> int:
 def to_documents(points: Iterable[Any]) -> list[Document]:
     """Return the documents of an engine's points, which have the payloads of `to_payload`."""
     return [Document(point.payload["id"], point.payload["text"], point.payload["metadata"]) for point in points]
+
+
+def to_records(points: Sequence[Any], codec: ColbertCodec | None) -> list[Record]:
+    """Return the documents of an engine's points with the vectors that came with them.
+
+    Args:
+        points: With their whole payload and all vectors.
+        codec: What reads the codes of ColBERT vectors; None if there are none.
+    """
+    documents = to_documents(points)
+    return [Record(one, _to_vectors(point, codec)) for one, point in zip(documents, points, strict=True)]
+
+
+def _to_vectors(point: Any, codec: ColbertCodec | None) -> TextVectors:
+    dense, sparse, colbert = (point.vector.get(name) for name in (DENSE, SPARSE, COLBERT))
+    return TextVectors(
+        dense=None if dense is None else np.asarray(dense, dtype=np.float32),
+        sparse=None if sparse is None else dict(zip(sparse.indices, sparse.values, strict=True)),
+        colbert=None if colbert is None else np.asarray(colbert, dtype=np.float32),
+        colbert_codes=None if codec is None else codes_from_text(point.payload.get(COLBERT), codec),
+    )
 
 
 def field_key(path: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_id, to_documents
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_id, to_documents, to_records
 from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
@@ -217,23 +217,40 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
-        for where in self._short_filters(native_filter(filter, native.TERMS)):
-            yield from self._pages(where, batch_size, ask)
+        return map(to_documents, self._pages(filter, batch_size, ask, with_vectors=False))
 
-    def _pages(self, where: qdrant_edge.Filter | None, size: int, ask: Ask) -> Iterator[list[Document]]:
+    @override
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        pages = self._pages(filter, batch_size, ask, with_vectors=True)
+        codec = None if self._kept is None else self._kept.codec
+        return (to_records(points, codec) for points in pages)
+
+    def _pages(
+        self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[Any]]:
+        for where in self._short_filters(native_filter(filter, native.TERMS)):
+            yield from self._pages_of(where, size, ask, with_vectors)
+
+    def _pages_of(
+        self, where: qdrant_edge.Filter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[Any]]:
         offset = None
 
         def page(timeout: float | None) -> tuple[list[Any], Any]:
             return self._shard.scroll(
                 qdrant_edge.ScrollRequest(
-                    offset=offset, limit=size, filter=where, with_payload=list(DOCUMENT_KEYS), with_vector=False
+                    offset=offset,
+                    limit=size,
+                    filter=where,
+                    with_payload=with_vectors or list(DOCUMENT_KEYS),
+                    with_vector=with_vectors,
                 )
             )
 
         while True:
             points, offset = ask(page)
             if points:
-                yield to_documents(points)
+                yield points
             if offset is None:
                 return
 

@@ -204,5 +204,13 @@ class Backend(ABC, Generic[Row]):
         Each request is made through `ask`, because a generator that raised cannot be asked for its next page again.
         """
 
+    @abstractmethod
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        """Yield documents with all vectors that the store holds of them, otherwise as `scroll` does.
+
+        Vectors are as the database gives them, which is not checked. A representation that a document lacks is None or
+        empty. So are ColBERT vectors that are damaged.
+        """
+
     def flush(self, timeout: float | None) -> None:  # many databases need no such step
         """Make all that was written durable and searchable; called at the end of each call that writes."""

@@ -1,0 +1,243 @@
+"""`Journal`: which documents each store has acknowledged, in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from flagvec.errors import JournalError
+from flagvec.ingest.content import differences
+from flagvec.ingest.journal_file import IDS_PER_STATEMENT, Ask, JournalFile
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledStore:
+    """A store that a journal knows.
+
+    Args:
+        name: What the journal calls it.
+        identity: What the database calls it, which differs for a store that was made anew.
+        documents: How many documents it has acknowledged.
+        number: Its number in the journal's tables.
+        vectors: What decides on its vectors, from `flagvec.ingest.content.vectors_of`.
+    """
+
+    name: str
+    identity: str
+    documents: int
+    number: int
+    vectors: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+# Stands for no store in the table of what was refused: no store can hold these documents.
+NO_STORE = JournaledStore("", "", 0, 0)
+
+
+class Journal:
+    """What stores have durably acknowledged, by document id and content, in one SQLite file.
+
+    A file that does not exist is made. Threads may share a journal. Each acknowledgement is one transaction, which
+    survives a power loss. ``docs/ingestion.md`` describes the tables. Copy the file while no ingestion runs, or by
+    SQLite's ``.backup``.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The file.
+
+    Raises:
+        JournalError: The file is not a journal, is one of a newer version, or cannot be opened. Every method raises it
+            if the file cannot be read or written.
+
+    Example:
+        >>> with Journal("articles.journal") as journal:
+        ...     journal.stores()
+        []
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = JournalFile(path)
+
+    def close(self) -> None:
+        """Close the file. Closing twice does nothing."""
+        self._file.close()
+
+    def stores(self) -> list[JournaledStore]:
+        """Return the stores that it knows, in the order in which they came."""
+        counted = "SELECT count(*) FROM documents WHERE store = stores.store"
+        with self._file.reading() as ask:
+            return [
+                JournaledStore(name, identity, documents, number, json.loads(vectors))
+                for number, name, identity, vectors, documents in ask(
+                    f"SELECT store, name, identity, vectors, ({counted}) FROM stores ORDER BY store"
+                )
+            ]
+
+    def store(self, name: str) -> JournaledStore:
+        """Return the store of a name.
+
+        Raises:
+            JournalError: It knows none of this name; says which it knows.
+        """
+        known = self.stores()
+        for one in known:
+            if one.name == name:
+                return one
+        names = ", ".join(repr(one.name) for one in known) or "none"
+        raise JournalError(f"the journal {str(self.path)!r} knows no store {name!r}; it knows {names}")
+
+    def enter(self, name: str, identity: str, vectors: Mapping[str, Any]) -> JournaledStore:
+        """Return the store of a name, which is noted if it is new.
+
+        Args:
+            name: What the journal calls it.
+            identity: What the database calls it.
+            vectors: What decides on its vectors, from `flagvec.ingest.content.vectors_of`.
+
+        Raises:
+            JournalError: The journal has another store or other vectors under this name; says what differs.
+        """
+        with self._file.transaction() as ask:
+            for known, text in ask("SELECT identity, vectors FROM stores WHERE name = ?", (name,)):
+                changed = [] if known == identity else [f"the store was {known} and is {identity}"]
+                changed += differences(json.loads(text), vectors)
+                if changed:
+                    raise JournalError(
+                        f"the journal {str(self.path)!r} is not for {name}: {'; '.join(changed)}. Use another journal, "
+                        "or delete this one to write everything anew"
+                    )
+            ask(
+                "INSERT OR IGNORE INTO stores (name, identity, vectors) VALUES (?, ?, ?)",
+                (name, identity, json.dumps(vectors, sort_keys=True)),
+            )
+        return self.store(name)
+
+    def begin_run(self, dead_letter_bytes: int) -> tuple[int, int | None]:
+        """Return the number of the last run if it did not end, otherwise that of a new one.
+
+        With the last run comes the size that the dead letters had when they were last noted, and None with a new run.
+
+        Args:
+            dead_letter_bytes: The size of the dead letters, which is noted for a new run.
+        """
+        last = "SELECT run, dead_letter_bytes FROM runs WHERE ended IS NULL ORDER BY run DESC LIMIT 1"
+        with self._file.transaction() as ask:
+            for run, size in ask(last):
+                return run, size
+            ask("INSERT INTO runs (began, dead_letter_bytes) VALUES (?, ?)", (_now(), dead_letter_bytes))
+            [(run,)] = ask("SELECT max(run) FROM runs")
+            return run, None
+
+    def end_run(self, run: int) -> None:
+        """Note that a run has read all of its source and written what it could."""
+        with self._file.transaction() as ask:
+            ask("UPDATE runs SET ended = ? WHERE run = ?", (_now(), run))
+            ask("DELETE FROM begun")
+
+    def begin(self, documents: Sequence[tuple[str, bytes, int]]) -> dict[str, bytes | None]:
+        """Note documents that are about to be encoded, as id, content and the number of stores that need them.
+
+        Returns:
+            Those that a process which was killed had begun, with what `keep` has of them.
+        """
+        contents = {name: content for name, content, _ in documents}
+        question = "SELECT id, content, vectors FROM begun WHERE id IN"
+        with self._file.transaction(is_durable=False) as ask:
+            begun = {
+                name: vectors
+                for name, content, vectors in self._file.of_ids(ask, question, contents)
+                if content == contents[name]
+            }
+            rows = [(*document, begun.get(document[0])) for document in documents]
+            self._file.for_each("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", rows)
+        return begun
+
+    def held(self) -> AbstractContextManager[None]:
+        """Let other threads wait, in a ``with`` block in which this one may use the journal."""
+        return self._file.held()
+
+    def keep(self, vectors: Iterable[tuple[str, bytes]]) -> None:
+        """Keep the vectors of documents that were begun, as pairs of id and vectors, until all stores have them."""
+        rows = [(made, name) for name, made in vectors]
+        with self._file.transaction(is_durable=False):
+            self._file.for_each("UPDATE begun SET vectors = ? WHERE id = ?", rows)
+
+    def contents(self, store: JournaledStore, ids: Sequence[str], run: int | None = None) -> dict[str, bytes]:
+        """Return the acknowledged content of those of the documents that the store has.
+
+        Args:
+            store: The store.
+            ids: The documents.
+            run: Only what this run wrote; None for all.
+        """
+        question = "SELECT id, content FROM documents WHERE store = ? AND run >= ? AND id IN"
+        with self._file.reading() as ask:
+            return dict(self._file.of_ids(ask, question, ids, store.number, run or 0))  # type: ignore[arg-type]  # pairs
+
+    def refused(self, store: JournaledStore, ids: Sequence[str], run: int) -> dict[str, bytes]:
+        """Return the content of those of the documents that the store refused for good in this run."""
+        question = "SELECT id, content FROM refused WHERE store = ? AND run = ? AND id IN"
+        with self._file.reading() as ask:
+            return dict(self._file.of_ids(ask, question, ids, store.number, run))  # type: ignore[arg-type]  # pairs
+
+    def acknowledge(self, store: JournaledStore, written: Iterable[tuple[str, bytes]], run: int) -> None:
+        """Note documents, as pairs of id and content, that the store has durably."""
+        rows = [(store.number, name, content, run) for name, content in written]
+        with self._file.transaction() as ask:
+            self._file.for_each("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)", rows)
+            self._file.for_each("DELETE FROM refused WHERE store = ? AND id = ?", [row[:2] for row in rows])
+            self._settle(ask, [row[1:3] for row in rows])
+
+    def refuse(
+        self, store: JournaledStore, refused: Iterable[tuple[str, bytes, str]], run: int, dead_letter_bytes: int
+    ) -> None:
+        """Note documents, as id, content and reason, that the store refused for good, and how long their file is."""
+        rows = [(store.number, name, content, run, reason) for name, content, reason in refused]
+        with self._file.transaction() as ask:
+            self._file.for_each("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", rows)
+            ask("UPDATE runs SET dead_letter_bytes = ? WHERE run = ?", (dead_letter_bytes, run))
+            self._settle(ask, [row[1:3] for row in rows])
+
+    def forget(self, store: JournaledStore, ids: Iterable[str]) -> None:
+        """Forget documents, so that the next run writes them again."""
+        rows = [(store.number, name) for name in ids]
+        with self._file.transaction():
+            self._file.for_each("DELETE FROM documents WHERE store = ? AND id = ?", rows)
+
+    def pages(self, store: JournaledStore, size: int = IDS_PER_STATEMENT) -> Iterator[dict[str, bytes]]:
+        """Yield all documents of a store with their content, in the order of their ids, so many at a time."""
+        question = "SELECT id, content FROM documents WHERE store = ? AND id > ? ORDER BY id LIMIT ?"
+        last = ""
+        while True:
+            with self._file.reading() as ask:
+                page = dict(ask(question, (store.number, last, size)))
+            if not page:
+                return
+            yield page
+            last = next(reversed(page))
+
+    def _settle(self, ask: Ask, documents: Iterable[Sequence[Any]]) -> None:
+        """Note that one store more needs these documents no longer, as pairs of id and content."""
+        self._file.for_each("UPDATE begun SET stores = stores - 1 WHERE id = ? AND content = ?", documents)
+        ask("DELETE FROM begun WHERE stores <= 0")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
