@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from flagvec import Document, EncodedDocument, JournalError, StoreDownError, StoreError
-from flagvec.ingest import Journal, ingest, verify
+from flagvec.ingest import Journal, ingest, selection, verify
 from flagvec.ingest import lane as lanes
-from flagvec.ingest import selection
 from flagvec.ingest import windows as sizes
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
