@@ -64,6 +64,12 @@ class Opening(Generic[Row]):
                 self._is_open = False
         self.opened()
 
+    def described(self) -> Schema | None:
+        """Return what is in the database, or None if nothing is there; opens nothing."""
+        self.refuse_closed()
+        with self._lock:
+            return self._asked("be opened", lambda timeout: self._backend.describe(), Patience(None))
+
     def drop(self) -> None:
         """Delete the store if it is there."""
         self.refuse_closed()

@@ -1,0 +1,58 @@
+"""The model that a command encodes with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
+    from flagvec.store.schema import Schema
+
+# What joins the names of the two models of a `CombinedModel`.
+_PAIR = " + "
+
+
+def load_model(name: str, **options: Any) -> AbsEmbedder:
+    """Return the model of a name, or of two names joined by " + ": a model for candidates and a ColBERT model.
+
+    Args:
+        name: A name of the catalogue, a Hub repository, or a directory.
+        options: Arguments of `FlagAutoModel.from_finetuned`. None leaves one to the model's authors.
+    """
+    # torch takes seconds to import, and most commands do without it.
+    from transformers.utils.logging import disable_progress_bar
+
+    from flagvec.auto_model import FlagAutoModel
+
+    # The bar for loading weights appears in pipes too.
+    disable_progress_bar()
+    given = {key: value for key, value in options.items() if value is not None}
+    dense, _, colbert = name.partition(_PAIR)
+    if not colbert:
+        return FlagAutoModel.from_finetuned(name, **given)
+    from flagvec.colbert_model import ColbertFlagModel
+    from flagvec.combined_model import CombinedModel
+
+    shared = {key: value for key, value in given.items() if key in ("devices", "passage_max_length")}
+    first: Any = FlagAutoModel.from_finetuned(dense, **given)
+    return CombinedModel(first, colbert=ColbertFlagModel(colbert, **shared))
+
+
+def model_of(schema: Schema, name: str | None = None, **options: Any) -> AbsEmbedder:
+    """Return the model that a store was made with, with the same pooling, instructions and dimension.
+
+    Args:
+        schema: What the store holds.
+        name: Where the model is now; None for where it was when the store was made.
+        options: As in `load_model`. They count before the store's.
+    """
+    if schema.colbert_model is not None:
+        return load_model(name or schema.model, **options)
+    stored = {
+        "pooling_method": schema.pooling,
+        "normalize_embeddings": schema.normalize,
+        "query_instruction_for_retrieval": schema.query_instruction,
+        "passage_instruction_for_retrieval": schema.passage_instruction,
+        "truncate_dim": schema.dimension,
+    }
+    return load_model(name or schema.model, **{**stored, **{k: v for k, v in options.items() if v is not None}})
