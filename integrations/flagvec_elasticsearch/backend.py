@@ -38,7 +38,6 @@ class ElasticsearchBackend(Backend[bytes]):
         native_fusion: Whether Elasticsearch fuses by reciprocal ranks if its licence allows it.
 
     Attributes:
-        index: The argument.
         fuses_natively: Whether Elasticsearch does so; known once the backend is open.
         has_warned: Whether documents without usable ColBERT vectors were found and logged.
     """
@@ -47,7 +46,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self, index: Index, chosen: Mapping[str, Any], settings: Mapping[str, Any], native_fusion: bool
     ) -> None:
         self.fuses_natively = False
-        self.index = index
+        self._index = index
         self._chosen = chosen
         self._settings = settings
         self._native_fusion = native_fusion
@@ -58,10 +57,10 @@ class ElasticsearchBackend(Backend[bytes]):
 
     @property
     def name(self) -> str:
-        return str(self.index)
+        return str(self._index)
 
     def describe(self) -> Schema | None:
-        self._described = self.index.found()
+        self._described = self._index.found()
         if self._described is None:
             return None
         schema = schema_of(self._described.mapping, self.name)
@@ -69,10 +68,18 @@ class ElasticsearchBackend(Backend[bytes]):
         return schema
 
     def identity(self, timeout: float | None) -> str | None:
-        return self.index.identity(timeout)
+        return self._index.identity(timeout)
+
+    def leads_to(self, name: str) -> str | None:
+        """Return the index that a name leads to; see `Index.leads_to`."""
+        return self._index.leads_to(name)
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to the open index; see `Index.switch_alias`."""
+        self._index.switch_alias(alias)
 
     def create(self, schema: Schema) -> None:
-        self.index.create(mappings(schema, Layout(**self._chosen)), self._settings)
+        self._index.create(mappings(schema, Layout(**self._chosen)), self._settings)
 
     def open(self, schema: Schema) -> None:
         assert self._described is not None, "describe found it"
@@ -84,11 +91,11 @@ class ElasticsearchBackend(Backend[bytes]):
                     "index as it is, or make another"
                 )
         self._packs_vectors = takes_packed_vectors(self._described.created)
-        self.index.opened = self._described
-        self.fuses_natively = self._native_fusion and self.index.has_enterprise_licence()
+        self._index.opened = self._described
+        self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
 
     def drop(self) -> None:
-        self.index.drop()
+        self._index.drop()
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
@@ -100,7 +107,7 @@ class ElasticsearchBackend(Backend[bytes]):
         return len(row)
 
     def write(self, rows: Sequence[bytes], timeout: float | None) -> list[FailedWrite]:
-        return self.index.bulk(rows, timeout)
+        return self._index.bulk(rows, timeout)
 
     def classify(self, error: Exception) -> Refusal | None:
         return errors.classify(error)
@@ -114,31 +121,31 @@ class ElasticsearchBackend(Backend[bytes]):
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
                 f"{MOST_HITS} documents; use scroll to go through all"
             )
-        search = Search(self.index, self._layout, query, options, Patience(options.timeout), self._warn_of_lost)
+        search = Search(self._index, self._layout, query, options, Patience(options.timeout), self._warn_of_lost)
         return search.hits(self.fuses_natively)
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        return [convert.to_document(found) for found in self.index.documents(ids, timeout)]
+        return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
 
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
-        if failed := self.index.bulk(convert.deletions(ids), timeout):
+        if failed := self._index.bulk(convert.deletions(ids), timeout):
             # What is refused for good comes first.
             first = min(failed, key=lambda failure: failure.retryable)
             raise errors.PartRefused(f"{first.id!r}: {first.reason}", first.retryable)
 
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:
-        self.index.delete_where(filters.to_query(filter), timeout)
+        self._index.delete_where(filters.to_query(filter), timeout)
 
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
-        return self.index.count(_query(filter), timeout)
+        return self._index.count(_query(filter), timeout)
 
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
-        for page in self.index.pages(_query(filter), min(batch_size, MOST_HITS), ask):
+        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask):
             yield [convert.to_document(found) for found in page]
 
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.
-        self.index.refresh(timeout)
+        self._index.refresh(timeout)
 
     def _warn_of_lost(self, lost: int, wanted: int) -> None:
         if self.has_warned:

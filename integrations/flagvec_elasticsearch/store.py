@@ -141,13 +141,13 @@ class ElasticsearchStore(HybridStore):
             self.repair, check_vectors=check_vectors, show_progress=show_progress, timeout=timeout
         )
 
-    def alias_target(self, alias: str) -> str | None:
-        """Return the name of the index that an alias leads to; None if nothing has this name.
+    def leads_to(self, name: str) -> str | None:
+        """Return the index that a name leads to: its own one or an alias'; None if nothing has this name.
 
         Raises:
-            StoreError: It is the name of an index, or the database refused.
+            StoreError: The database refused.
         """
-        return self._opening.ask("be asked for aliases", lambda timeout: self._index.index.alias_target(alias), None)
+        return self._opening.ask("be asked for aliases", lambda timeout: self._index.leads_to(name), None)
 
     def switch_alias(self, alias: str) -> None:
         """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.
@@ -159,7 +159,7 @@ class ElasticsearchStore(HybridStore):
             StoreError: It is the name of an index, this store does not exist, or the database refused.
         """
         self._opening.opened()
-        self._opening.ask("be given an alias", lambda timeout: self._index.index.switch_alias(alias), None)
+        self._opening.ask("be given an alias", lambda timeout: self._index.switch_alias(alias), None)
 
     def __repr__(self) -> str:
         return f"ElasticsearchStore({self.schema.model!r}, {self.index_name!r})"

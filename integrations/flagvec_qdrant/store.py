@@ -69,17 +69,19 @@ class QdrantStore(HybridStore):
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
     ) -> None:
         self._collection = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
-        super().__init__(model, self._collection, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
+        super().__init__(
+            model, self._collection, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit
+        )
         self.client = client
         self.collection_name = collection_name
 
-    def alias_target(self, alias: str) -> str | None:
-        """Return the name of the collection that an alias leads to; None if nothing has this name.
+    def leads_to(self, name: str) -> str | None:
+        """Return the collection that a name leads to: its own one or an alias'; None if nothing has this name.
 
         Raises:
-            StoreError: It is the name of a collection, or the database refused.
+            StoreError: The database refused.
         """
-        return self._opening.ask("be asked for aliases", lambda timeout: self._collection.alias_target(alias), None)
+        return self._opening.ask("be asked for aliases", lambda timeout: self._collection.leads_to(name), None)
 
     def switch_alias(self, alias: str) -> None:
         """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.

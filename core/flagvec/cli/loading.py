@@ -25,7 +25,7 @@ def load_model(name: str, **options: Any) -> AbsEmbedder:
     from flagvec.auto_model import FlagAutoModel
 
     # The bar for loading weights appears in pipes too.
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types
     given = {key: value for key, value in options.items() if value is not None}
     dense, _, colbert = name.partition(_PAIR)
     if not colbert:

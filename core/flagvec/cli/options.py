@@ -33,7 +33,7 @@ def json_filter(text: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise typer.BadParameter(f'{text!r} is not JSON ({error}): write one like {_FILTER}') from None
+        raise typer.BadParameter(f"{text!r} is not JSON ({error}): write one like {_FILTER}") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{text!r} is not a JSON object: write one like {_FILTER}")
     return value
@@ -48,7 +48,9 @@ Stores = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME", help="A name that flagvec models lists, a Hugging Face name, or a directory."),
+    typer.Option(
+        "--model", metavar="NAME", help="A name that flagvec models lists, a Hugging Face name, or a directory."
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Such as cpu, cuda:1 or mps; the fastest by default.")
@@ -58,7 +60,9 @@ MaxLength = Annotated[
 ]
 Filter = Annotated[
     Any,
-    typer.Option("--filter", parser=json_filter, metavar="JSON", help=f"Only documents whose metadata fit, like {_FILTER}."),
+    typer.Option(
+        "--filter", parser=json_filter, metavar="JSON", help=f"Only documents whose metadata fit, like {_FILTER}."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error.")]
