@@ -124,7 +124,7 @@ class Index:
             return None
         if len(found) != 1:
             raise StoreError(f"the name {name!r} is an alias of {', '.join(found)}: choose one of them")
-        return found[0]
+        return str(found[0])
 
     def switch_alias(self, alias: str) -> None:
         """Let an alias lead to the index that is open, from one moment to the next; it is made if it does not exist.

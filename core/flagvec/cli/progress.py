@@ -1,0 +1,81 @@
+"""The progress of a long command, on standard error: in a terminal a bar, in a pipe nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
+    from flagvec.ingest.ingest_report import IngestReport
+
+
+class _Share(ProgressColumn):
+    """How much of the source was read, if its size is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.percentage:3.0f}%", style="progress.percentage")
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, if the source's size is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None else super().render(task)
+
+
+Show = Callable[["IngestReport"], None]
+
+
+@contextmanager
+def progress(what: str, model: AbsEmbedder | None, share: Callable[[], float | None]) -> Iterator[Show]:
+    """Yield a function that shows a report: documents, documents and tokens a second, retries, and failures.
+
+    Args:
+        what: The work, in front of the bar.
+        model: Counts tokens; None shows none.
+        share: How much of the source was read, 0 to 1; None if that is not known.
+    """
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda report: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        _Share(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+        _TimeLeft(),
+    )
+    began, tokens_before = monotonic(), _tokens(model)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None, said="")
+
+        def show(report: IngestReport) -> None:
+            seconds = max(monotonic() - began, 1e-3)
+            said = [f"{report.read:,} docs", f"{report.read / seconds:,.0f}/s"]
+            if tokens := _tokens(model) - tokens_before:
+                said.append(f"{tokens / seconds:,.0f} tok/s")
+            retries = sum(store.retries for store in report.stores.values())
+            said += [f"{count:,} {name}" for count, name in ((retries, "retries"), (failures(report), "failed")) if count]
+            read = share()
+            bar.update(task, total=None if read is None else 1.0, completed=read or 0.0, said=" ".join(said))
+
+        yield show
+
+
+def failures(report: IngestReport) -> int:
+    """Return how many documents are not in the stores, because these or any store refused them for good."""
+    return report.invalid + sum(store.refused for store in report.stores.values())
+
+
+def _tokens(model: AbsEmbedder | None) -> int:
+    return getattr(model, "tokens_encoded", 0)
