@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, NotFiniteError, StoreError, WriteError
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
+from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from flagvec.combined_model import CombinedModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
+    from flagvec.late_interaction.maxsim import maxsim
     from flagvec.search.options import SearchOptions
     from flagvec.store.base import HybridStore
 
@@ -29,7 +32,9 @@ __all__ = [
     "AbsEmbedder",
     "BGEM3FlagModel",
     "CheckpointError",
+    "ColbertCodec",
     "ColbertFlagModel",
+    "ColbertStorage",
     "CombinedModel",
     "Document",
     "FailedWrite",
@@ -48,6 +53,7 @@ __all__ = [
     "WriteError",
     "WriteReport",
     "list_models",
+    "maxsim",
 ]
 
 # These are imported on first use. The model classes need torch, which takes seconds to import.
@@ -60,6 +66,7 @@ _ON_FIRST_USE = {
     "FlagModel": "flagvec.flag_model",
     "HybridStore": "flagvec.store.base",
     "SearchOptions": "flagvec.search.options",
+    "maxsim": "flagvec.late_interaction.maxsim",
 }
 
 

@@ -4,6 +4,7 @@ FlagvecError
 ├── ModelNotFoundError   a model name that is not a directory, a name of the catalogue or a Hub repository
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
+├── SourceError          a file of documents or vectors that cannot be read
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     └── WriteError       documents that were not written
 
@@ -56,6 +57,10 @@ class NotFiniteError(FlagvecError, ValueError):
             f"the result of text{plural} {named} ({of}counted from 0) is NaN or infinite, also in float32: leave the "
             f"text{plural} out, or get the checkpoint's files again"
         )
+
+
+class SourceError(FlagvecError, ValueError):
+    """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
 
 
 class StoreError(FlagvecError):

@@ -17,7 +17,7 @@ from flagvec.engine.reductions import TokenWeights, as_dicts
 from flagvec.finite import row_sums
 from flagvec.forward_pass import ForwardPass, Settings
 from flagvec.heads import colbert_vectors, dense_vectors, position_weights, token_weights
-from flagvec.late_interaction.pooling import pool_tokens
+from flagvec.late_interaction.pooling import pooled_rows
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, missing_head
 from flagvec.m3_output import M3Output
 
@@ -109,7 +109,7 @@ class M3Batches:
             rows = vectors[position]
             if not rows.isfinite().all():
                 continue
-            pooled = pool_tokens(rows.cpu().numpy(), self.pool_factor, self.model.normalize_embeddings)
+            pooled = pooled_rows(rows.cpu().numpy(), self.pool_factor, self.model.normalize_embeddings)
             vectors[position] = torch.from_numpy(pooled).to(rows.device)
 
 

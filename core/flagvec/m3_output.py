@@ -7,6 +7,9 @@ from collections.abc import Sized
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
+from numpy.typing import NDArray
+
+from flagvec.late_interaction.storage import COMPACT, ColbertStorage
 
 REPRESENTATION_KEYS = ("dense_vecs", "lexical_weights", "colbert_vecs")
 
@@ -104,6 +107,26 @@ class M3Output(dict[str, Any]):
     def unbatched(self) -> M3Output:
         """Return the first text of a batch as encoding a bare string gives it."""
         return M3Output({key: value[0] for key, value in self.items()}, truncated=self._truncated_in(slice(1)))
+
+    def colbert_codes(self, storage: ColbertStorage = COMPACT) -> list[NDArray[np.uint8]]:
+        """Return the codes of each text's ColBERT vectors, as stores keep them with ``colbert="compact"``.
+
+        `flagvec.maxsim` compares a query's vectors with them.
+
+        Args:
+            storage: How vectors become codes; ``storage.codec(dimension)`` reads them.
+
+        Returns:
+            For each text (vectors, bytes) uint8, also if there is only one.
+
+        Raises:
+            ValueError: There are no ColBERT vectors, or one is not finite.
+        """
+        from flagvec.scoring import as_float32  # which imports this module
+
+        if (vectors := self.as_batch()["colbert_vecs"]) is None:
+            raise ValueError("this output has no colbert_vecs to make codes of: encode with return_colbert_vecs=True")
+        return [storage.encode(as_float32(rows)) for rows in vectors]
 
     def _one(self, index: int) -> slice:
         size = self.num_texts

@@ -47,7 +47,7 @@ class M3Options(EmbedderOptions):
 
     Args:
         colbert_pool_factor: How many times fewer ColBERT vectors a document gets: similar ones are replaced by their
-            mean, see `flagvec.late_interaction.pooling.pool_tokens`. Queries keep all of theirs.
+            mean, see `flagvec.late_interaction.pooling.pooled_rows`. Queries keep all of theirs.
     """
 
     colbert_pool_factor: int = 1

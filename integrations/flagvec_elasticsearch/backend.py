@@ -17,7 +17,7 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import convert, errors, filters
 from flagvec_elasticsearch.client import FoundIndex, Index
-from flagvec_elasticsearch.queries import MOST_HITS
+from flagvec_elasticsearch.queries import MOST_HITS, documents_with_vectors
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 from flagvec_elasticsearch.search import Search
 from flagvec_elasticsearch.versions import check_created, takes_packed_vectors
@@ -53,6 +53,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._layout = Layout(**chosen)
         self._described: FoundIndex | None = None
         self._packs_vectors = False
+        self._colbert_dimension = 0
         self.has_warned = False
 
     @property
@@ -90,12 +91,16 @@ class ElasticsearchBackend(Backend[bytes]):
                     f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
                     "index as it is, or make another"
                 )
+        self._colbert_dimension = schema.colbert_dimension or 0
         self._packs_vectors = takes_packed_vectors(self._described.created)
         self._index.opened = self._described
         self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
 
     def drop(self) -> None:
         self._index.drop()
+
+    def compares_colbert(self) -> bool:
+        return True
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
@@ -142,6 +147,11 @@ class ElasticsearchBackend(Backend[bytes]):
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask):
             yield [convert.to_document(found) for found in page]
+
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        read = documents_with_vectors(self._layout.colbert_field)
+        for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask, read):
+            yield [convert.to_record(found, self._colbert_dimension) for found in page]
 
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.

@@ -11,9 +11,10 @@ import orjson
 from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
-from flagvec.late_interaction.codec import rows_from_text, rows_to_text, text_size
+from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text, text_size
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
+from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch.filters import typed_terms
 from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, METADATA, SPARSE, TEXT, TYPED, Layout
 
@@ -59,6 +60,40 @@ def to_document(found: Mapping[str, Any]) -> Document:
     """Return the document of a hit, or of an answer to ``get``, that has text and metadata in its ``_source``."""
     source = found["_source"]
     return Document(found["_id"], source[TEXT], source[METADATA])
+
+
+def to_record(found: Mapping[str, Any], colbert_dimension: int) -> Record:
+    """Return the document of a hit that was read as `queries.documents_with_vectors` says, with its vectors."""
+    source, fields = found["_source"], found.get("fields", {})
+    sparse = source.get(SPARSE)
+    vectors = TextVectors(
+        dense=_dense(source.get(DENSE)),
+        sparse=None if sparse is None else {int(token): weight for token, weight in sparse.items()},
+        colbert=_colbert(source.get(COLBERT, fields.get(COLBERT)), fields.get(COLBERT_ROWS), colbert_dimension),
+    )
+    return Record(to_document(found), vectors)
+
+
+def _dense(value: Any) -> NDArray[np.float32] | None:
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value), dtype=">f4").astype(np.float32)
+    return None if value is None else np.asarray(value, dtype=np.float32)
+
+
+def _colbert(value: Any, counts: Any, dimension: int) -> NDArray[np.float32] | None:
+    """Return ColBERT vectors; None if there are none, or damaged ones.
+
+    Args:
+        value: Rows of numbers in ``rank_vectors``, and a list of one string in a ``binary`` field.
+        counts: How many there are, in a list of one; None if the index does not say.
+        dimension: Their length.
+    """
+    if not value or not dimension:
+        return None
+    if not isinstance(value[0], str):
+        return np.asarray(value, dtype=np.float32)
+    count = counts[0] if counts else len(value[0]) // text_size(1, dimension)
+    return colbert_rows(value[0], count, dimension)
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

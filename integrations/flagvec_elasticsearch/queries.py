@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from flagvec.search.fusion import RRF_K, best_first
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, METADATA, SPARSE, TEXT, SparseField
+from flagvec_elasticsearch.schema import (
+    COLBERT,
+    COLBERT_ROWS,
+    DENSE,
+    ID,
+    METADATA,
+    SPARSE,
+    TEXT,
+    TYPED,
+    ColbertField,
+    SparseField,
+)
 
 # `index.max_result_window`, and the most that `num_candidates` may be.
 MOST_HITS = 10_000
@@ -83,6 +94,16 @@ def max_sim_of(rows: NDArray[np.float32], ids: Sequence[str]) -> Query:
     }
     having = {"bool": {"filter": [with_ids(ids), {"exists": {"field": COLBERT}}]}}
     return {"query": {"script_score": {"query": having, "script": script}}, "size": len(ids)}
+
+
+def documents_with_vectors(colbert_field: ColbertField) -> Query:
+    """Return what to read of each document to have its text, metadata and vectors."""
+    if colbert_field == "rank_vectors":
+        return {"_source": {"exclude_vectors": False, "excludes": [ID, TYPED]}}
+    # An index of layout 1 has them nowhere else.
+    in_doc_values = [COLBERT, COLBERT_ROWS]
+    source = {"exclude_vectors": False, "excludes": [ID, TYPED, *in_doc_values]}
+    return {"_source": source, "docvalue_fields": in_doc_values}
 
 
 def colbert_vectors_of(ids: Sequence[str]) -> Query:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from more_itertools import constrained_batches
 
-from flagvec.late_interaction.codec import text_size
+from flagvec.late_interaction.half_precision import text_size
 from flagvec.scoring import colbert_score
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.options import SearchOptions

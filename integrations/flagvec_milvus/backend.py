@@ -8,7 +8,7 @@ from typing import Any
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.late_interaction.codec import text_size
+from flagvec.late_interaction.half_precision import text_size
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
@@ -29,7 +29,10 @@ class MilvusBackend(Backend[Row]):
 
     # The client itself retries to connect until the timeout.
     limits = WriteLimits(attempts=3)
-    _layout: Layout  # set by open
+    # set by open
+    _layout: Layout
+    _vector_fields: Sequence[str]
+    _colbert_dimension: int
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
@@ -54,6 +57,8 @@ class MilvusBackend(Backend[Row]):
         if contents is None:
             raise StoreError(f"{self.name} was dropped while it was opened: call create() first")
         self._layout = contents.layout
+        self._vector_fields = contents.schema.representations
+        self._colbert_dimension = contents.schema.colbert_dimension or 0
         self._client.load()
 
     def check_usable(self) -> None:
@@ -61,6 +66,9 @@ class MilvusBackend(Backend[Row]):
 
     def drop(self) -> None:
         self._client.drop()
+
+    def compares_colbert(self) -> bool:
+        return True
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         if schema.colbert_dimension is None:
@@ -106,6 +114,11 @@ class MilvusBackend(Backend[Row]):
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         pages = self._client.pages(self._expression(filter), self._layout.document_fields, batch_size, ask)
         return ([convert.to_document(row) for row in rows] for rows in pages)
+
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        outputs = (*self._layout.document_fields, *self._vector_fields)
+        pages = self._client.pages(self._expression(filter), outputs, batch_size, ask)
+        return ([convert.to_record(row, self._colbert_dimension) for row in rows] for rows in pages)
 
     def flush(self, timeout: float | None) -> None:
         # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.

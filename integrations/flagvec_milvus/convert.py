@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.late_interaction.codec import rows_from_text, rows_to_text
+from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text
 from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
@@ -92,6 +92,17 @@ def to_document(row: Row) -> Document:
     """Return the document of a row with the fields ``Layout.document_fields``."""
     parts = row.get(METADATA_PARTS)
     return Document(row[ID], row[TEXT], json.loads("".join(parts)) if parts else row[METADATA])
+
+
+def to_record(row: Row, colbert_dimension: int) -> Record:
+    """Return the document of a row and the vectors among its fields."""
+    dense, sparse = row.get(DENSE), row.get(SPARSE)
+    vectors = TextVectors(
+        dense=None if dense is None else np.asarray(dense, dtype=np.float32),
+        sparse=None if sparse is None else {token: weight for token, weight in sparse.items() if token != NO_TOKEN},
+        colbert=colbert_rows(row[COLBERT], colbert_dimension) if COLBERT in row else None,
+    )
+    return Record(to_document(row), vectors)
 
 
 def own_score(name: str, query: TextVectors, value: Any) -> float | None:

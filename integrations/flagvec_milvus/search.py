@@ -12,7 +12,7 @@ from more_itertools import chunked
 from pymilvus import AnnSearchRequest, RRFRanker
 from pymilvus.client.embedding_list import EmbeddingList
 
-from flagvec.late_interaction.codec import text_size
+from flagvec.late_interaction.half_precision import text_size
 from flagvec.search.exact import Scores, by_scores
 from flagvec.search.fusion import RRF_K
 from flagvec.search.options import SearchOptions

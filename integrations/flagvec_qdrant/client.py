@@ -23,7 +23,7 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
-from flagvec_qdrant.convert import json_bytes, point_id, to_documents
+from flagvec_qdrant.convert import json_bytes, point_id, to_documents, to_records
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
@@ -167,6 +167,10 @@ class ClientBackend(Backend[Record]):
         return isinstance(value, models.Filter)
 
     @override
+    def compares_colbert(self) -> bool:
+        return True
+
+    @override
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return max_colbert_rows(schema)
 
@@ -234,16 +238,32 @@ class ClientBackend(Backend[Record]):
 
     @override
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
+        return map(to_documents, self._pages(filter, batch_size, ask, with_vectors=False))
+
+    @override
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        return map(to_records, self._pages(filter, batch_size, ask, with_vectors=True))
+
+    def _pages(
+        self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[models.Record]]:
         where, offset = native_filter(filter, native.TERMS), None
 
         def page(timeout: float | None) -> tuple[list[models.Record], Any]:
             with self._calling:
-                return self._client.scroll(self._collection, where, limit=batch_size, offset=offset, **_limit(timeout))
+                return self._client.scroll(
+                    self._collection,
+                    where,
+                    limit=size,
+                    offset=offset,
+                    with_vectors=with_vectors,
+                    **_limit(timeout),
+                )
 
         while True:
             points, offset = ask(page)
             if points:
-                yield to_documents(points)
+                yield points
             if offset is None:
                 return
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
+from flagvec.store.vectors import TextVectors
 
 # As engines return it.
 PointId = int | str | uuid.UUID
@@ -41,6 +44,21 @@ def to_payload(document: Document) -> dict[str, Any]:
 def to_documents(points: Iterable[Any]) -> list[Document]:
     """Return the documents of an engine's points, which have the payloads of `to_payload`."""
     return [Document(point.payload["id"], point.payload["text"], point.payload["metadata"]) for point in points]
+
+
+def to_records(points: Sequence[Any]) -> list[Record]:
+    """Return the documents of an engine's points with the vectors that came with them."""
+    documents = to_documents(points)
+    return [Record(one, _to_vectors(point.vector)) for one, point in zip(documents, points, strict=True)]
+
+
+def _to_vectors(named: Mapping[str, Any]) -> TextVectors:
+    dense, sparse, colbert = (named.get(name) for name in (DENSE, SPARSE, COLBERT))
+    return TextVectors(
+        dense=None if dense is None else np.asarray(dense, dtype=np.float32),
+        sparse=None if sparse is None else dict(zip(sparse.indices, sparse.values, strict=True)),
+        colbert=None if colbert is None else np.asarray(colbert, dtype=np.float32),
+    )
 
 
 def field_key(path: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import point_id, to_documents
+from flagvec_qdrant.convert import point_id, to_documents, to_records
 from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
@@ -125,6 +125,10 @@ class EdgeBackend(Backend[Record]):
         return isinstance(value, qdrant_edge.Filter)
 
     @override
+    def compares_colbert(self) -> bool:
+        return True
+
+    @override
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return max_colbert_rows(schema)
 
@@ -184,21 +188,34 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
-        for where in self._short_filters(native_filter(filter, native.TERMS)):
-            yield from self._pages(where, batch_size, ask)
+        return map(to_documents, self._pages(filter, batch_size, ask, with_vectors=False))
 
-    def _pages(self, where: qdrant_edge.Filter | None, size: int, ask: Ask) -> Iterator[list[Document]]:
+    @override
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        return map(to_records, self._pages(filter, batch_size, ask, with_vectors=True))
+
+    def _pages(
+        self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[Any]]:
+        for where in self._short_filters(native_filter(filter, native.TERMS)):
+            yield from self._pages_of(where, size, ask, with_vectors)
+
+    def _pages_of(
+        self, where: qdrant_edge.Filter | None, size: int, ask: Ask, with_vectors: bool
+    ) -> Iterator[list[Any]]:
         offset = None
 
         def page(timeout: float | None) -> tuple[list[Any], Any]:
             return self._shard.scroll(
-                qdrant_edge.ScrollRequest(offset=offset, limit=size, filter=where, with_payload=True, with_vector=False)
+                qdrant_edge.ScrollRequest(
+                    offset=offset, limit=size, filter=where, with_payload=True, with_vector=with_vectors
+                )
             )
 
         while True:
             points, offset = ask(page)
             if points:
-                yield to_documents(points)
+                yield points
             if offset is None:
                 return
 

@@ -15,7 +15,7 @@ CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "CombinedModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
-    "list_models",
+    "list_models", "ColbertCodec", "ColbertStorage", "maxsim",
     "FlagvecError", "CheckpointError", "ModelNotFoundError", "NotFiniteError", "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {

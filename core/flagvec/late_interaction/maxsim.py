@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.engine import kernels
-from flagvec.late_interaction.compact import Codes, ColbertCodec
+from flagvec.late_interaction.codec import Codes, ColbertCodec
 
 # Rows that are unpacked at once, so that their numbers stay in the processor's cache.
 _ROWS_AT_ONCE = 512

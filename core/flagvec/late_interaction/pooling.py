@@ -22,25 +22,25 @@ def checked_pool_factor(pool_factor: Any) -> int:
     return pool_factor
 
 
-def pool_tokens(vectors: NDArray[np.float32], pool_factor: int, normalize: bool) -> NDArray[np.float32]:
-    """Replace clusters of similar vectors by their means, so that about one in `pool_factor` vectors is left.
+def pooled_rows(rows: NDArray[np.float32], pool: int, normalize: bool = True) -> NDArray[np.float32]:
+    """Replace clusters of similar vectors by their means, so that about one in `pool` vectors is left.
 
     The clusters come from Ward's hierarchical clustering, as in Clavié, Chaffin and Adams, "Reducing the Footprint of
     Multi-Vector Retrieval with Minimal Performance Impact via Token Pooling" (arXiv 2409.14683). A text of more than
     1,024 vectors is clustered in spans of equal size.
 
     Args:
-        vectors: (tokens, dimension) float32, of one document.
-        pool_factor: How many times fewer vectors to return, 1 and up. At least one vector is left.
+        rows: (tokens, dimension) float32, of one document.
+        pool: How many times fewer vectors to return, 1 and up. At least one vector is left.
         normalize: Give the means length 1.
 
     Returns:
         (clusters, dimension) float32, ordered by each cluster's first vector in the text.
     """
-    if pool_factor == 1 or len(vectors) < 2:
-        return vectors
-    spans = np.array_split(vectors, -(-len(vectors) // _SPAN))
-    return np.concatenate([_cluster_means(span, max(len(span) // pool_factor, 1), normalize) for span in spans])
+    if pool == 1 or len(rows) < 2:
+        return rows
+    spans = np.array_split(rows, -(-len(rows) // _SPAN))
+    return np.concatenate([_cluster_means(span, max(len(span) // pool, 1), normalize) for span in spans])
 
 
 def _cluster_means(vectors: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:

@@ -118,6 +118,13 @@ class Backend(ABC, Generic[Row]):
             StoreError: The store is in use elsewhere, or damaged.
         """
 
+    def compares_colbert(self) -> bool:
+        """Return whether the database compares ColBERT vectors itself, in this store or in one that `create` makes.
+
+        If it does not, True as a store's argument ``colbert`` means codes. This may ask the database.
+        """
+        return False
+
     def check_usable(self) -> None:  # many databases may be used wherever the client may
         """Refuse to go on with what `open` opened; called first by each verb, before anything is encoded.
 
@@ -133,7 +140,7 @@ class Backend(ABC, Generic[Row]):
         """Delete the store with all its documents."""
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
-        """Return how many ColBERT vectors of one text the open store takes; None for any number."""
+        """Return how many ColBERT vectors of one text the open store takes; None for any number, as for codes."""
         return None
 
     def check(self, document: Document) -> None:  # many databases take every valid document
@@ -195,6 +202,14 @@ class Backend(ABC, Generic[Row]):
         """Yield all documents, or those for which a filter holds, each once, at most `batch_size` a request.
 
         Each request is made through `ask`, because a generator that raised cannot be asked for its next page again.
+        """
+
+    @abstractmethod
+    def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
+        """Yield documents with all vectors that the store holds of them, otherwise as `scroll` does.
+
+        Vectors are as the database gives them, which is not checked. A representation that a document lacks is None or
+        empty. So are ColBERT vectors that are damaged.
         """
 
     def flush(self, timeout: float | None) -> None:  # many databases need no such step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextvars import copy_context
 from dataclasses import replace
@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from threading import Event
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 from more_itertools import chunked
 
@@ -19,6 +19,7 @@ from flagvec.filters.bounds import bounded_filter
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
 from flagvec.ingest.report import WriteReport
+from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
@@ -29,14 +30,8 @@ from flagvec.search.options import (
     checked_timeout,
     whole_number,
 )
-from flagvec.store.backend import Backend
-from flagvec.store.documents import (
-    Document,
-    DocumentLike,
-    Hit,
-    checked_ids,
-    listed_documents,
-)
+from flagvec.store.backend import Ask, Backend, Record
+from flagvec.store.documents import Document, DocumentLike, Hit, checked_ids, listed_documents
 from flagvec.store.encoding import encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
@@ -50,6 +45,10 @@ if TYPE_CHECKING:
 
 IDS_PER_REQUEST = 1_000
 BATCH_SIZE = 256
+# As Python's floats, which clients give, 512 ColBERT vectors of 1,024 numbers take 16 MB.
+_BATCH_SIZE_WITH_COLBERT = 16
+
+Item = TypeVar("Item")
 
 
 class HybridStore:
@@ -77,14 +76,16 @@ class HybridStore:
     Args:
         model: Encodes documents and queries.
         backend: The database.
-        colbert: Keep ColBERT vectors, if the model gives them. They take 2 kB a token at 1,024 dimensions.
+        colbert: How to keep ColBERT vectors, if the model gives them. ``"native"`` lets the database compare them, at 2
+            to 6 kB a token of 1,024 dimensions. ``"compact"`` keeps codes of 130 bytes, or what a `ColbertStorage`
+            chooses, and compares those of a search's candidates here. True is native if the database can compare them
+            and compact otherwise, and opens every store. Another choice must be the one that the store was made with.
         colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean, scaled to length 1, until they are few enough.
         max_limit: The largest ``limit``, ``candidates`` and ``batch_size`` that a call may ask for.
 
     Attributes:
-        schema: What the store holds, and how the model makes it.
         max_limit: The argument.
     """
 
@@ -93,18 +94,23 @@ class HybridStore:
         model: AbsEmbedder,
         backend: Backend[Any],
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
     ) -> None:
         check_choice("colbert_overflow", colbert_overflow, get_args(ColbertOverflow))
         self.model = model
-        self.schema = Schema.of(model, colbert=colbert)
         self.colbert_overflow = colbert_overflow
         self.max_limit = whole_number("max_limit", max_limit, at_least=1)
         self._backend = backend
-        self._opening = Opening(backend, self.schema, type(self).__name__)
-        self._writing = Writing(model, self.schema, backend, self._opening, colbert_overflow)
+        schema = Schema.of(model, colbert=checked_colbert(colbert) is not False)
+        self._opening = Opening(backend, schema, type(self).__name__, colbert)
+        self._writing = Writing(model, backend, self._opening, colbert_overflow)
+
+    @property
+    def schema(self) -> Schema:
+        """What the store holds, and how the model makes it. Its ``colbert_storage`` is known once the store is open."""
+        return self._opening.schema
 
     def create(self) -> None:
         """Make the store; if it exists already, check that it fits the model.
@@ -311,7 +317,28 @@ class HybridStore:
             ValueError: A filter that `bounded_filter` refuses, or ``batch_size`` below 1 or above ``max_limit``.
             StoreError: The store does not exist, does not fit the model, was closed, or the database refused.
         """
-        return chain.from_iterable(self._batches(filter, batch_size, timeout))
+        return chain.from_iterable(self._batches(self._backend.scroll, filter, batch_size, timeout))
+
+    def scroll_vectors(
+        self, filter: FilterLike | None = None, *, batch_size: int | None = None, timeout: float | None = None
+    ) -> Iterator[Record]:
+        """Iterate over documents with their vectors, otherwise as `scroll` does.
+
+        A record has ``document`` and ``vectors``. The vectors are what the database kept: Elasticsearch keeps nine bits
+        of a lexical weight, and ColBERT vectors are kept in half precision or as codes. What a document lacks, or what
+        another tool has damaged, is None or empty.
+
+        Args:
+            filter: Which documents; None for all.
+            batch_size: How many documents one request brings, at most. None chooses by what the store holds of each.
+            timeout: Seconds that each batch may take.
+
+        Raises:
+            TypeError: As `scroll`.
+            ValueError: As `scroll`.
+            StoreError: As `scroll`.
+        """
+        return chain.from_iterable(self._batches(self._backend.scroll_vectors, filter, batch_size, timeout))
 
     def is_native_filter(self, value: Any) -> bool:
         """Return whether a value is a filter in the form of the store's own database."""
@@ -385,10 +412,19 @@ class HybridStore:
         self, filter: FilterLike | None = None, *, batch_size: int = BATCH_SIZE, timeout: float | None = None
     ) -> AsyncIterator[Document]:
         """Do as `scroll` does, with ``async for``."""
-        batches = await asyncio.to_thread(self._batches, filter, batch_size, timeout)
+        batches = await asyncio.to_thread(self._batches, self._backend.scroll, filter, batch_size, timeout)
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             for document in batch:
                 yield document
+
+    async def ascroll_vectors(
+        self, filter: FilterLike | None = None, *, batch_size: int | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Record]:
+        """Do as `scroll_vectors` does, with ``async for``."""
+        batches = await asyncio.to_thread(self._batches, self._backend.scroll_vectors, filter, batch_size, timeout)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            for record in batch:
+                yield record
 
     async def aclose(self) -> None:
         """Do as `close` does."""
@@ -437,15 +473,24 @@ class HybridStore:
         best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
         return [hit for hit in best if hit.score >= least]
 
-    def _batches(self, filter: FilterLike | None, batch_size: int, timeout: float | None) -> Iterator[list[Document]]:
-        # The default must not be refused.
+    def _batches(
+        self,
+        scroll: Callable[[Filter | NativeFilter | None, int, Ask], Iterator[list[Item]]],
+        filter: FilterLike | None,
+        batch_size: int | None,
+        timeout: float | None,
+    ) -> Iterator[list[Item]]:
+        if batch_size is None:
+            most = BATCH_SIZE if self.schema.colbert_dimension is None else _BATCH_SIZE_WITH_COLBERT
+            batch_size = min(most, self.max_limit)
+        # A default must not be refused.
         wanted = min(BATCH_SIZE, self.max_limit) if batch_size == BATCH_SIZE else batch_size
         size = checked_limit("batch_size", wanted, self.max_limit)
         chosen, timeout = self._parsed(filter), checked_timeout(timeout)
         self._opening.opened(timeout)
-        return self._while_open(self._backend.scroll(chosen, size, self._opening.asker("be read", timeout)))
+        return self._while_open(scroll(chosen, size, self._opening.asker("be read", timeout)))
 
-    def _while_open(self, batches: Iterator[list[Document]]) -> Iterator[list[Document]]:
+    def _while_open(self, batches: Iterator[list[Item]]) -> Iterator[list[Item]]:
         """Yield the batches; closing the store ends them with an error."""
         for batch in batches:
             yield batch

@@ -15,6 +15,7 @@ from flagvec.store.vectors import NO_LIMIT, ColbertLimit, EncodedDocuments, Text
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
+    from flagvec.late_interaction.storage import ColbertStorage
     from flagvec.store.schema import Schema
 
 OUTPUT_KEYS = {"dense": "dense_vecs", "sparse": "lexical_weights", "colbert": "colbert_vecs"}
@@ -39,8 +40,9 @@ def encode_documents(
     names: Sequence[str],
     representations: Collection[str],
     colbert_limit: ColbertLimit = NO_LIMIT,
+    colbert_storage: ColbertStorage | None = None,
 ) -> EncodedDocuments:
-    """Encode documents in one pass and validate their vectors.
+    """Encode documents in one pass, validate their vectors, and pack the ColBERT vectors if they are kept as codes.
 
     A text is refused for a vector that is not finite, not of length 1, a weight that is not finite, a token id that is
     out of range, or too many ColBERT vectors.
@@ -51,6 +53,7 @@ def encode_documents(
         names: What messages call them, one for each text.
         representations: Which to encode, of ``dense``, ``sparse`` and ``colbert``.
         colbert_limit: How many ColBERT vectors of one text are kept.
+        colbert_storage: What makes `TextVectors.colbert_codes`, which then replace the vectors; None keeps these.
 
     Raises:
         ValueError: The model gave vectors of another dimension or number than it should.
@@ -63,7 +66,18 @@ def encode_documents(
             _check_shapes(output, model, len(texts))
         else:
             output = encode_texts(model.encode_corpus, model, texts, representations)
-    return validated(output, names, colbert_limit, is_plain=is_ours)
+    encoded = validated(output, names, colbert_limit, is_plain=is_ours)
+    if colbert_storage is not None:
+        _pack(encoded, colbert_storage)
+    return encoded
+
+
+def _pack(encoded: EncodedDocuments, storage: ColbertStorage) -> None:
+    """Replace the ColBERT vectors of the texts that are not refused by their codes."""
+    for position, one in enumerate(encoded.vectors):
+        if one.colbert is not None and position not in encoded.refused:
+            one.colbert_codes = storage.encode(one.colbert)
+        one.colbert = None
 
 
 def encode_query(

@@ -15,8 +15,10 @@ from tenacity import RetryCallState, stop_after_attempt
 
 from flagvec.errors import StoreError
 from flagvec.ingest.report import without_secrets
+from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.store.asking import Patience, Refused, ask
 from flagvec.store.backend import Ask, Backend, Refusal, Result, Row
+from flagvec.store.colbert_kept import schema_in_force, schema_to_create
 from flagvec.store.schema import Schema
 
 _logger = logging.getLogger(__name__)
@@ -41,12 +43,18 @@ class Opening(Generic[Row]):
         backend: The database.
         schema: What the store must hold.
         owner: The name of the store's class, for messages.
+        colbert: The form in which it keeps ColBERT vectors.
+
+    Attributes:
+        schema: What the store holds. Its ``colbert_storage`` is known once the store is open.
     """
 
-    def __init__(self, backend: Backend[Row], schema: Schema, owner: str) -> None:
+    def __init__(self, backend: Backend[Row], schema: Schema, owner: str, colbert: ColbertChoice = True) -> None:
+        self.schema = schema
+        self._wanted = schema
         self._backend = backend
-        self._schema = schema
         self._owner = owner
+        self._colbert = colbert
         self._lock = threading.RLock()
         self._is_open = False
         self._is_closed = False
@@ -59,7 +67,7 @@ class Opening(Generic[Row]):
         self.refuse_closed()
         with self._lock:
             if self._asked("be created", lambda timeout: self._backend.describe(), Patience(None)) is None:
-                self._once("be created", lambda: self._backend.create(self._schema))
+                self._once("be created", self._create)
                 # What is open was deleted by someone else.
                 self._is_open = False
         self.opened()
@@ -253,12 +261,18 @@ class Opening(Generic[Row]):
     def _error(self, what: str, reason: object) -> StoreError:
         return StoreError(f"{self._backend.name} could not {what}: {reason}")
 
+    def _create(self) -> None:
+        backend = self._backend
+        backend.create(schema_to_create(self._wanted, self._colbert, backend.compares_colbert, backend.name))
+
     def _check_and_open(self) -> None:
-        found = self._backend.describe()
+        backend, found = self._backend, self._backend.describe()
         if found is None:
-            raise StoreError(f"{self._backend.name} does not exist: call create() first")
-        self._schema.check(found, self._backend.name)
-        self._backend.open(self._schema)
+            raise StoreError(f"{backend.name} does not exist: call create() first")
+        self._wanted.check(found, backend.name)
+        schema = schema_in_force(self._wanted, found, self._colbert, backend.compares_colbert, backend.name)
+        backend.open(schema)
+        self.schema = schema
 
 
 def _renew_locks() -> None:

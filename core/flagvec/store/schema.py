@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import StoreError
+from flagvec.late_interaction.storage import ColbertStorage
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -32,6 +33,7 @@ class Schema:
         passage_instruction: What was put in front of documents, joined by its format; ``""`` for nothing.
         query_instruction: What is put in front of queries, joined by its format; ``""`` for nothing.
         colbert_model: Name or path of the second model of a `CombinedModel`; None if one model gives everything.
+        colbert_storage: How ColBERT vectors become codes, with its ``bits``; None if the vectors are kept themselves.
 
     Example:
         >>> Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=None).representations
@@ -47,6 +49,7 @@ class Schema:
     passage_instruction: str | None = None
     query_instruction: str | None = None
     colbert_model: str | None = None
+    colbert_storage: ColbertStorage | None = None
 
     @classmethod
     def of(cls, model: AbsEmbedder, colbert: bool = True) -> Schema:
@@ -72,10 +75,12 @@ class Schema:
 
         Raises:
             KeyError: The model, a dimension or ``sparse`` is missing.
+            StoreError: The ColBERT vectors are codes of a kind that this version does not know.
         """
         required = ("model", "dimension", "sparse", "colbert_dimension")
         known = {field.name for field in fields(cls)}
-        return cls(**{name: values[name] for name in required} | {k: v for k, v in values.items() if k in known})
+        given = {name: values[name] for name in required} | {k: v for k, v in values.items() if k in known}
+        return cls(**given | {"colbert_storage": _found_storage(values.get("colbert_storage"))})
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema in JSON's types, to be kept with the store."""
@@ -174,6 +179,15 @@ class Schema:
         if same and None in (found.colbert_dimension, self.colbert_dimension):
             return f"open it with colbert={found.colbert_dimension is not None}"
         return f"open it with the model {found.model!r}"
+
+
+def _found_storage(values: Any) -> ColbertStorage | None:
+    try:
+        return None if values is None else ColbertStorage.from_json(values)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the store keeps ColBERT vectors as {values!r}, which this version of flagvec cannot read: update flagvec"
+        ) from error
 
 
 def joined_instruction(model: AbsEmbedder, name: str) -> str | None:

@@ -19,7 +19,8 @@ def documents_of_rows(
         if not isinstance(body, str):
             raise TypeError(f"rows[{position}][{text!r}] is {type(body).__name__}, not str: {body!r:.80}")
         columns = [name for name in row if name not in wanted] if metadata is None else metadata
-        yield _as_id(row, id, position), body, {name: row[name] for name in columns}
+        found = None if id is None else as_id(row[id], f"rows[{position}][{id!r}]")
+        yield found, body, {name: row[name] for name in columns}
 
 
 def _as_mappings(rows: Any) -> Iterable[Mapping[str, Any]]:
@@ -52,12 +53,14 @@ def _checked(rows: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
-def _as_id(row: Mapping[str, Any], id: str | None, position: int) -> str | None:
-    if id is None:
-        return None
-    value = row[id]
+def as_id(value: Any, where: str) -> str:
+    """Return a value of an id column as an id.
+
+    Raises:
+        TypeError: It is not a ``str``, a whole number or a UUID; `where` names its place.
+    """
     if isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool)):
         return str(value)
     if type(value).__name__ == "UUID":
         return str(value)
-    raise TypeError(f"rows[{position}][{id!r}] is {type(value).__name__}; an id is a str, a whole number or a UUID")
+    raise TypeError(f"{where} is {type(value).__name__}; an id is a str, a whole number or a UUID")

@@ -50,16 +50,20 @@ class TextVectors:
         dense: (dimension,) float32, of length 1.
         sparse: Token id to weight, finite and above zero; empty if no token has a weight.
         colbert: (tokens, dimension) float32, rows of length 1.
+        colbert_codes: (vectors, bytes) uint8, what a document of a store with `Schema.colbert_storage` has in place of
+            `colbert`.
     """
 
     dense: NDArray[np.float32] | None = None
     sparse: Mapping[int, float] | None = None
     colbert: NDArray[np.float32] | None = None
+    colbert_codes: NDArray[np.uint8] | None = None
 
     @property
     def present(self) -> tuple[str, ...]:
         """The representations that are there and not empty, in the order dense, sparse, colbert."""
-        values = {"dense": self.dense, "sparse": self.sparse, "colbert": self.colbert}
+        colbert = self.colbert if self.colbert_codes is None else self.colbert_codes
+        values = {"dense": self.dense, "sparse": self.sparse, "colbert": colbert}
         return tuple(name for name, value in values.items() if value is not None and len(value))
 
 
@@ -161,8 +165,8 @@ def _checked_rows(rows: Any, name: str, limit: ColbertLimit) -> tuple[NDArray[np
             return pooled(rows, limit.most), None
     return rows, (
         f"{name} has {len(rows)} ColBERT vectors; at this dimension the store takes at most {limit.most} a text: split "
-        f"the text, let the model read {limit.most + 1} tokens at most, or make the store with "
-        "colbert_overflow='truncate' or 'pool', or with colbert=False"
+        f"the text, let the model read {limit.most + 1} tokens at most, or make the store with colbert='compact', "
+        "with colbert_overflow='truncate' or 'pool', or with colbert=False"
     )
 
 

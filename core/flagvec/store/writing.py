@@ -16,7 +16,6 @@ from flagvec.store.backend import Backend, Row
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
 from flagvec.store.encoding import encode_documents
 from flagvec.store.opening import Opening
-from flagvec.store.schema import Schema
 from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments
 
 if TYPE_CHECKING:
@@ -40,22 +39,19 @@ class Writing(Generic[Row]):
 
     Args:
         model: Encodes the documents.
-        schema: What the store holds.
         backend: The database.
-        opening: Opens it.
+        opening: Opens it, and says what it holds.
         colbert_overflow: What happens to a document of more ColBERT vectors than the store takes.
     """
 
     def __init__(
         self,
         model: AbsEmbedder,
-        schema: Schema,
         backend: Backend[Row],
         opening: Opening[Row],
         colbert_overflow: ColbertOverflow,
     ) -> None:
         self._model = model
-        self._schema = schema
         self._backend = backend
         self._opening = opening
         self._colbert_overflow = colbert_overflow
@@ -111,9 +107,10 @@ class Writing(Generic[Row]):
 
     def colbert_limit(self) -> ColbertLimit:
         """Return how many ColBERT vectors of one text the open store takes."""
-        if self._schema.colbert_dimension is None:
+        schema = self._opening.schema
+        if schema.colbert_dimension is None:
             return ColbertLimit()
-        return ColbertLimit(self._backend.max_colbert_rows(self._schema), self._colbert_overflow)
+        return ColbertLimit(self._backend.max_colbert_rows(schema), self._colbert_overflow)
 
     def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
         for one in checked_documents(documents):
@@ -129,12 +126,13 @@ class Writing(Generic[Row]):
             self._model,
             [document.text for document in documents],
             [f"document {document.id!r}" for document in documents],
-            self._schema.representations,
+            self._opening.schema.representations,
             self.colbert_limit(),
+            self._opening.schema.colbert_storage,
         )
 
     def _characters_per_batch(self) -> int:
-        if self._schema.colbert_dimension is None:
+        if self._opening.schema.colbert_dimension is None:
             return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
         return CHARACTERS_PER_BATCH
 

@@ -42,7 +42,7 @@ class ScriptedBackend(Backend):
     def describe(self):
         raise NotImplementedError
 
-    create = drop = search = get = delete = delete_where = count = scroll = describe
+    create = drop = search = get = delete = delete_where = count = scroll = scroll_vectors = describe
 
 
 @pytest.fixture

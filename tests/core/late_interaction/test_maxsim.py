@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flagvec.engine import kernels
-from flagvec.late_interaction.compact import ColbertCodec
+from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.late_interaction.maxsim import maxsim
 from flagvec.scoring import colbert_score
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagvec import BGEM3FlagModel
-from flagvec.late_interaction.pooling import pool_tokens
+from flagvec.late_interaction.pooling import pooled_rows
 
 TEXTS = ["How to cook rice in a pot with water.", "Rice.", "Rinse the rice first, and then rinse it once more."]
 
@@ -18,7 +18,7 @@ def unit_rows(count, dimension=8, seed=0):
 
 @given(count=st.integers(1, 60), factor=st.integers(1, 9), seed=st.integers(0, 5))
 def test_there_are_about_as_many_fewer_vectors_all_of_length_one(count, factor, seed):
-    pooled = pool_tokens(unit_rows(count, seed=seed), factor, normalize=True)
+    pooled = pooled_rows(unit_rows(count, seed=seed), factor, normalize=True)
     assert pooled.dtype == np.float32
     assert len(pooled) == (count if factor == 1 else max(count // factor, 1))
     np.testing.assert_allclose(np.linalg.norm(pooled, axis=1), 1, atol=1e-5)
@@ -26,32 +26,32 @@ def test_there_are_about_as_many_fewer_vectors_all_of_length_one(count, factor, 
 
 def test_a_factor_of_one_keeps_every_vector():
     rows = unit_rows(7)
-    assert pool_tokens(rows, 1, normalize=True) is rows
+    assert pooled_rows(rows, 1, normalize=True) is rows
 
 
 def test_vectors_that_are_alike_become_their_mean_wherever_they_stand():
     one, two = np.eye(2, dtype=np.float32)
     near_one = np.array([0.8, 0.6], np.float32)
-    pooled = pool_tokens(np.stack([one, two, near_one, two]), 2, normalize=True)
+    pooled = pooled_rows(np.stack([one, two, near_one, two]), 2, normalize=True)
     mean = (one + near_one) / np.linalg.norm(one + near_one)
     np.testing.assert_allclose(pooled, [mean, two], atol=1e-6)
 
 
 def test_means_keep_their_length_where_vectors_are_not_normalised():
     rows = np.array([[1, 0], [3, 0]], np.float32)
-    np.testing.assert_allclose(pool_tokens(rows, 2, normalize=False), [[2, 0]])
+    np.testing.assert_allclose(pooled_rows(rows, 2, normalize=False), [[2, 0]])
 
 
 def test_vectors_that_cancel_out_are_stood_for_by_the_first():
     rows = np.array([[1, 0], [-1, 0]], np.float32)
-    assert pool_tokens(rows, 2, normalize=True).tolist() == [[1, 0]]
+    assert pooled_rows(rows, 2, normalize=True).tolist() == [[1, 0]]
 
 
 def test_a_long_text_is_clustered_in_spans():
     rows = unit_rows(2_500)
-    pooled = pool_tokens(rows, 5, normalize=True)
+    pooled = pooled_rows(rows, 5, normalize=True)
     assert len(pooled) == 166 + 166 + 166  # of three spans of 833 or 834
-    np.testing.assert_array_equal(pooled[:166], pool_tokens(rows[:834], 5, normalize=True))
+    np.testing.assert_array_equal(pooled[:166], pooled_rows(rows[:834], 5, normalize=True))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def pooling_model(tiny_m3_directory):
 
 
 def test_a_models_factor_holds_for_documents_and_leaves_queries_whole(pooling_model, tiny_m3):
-    expected = [pool_tokens(vectors, 3, normalize=True) for vectors in tiny_m3.encode(TEXTS)["colbert_vecs"]]
+    expected = [pooled_rows(vectors, 3, normalize=True) for vectors in tiny_m3.encode(TEXTS)["colbert_vecs"]]
     for found in (pooling_model.encode_corpus(TEXTS), next(pooling_model.encode_stream(TEXTS))):
         for vectors, others in zip(found["colbert_vecs"], expected, strict=True):
             np.testing.assert_allclose(vectors, others, atol=1e-6)

@@ -16,9 +16,10 @@ from flagvec.filters.portable import Condition, NativeFilter, Not
 from flagvec.ingest import pipeline
 from flagvec.ingest.report import FailedWrite
 from flagvec.store import writing
-from flagvec.store.backend import Backend, Refusal, WriteLimits
+from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
 from flagvec.store.base import HybridStore
 from flagvec.store.schema import Schema
+from flagvec.store.vectors import TextVectors
 from flagvec.store.writing import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 DOCUMENTS_PER_BATCH = Backend.limits.records
@@ -100,6 +101,10 @@ class RecordingBackend(Backend):
     def count(self, filter, timeout):
         self.place.filters.append(filter)
         return self.place.answer([]) or 0
+
+    def scroll_vectors(self, filter, batch_size, ask):
+        for batch in self.scroll(filter, batch_size, ask):
+            yield [Record(document, TextVectors()) for document in batch]
 
     def scroll(self, filter, batch_size, ask):
         self.place.filters.append(filter)
@@ -429,6 +434,7 @@ async def test_every_verb_has_its_twin(store):
     assert await store.aget("a") == store.get("a")
     assert await store.acount() == store.count()
     assert [document async for document in store.ascroll(batch_size=2)] == list(store.scroll(batch_size=2))
+    assert [record async for record in store.ascroll_vectors()] == list(store.scroll_vectors())
     await store.adelete("a")
     await store.adrop()
     assert store._backend.describe() is None

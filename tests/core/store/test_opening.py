@@ -69,7 +69,7 @@ class Aliased(Backend):
     def drop(self):
         del self.stores[self.target]
 
-    prepare = write = search = get = delete = delete_where = count = scroll = read
+    prepare = write = search = get = delete = delete_where = count = scroll = scroll_vectors = read
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from flagvec import BGEM3FlagModel, FlagModel, M3Output
+from flagvec import BGEM3FlagModel, ColbertStorage, FlagModel, M3Output
 from flagvec.store.encoding import dense_query, encode_documents, encode_query
 from flagvec.store.vectors import NO_LIMIT, ColbertLimit, TextVectors
 from flagvec.store.vectors import validated as validate
@@ -37,6 +37,24 @@ def test_documents_get_all_vectors_of_a_three_headed_model(m3):
 def test_a_representation_that_is_not_asked_for_is_not_encoded(m3):
     vectors = encode_query(m3, "a query", ("sparse",))
     assert (vectors.dense, vectors.colbert, vectors.present) == (None, None, ("sparse",))
+
+
+@pytest.mark.parametrize("storage", [ColbertStorage(), ColbertStorage(bits=1, pool=2)])
+def test_codes_take_the_place_of_colbert_vectors(m3, storage):
+    texts = ["a first text", "and a second, longer one", ""]
+    encoded = encode_documents(m3, texts, texts, EVERYTHING, colbert_storage=storage).all_valid()
+    expected = m3.encode_corpus(texts, return_colbert_vecs=True).colbert_codes(storage)
+    for vectors, codes in zip(encoded, expected, strict=True):
+        assert vectors.colbert is None
+        np.testing.assert_array_equal(vectors.colbert_codes, codes)
+        assert ("colbert" in vectors.present) == (len(codes) > 0)
+
+
+def test_a_text_that_is_refused_has_no_codes(m3):
+    limit = ColbertLimit(3, "error")
+    encoded = encode_documents(m3, ["a", "and a longer one"], ["a", "b"], EVERYTHING, limit, ColbertStorage())
+    assert list(encoded.refused) == [1]
+    assert [one.colbert_codes is None for one in encoded.vectors] == [False, True]
 
 
 def test_a_query_gets_the_query_instruction_and_a_document_does_not(m3):

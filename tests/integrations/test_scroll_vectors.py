@@ -1,0 +1,64 @@
+"""Vectors that stores give back: those that the model gave, as far as the database keeps them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flagvec import Document
+from flagvec.store.encoding import encode_documents
+
+TEXTS = [f"word{number} shared {'longer ' * (number % 3)}" for number in range(40)]
+HALF = 1e-3
+
+
+def reference(model, texts):
+    return encode_documents(model, texts, texts, model.representations).all_valid()
+
+
+def test_vectors_come_back_as_the_model_gave_them(store, factory):
+    documents = [Document(f"id {number}", text, {"number": number}) for number, text in enumerate(TEXTS)]
+    store.add(documents).raise_for_failures()
+    expected = dict(zip((one.id for one in documents), reference(store.model, TEXTS), strict=True))
+    records = list(store.scroll_vectors(batch_size=7))
+    assert sorted((record.document for record in records), key=lambda one: one.id) == sorted(
+        documents, key=lambda one: one.id
+    )
+    for record in records:
+        found, wanted = record.vectors, expected[record.document.id]
+        np.testing.assert_allclose(found.dense, wanted.dense, atol=1e-6)
+        assert found.dense.dtype == np.float32
+        assert found.sparse == pytest.approx(dict(wanted.sparse), rel=2**-8)
+        assert found.colbert.shape == wanted.colbert.shape
+        np.testing.assert_allclose(found.colbert, wanted.colbert, atol=HALF)
+
+
+def test_a_document_without_weights_and_rows_comes_back_without(store):
+    store.add(["", "one"])
+    empty, one = sorted(store.scroll_vectors(), key=lambda record: len(record.document.text))
+    assert not empty.vectors.sparse
+    assert empty.vectors.colbert is None or not len(empty.vectors.colbert)
+    assert empty.vectors.dense is not None
+    assert len(one.vectors.colbert) == 1
+
+
+def test_a_filter_chooses_whose_vectors_come(store):
+    store.add([Document(str(number), text, {"number": number}) for number, text in enumerate(TEXTS)])
+    found = [record.document.id for record in store.scroll_vectors({"number": {"gte": 37}}, batch_size=2)]
+    assert sorted(found) == ["37", "38", "39"]
+
+
+def test_a_store_without_colbert_vectors_gives_none(new_store, seeded):
+    store = new_store(seeded(representations=["dense", "sparse"]))
+    store.create()
+    store.add(TEXTS)
+    for record in store.scroll_vectors():
+        assert record.vectors.dense.shape == (16,)
+        assert record.vectors.sparse
+        assert record.vectors.colbert is None
+
+
+async def test_the_async_verb_gives_the_same(store):
+    store.add(TEXTS)
+    found = [record.document async for record in store.ascroll_vectors(batch_size=9)]
+    assert found == [record.document for record in store.scroll_vectors()]
