@@ -14,7 +14,7 @@ _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 done but some documents were refused, 75 a store is away "
     "(run the same command again), 130 interrupted."
 )
-_COMMANDS = ("search", "stats", "delete", "models", "doctor")
+_COMMANDS = ("ingest", "search", "stats", "delete", "migrate", "verify", "models", "doctor")
 
 app = typer.Typer(
     help="Text into Qdrant, Milvus or Elasticsearch and back: dense, sparse and ColBERT from one forward pass.",

@@ -53,7 +53,7 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             code = ExitCode.INTERRUPTED
         except Exception as error:
             # Typer prints its own errors, and ends quietly if nobody reads standard output any more.
@@ -61,7 +61,7 @@ class Command(TyperCommand):
                 raise
             if is_debugging:
                 typer.echo(without_secrets("".join(traceback.format_exception(error))), err=True)
-            _say(message_of(error))
+            say(message_of(error))
             code = code_of(error)
         raise typer.Exit(code)
 
@@ -84,7 +84,8 @@ def message_of(error: Exception) -> str:
     return message if len(message) <= _LONGEST_LINE else f"{message[:_LONGEST_LINE]}..."
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Write a line to standard error."""
     sys.stdout.flush()
     typer.echo(f"flagvec: {message}", err=True)
 

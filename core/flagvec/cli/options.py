@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flagvec.store.address import StoreAddress
 
+JOURNAL = Path("flagvec.journal")
 STORE_HELP = "URL of the store, like qdrant://localhost:6333/articles or edge:./articles."
+
+
+class Format(str, Enum):
+    """The values of ``--format``."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    parquet = "parquet"
+    arrow = "arrow"
+
+
+class OnRefusal(str, Enum):
+    """The values of ``--on-error``."""
+
+    dead_letters = "dead-letters"
+    stop = "stop"
+
+
+class ColbertForm(str, Enum):
+    """The values of ``--colbert``."""
+
+    native = "native"
+    compact = "compact"
+    off = "off"
 
 
 def store_address(url: str) -> StoreAddress:
@@ -63,6 +91,53 @@ Filter = Annotated[
     typer.Option(
         "--filter", parser=json_filter, metavar="JSON", help=f"Only documents whose metadata fit, like {_FILTER}."
     ),
+]
+Text = Annotated[
+    str, typer.Option("--text", metavar="COLUMN", help='The column of the texts, or a template like "{title}\\n{body}".')
+]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", metavar="COLUMN", help="The column of the ids. By default id; else a hash of the text."),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="COLUMN", help="A column that becomes metadata; repeat it. By default all others."),
+]
+SourceFormat = Annotated[
+    Format | None, typer.Option("--format", help="What the files are; by default their names say it.")
+]
+Split = Annotated[
+    int | None,
+    typer.Option("--split", metavar="TOKENS", min=1, help="Cut longer documents into parts, at the ends of sentences."),
+]
+Overlap = Annotated[
+    int, typer.Option("--overlap", metavar="TOKENS", min=0, help="How much of a part the next one may repeat.")
+]
+JournalFile = Annotated[
+    Path,
+    typer.Option("--journal", metavar="FILE", dir_okay=False, help="Notes what stores have, so that a run can go on."),
+]
+DeadLetterFile = Annotated[
+    Path, typer.Option("--dead-letters", metavar="FILE", dir_okay=False, help="Gets documents that were refused.")
+]
+OnError = Annotated[
+    OnRefusal, typer.Option("--on-error", help="What becomes of a document that is refused for good.")
+]
+Colbert = Annotated[
+    ColbertForm | None,
+    typer.Option("--colbert", help="How a new store keeps ColBERT vectors; by default as suits the database."),
+]
+Patience = Annotated[
+    float,
+    typer.Option("--patience", metavar="SECONDS", min=0, help="How long to wait for a store that is away."),
+]
+PassageInstruction = Annotated[
+    str | None,
+    typer.Option("--passage-instruction", metavar="TEXT", help="What comes before documents; by default the authors'."),
+]
+QueryInstruction = Annotated[
+    str | None,
+    typer.Option("--query-instruction", metavar="TEXT", help="What comes before queries; by default the authors'."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error.")]

@@ -44,4 +44,5 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, as in "1 document" and "2,000 documents"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"

@@ -35,13 +35,16 @@ Show = Callable[["IngestReport"], None]
 
 
 @contextmanager
-def progress(what: str, model: AbsEmbedder | None, share: Callable[[], float | None]) -> Iterator[Show]:
+def progress(
+    what: str, model: AbsEmbedder | None, *, share: Callable[[], float | None] | None = None, total: int | None = None
+) -> Iterator[Show]:
     """Yield a function that shows a report: documents, documents and tokens a second, retries, and failures.
 
     Args:
         what: The work, in front of the bar.
         model: Counts tokens; None shows none.
         share: How much of the source was read, 0 to 1; None if that is not known.
+        total: How many documents there are, instead of `share`.
     """
     console = Console(stderr=True)
     if not sys.stderr.isatty():
@@ -66,7 +69,7 @@ def progress(what: str, model: AbsEmbedder | None, share: Callable[[], float | N
                 said.append(f"{tokens / seconds:,.0f} tok/s")
             retries = sum(store.retries for store in report.stores.values())
             said += [f"{count:,} {name}" for count, name in ((retries, "retries"), (failures(report), "failed")) if count]
-            read = share()
+            read = share() if share is not None else report.read / total if total else None
             bar.update(task, total=None if read is None else 1.0, completed=read or 0.0, said=" ".join(said))
 
         yield show

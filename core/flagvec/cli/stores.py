@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -63,6 +64,16 @@ def opened_without_model(address: StoreAddress) -> Iterator[HybridStore]:
     schema = existing_schema(address)
     with opened(address, model_like(schema), colbert=schema.colbert_dimension is not None) as store:
         yield store
+
+
+def own_address(address: StoreAddress) -> StoreAddress:
+    """Return the address of what a store's name leads to now, if it is an alias; otherwise the address itself."""
+    with opened(address, _ANY_MODEL) as store:
+        # Edge stores and Milvus have no such method.
+        own: str | None = getattr(store, "leads_to", lambda name: name)(address.name)
+    if own is None or own == address.name:
+        return address
+    return replace(address, name=own)
 
 
 def existing_schema(address: StoreAddress) -> Schema:

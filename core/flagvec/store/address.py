@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -97,6 +98,14 @@ class StoreAddress:
             raise ValueError(f"{url!r} lacks {missing}: write one like {EXAMPLES[list(_PORTS).index(database)]}")
         host = f"[{host}]" if ":" in host else host
         return cls(url, database, name, f"{transport}://{host}:{port}", folder, options)
+
+    @property
+    def place(self) -> str:
+        """The URL without options, and a path in full: equal for two URLs of one store. Journals call stores so."""
+        if self.server:
+            return f"{self.database}:{self.server.partition(':')[2]}/{'/'.join(filter(None, (self.folder, self.name)))}"
+        path = Path(self.folder or self.name).expanduser().resolve()
+        return f"{self.database}:{path}/{self.name}" if self.folder else f"{self.database}:{path}"
 
     def refuse_unknown_options(self, known: Iterable[str]) -> None:
         """Refuse an option that the database does not take.

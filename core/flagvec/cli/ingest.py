@@ -1,0 +1,92 @@
+"""``flagvec ingest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flagvec.cli import options
+from flagvec.cli.progress import progress
+from flagvec.cli.sources import Source
+from flagvec.cli.writing import finished, made, model_for, print_report
+
+
+def ingest(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSONL, CSV, TSV, Parquet or Arrow files, also in gzip or zstd; patterns; - for standard input; or a "
+            "data set of the Hub.",
+        ),
+    ],
+    store: options.Stores,
+    model: options.Model = None,
+    text: options.Text = "text",
+    id: options.Id = None,
+    metadata: options.Metadata = None,
+    format: options.SourceFormat = None,
+    split: options.Split = None,
+    overlap: options.Overlap = 0,
+    journal: options.JournalFile = options.JOURNAL,
+    no_journal: Annotated[bool, typer.Option("--no-journal", help="Write everything, and note nothing.")] = False,
+    skip_unchanged: Annotated[
+        bool, typer.Option("--skip-unchanged/--no-skip-unchanged", help="Leave out what stores have already.")
+    ] = True,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete what an earlier run wrote and the files no longer have.")
+    ] = False,
+    on_error: options.OnError = options.OnRefusal.dead_letters,
+    dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    colbert: options.Colbert = None,
+    max_length: options.MaxLength = None,
+    passage_instruction: options.PassageInstruction = None,
+    query_instruction: options.QueryInstruction = None,
+    device: options.Device = None,
+    patience: options.Patience = 300.0,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Encode documents and write them to one store or several.
+
+    A store that does not exist is made. Run the same command again to go on after a stop, or to bring a store up to
+    date: what it has already is neither encoded nor written.
+    """
+    if prune and no_journal:
+        raise typer.BadParameter("--prune needs a journal, which says what earlier runs wrote: leave --no-journal out")
+    source = Source.of(
+        files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap
+    )
+    encoder = model_for(
+        store,
+        model,
+        devices=device,
+        passage_max_length=max_length,
+        passage_instruction_for_retrieval=passage_instruction,
+        query_instruction_for_retrieval=query_instruction,
+    )
+    from flagvec.ingest import ingest as ingest_documents
+
+    with (
+        made(store, encoder, colbert) as stores,
+        progress("ingest", encoder, share=lambda: source.reader.share_read) as show,
+    ):
+        report = finished(
+            lambda: ingest_documents(
+                source.documents(encoder),
+                stores=stores,
+                model=encoder,
+                journal=None if no_journal else journal,
+                on_error="raise" if on_error == "stop" else "dead-letters",
+                dead_letters=dead_letters,
+                skip_unchanged=skip_unchanged,
+                prune=prune,
+                patience=patience,
+                show_progress=False,
+                on_progress=show,
+            ),
+            is_resumable=not no_journal,
+        )
+    print_report(report, as_json)
