@@ -5,7 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flagvec.errors import CheckpointError, FlagvecError, ModelNotFoundError, NotFiniteError, StoreError, WriteError
+from flagvec.errors import (
+    CheckpointError,
+    FlagvecError,
+    JournalError,
+    ModelNotFoundError,
+    NotFiniteError,
+    StoreDownError,
+    StoreError,
+    WriteError,
+)
 from flagvec.filters.portable import NativeFilter
 from flagvec.ingest.report import FailedWrite, WriteReport
 from flagvec.late_interaction.codec import ColbertCodec
@@ -22,6 +31,9 @@ if TYPE_CHECKING:
     from flagvec.combined_model import CombinedModel
     from flagvec.embedder import AbsEmbedder
     from flagvec.flag_model import FlagModel
+    from flagvec.ingest.encoded import EncodedDocument
+    from flagvec.ingest.ingest_report import IngestReport
+    from flagvec.ingest.journal import Journal
     from flagvec.late_interaction.maxsim import maxsim
     from flagvec.search.options import SearchOptions
     from flagvec.store.base import HybridStore
@@ -37,17 +49,22 @@ __all__ = [
     "ColbertStorage",
     "CombinedModel",
     "Document",
+    "EncodedDocument",
     "FailedWrite",
     "FlagAutoModel",
     "FlagModel",
     "FlagvecError",
     "Hit",
     "HybridStore",
+    "IngestReport",
+    "Journal",
+    "JournalError",
     "M3Output",
     "ModelNotFoundError",
     "NativeFilter",
     "NotFiniteError",
     "SearchOptions",
+    "StoreDownError",
     "StoreError",
     "Weighted",
     "WriteError",
@@ -63,8 +80,11 @@ _ON_FIRST_USE = {
     "ColbertFlagModel": "flagvec.colbert_model",
     "CombinedModel": "flagvec.combined_model",
     "FlagAutoModel": "flagvec.auto_model",
+    "EncodedDocument": "flagvec.ingest.encoded",
     "FlagModel": "flagvec.flag_model",
     "HybridStore": "flagvec.store.base",
+    "IngestReport": "flagvec.ingest.ingest_report",
+    "Journal": "flagvec.ingest.journal",
     "SearchOptions": "flagvec.search.options",
     "maxsim": "flagvec.late_interaction.maxsim",
 }

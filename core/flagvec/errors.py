@@ -5,10 +5,13 @@ FlagvecError
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
 ├── SourceError          a file of documents or vectors that cannot be read
+├── JournalError         a journal that cannot be used, or is of another store or model
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
-    └── WriteError       documents that were not written
+    ├── WriteError       documents that were not written
+    └── StoreDownError   a store that went away during an ingestion, which the same call resumes
 
-Whatever `HybridStore.add` raises after it began to read documents has an attribute ``report``, of a `WriteReport`.
+Whatever `HybridStore.add` raises after it began to read documents has an attribute ``report``, of a `WriteReport`. What
+`flagvec.ingest.ingest` raises has one of an `IngestReport`.
 
 A wrong argument is a plain ``TypeError`` or ``ValueError``, and a missing extra is an ``ImportError``. When a database
 refuses, the `StoreError` has its words, and the client's exception as its cause.
@@ -19,8 +22,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from flagvec.ingest.ingest_report import IngestReport
     from flagvec.ingest.report import WriteReport
 
 
@@ -63,14 +67,18 @@ class SourceError(FlagvecError, ValueError):
     """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
 
 
+class JournalError(FlagvecError):
+    """Raised when a journal cannot be read or written, or is of another store or model; the message says what to do."""
+
+
 class StoreError(FlagvecError):
     """Raised when a store cannot be opened, does not match, or its database refuses; the message says what to do.
 
     Attributes:
-        report: What became of the documents, if `add` raised the error; otherwise None.
+        report: What became of the documents, if `add` or `ingest` raised the error; otherwise None.
     """
 
-    report: WriteReport | None = None
+    report: WriteReport | IngestReport | None = None
 
 
 class WriteError(StoreError):
@@ -91,3 +99,23 @@ class WriteError(StoreError):
 
     def __str__(self) -> str:
         return "; ".join(part for part in (self.reason, self.report.summary()) if part)
+
+
+class StoreDownError(StoreError):
+    """Raised when a store stayed away, or refused everything, for longer than an ingestion waits for it.
+
+    What stores have acknowledged is in the journal, and the same call goes on from there.
+
+    Args:
+        stores: Why each store that is down takes nothing more, by its name.
+    """
+
+    report: IngestReport
+
+    def __init__(self, stores: Mapping[str, str]) -> None:
+        super().__init__(stores)
+        self.stores = dict(stores)
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.stores.items())
+        return f"{reasons}. Run the same ingestion again once this is mended: with a journal it goes on where it ended"

@@ -15,8 +15,9 @@ CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "CombinedModel", "FlagAutoModel", "FlagModel", "M3Output",
     "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
-    "list_models", "ColbertCodec", "ColbertStorage", "maxsim",
-    "FlagvecError", "CheckpointError", "ModelNotFoundError", "NotFiniteError", "StoreError", "WriteError",
+    "EncodedDocument", "IngestReport", "Journal", "list_models", "ColbertCodec", "ColbertStorage", "maxsim",
+    "FlagvecError", "CheckpointError", "JournalError", "ModelNotFoundError", "NotFiniteError", "StoreDownError",
+    "StoreError", "WriteError",
 }  # fmt: skip
 INTEGRATIONS = {
     "flagvec_qdrant", "flagvec_milvus", "flagvec_elasticsearch", "flagvec_ray",

@@ -56,9 +56,7 @@ def ingest(
     """
     if prune and no_journal:
         raise typer.BadParameter("--prune needs a journal, which says what earlier runs wrote: leave --no-journal out")
-    source = Source.of(
-        files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap
-    )
+    source = Source.of(files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap)
     encoder = model_for(
         store,
         model,

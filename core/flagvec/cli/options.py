@@ -93,7 +93,8 @@ Filter = Annotated[
     ),
 ]
 Text = Annotated[
-    str, typer.Option("--text", metavar="COLUMN", help='The column of the texts, or a template like "{title}\\n{body}".')
+    str,
+    typer.Option("--text", metavar="COLUMN", help='The column of the texts, or a template like "{title}\\n{body}".'),
 ]
 Id = Annotated[
     str | None,
@@ -101,7 +102,9 @@ Id = Annotated[
 ]
 Metadata = Annotated[
     list[str] | None,
-    typer.Option("--metadata", metavar="COLUMN", help="A column that becomes metadata; repeat it. By default all others."),
+    typer.Option(
+        "--metadata", metavar="COLUMN", help="A column that becomes metadata; repeat it. By default all others."
+    ),
 ]
 SourceFormat = Annotated[
     Format | None, typer.Option("--format", help="What the files are; by default their names say it.")
@@ -120,9 +123,7 @@ JournalFile = Annotated[
 DeadLetterFile = Annotated[
     Path, typer.Option("--dead-letters", metavar="FILE", dir_okay=False, help="Gets documents that were refused.")
 ]
-OnError = Annotated[
-    OnRefusal, typer.Option("--on-error", help="What becomes of a document that is refused for good.")
-]
+OnError = Annotated[OnRefusal, typer.Option("--on-error", help="What becomes of a document that is refused for good.")]
 Colbert = Annotated[
     ColbertForm | None,
     typer.Option("--colbert", help="How a new store keeps ColBERT vectors; by default as suits the database."),

@@ -68,7 +68,9 @@ def progress(
             if tokens := _tokens(model) - tokens_before:
                 said.append(f"{tokens / seconds:,.0f} tok/s")
             retries = sum(store.retries for store in report.stores.values())
-            said += [f"{count:,} {name}" for count, name in ((retries, "retries"), (failures(report), "failed")) if count]
+            said += [
+                f"{count:,} {name}" for count, name in ((retries, "retries"), (failures(report), "failed")) if count
+            ]
             read = share() if share is not None else report.read / total if total else None
             bar.update(task, total=None if read is None else 1.0, completed=read or 0.0, said=" ".join(said))
 

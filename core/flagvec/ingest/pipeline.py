@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError
 from contextlib import suppress
-from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from time import perf_counter
@@ -15,8 +15,9 @@ from typing import Generic, Literal
 from more_itertools import constrained_batches
 
 from flagvec.errors import StoreError, WriteError
+from flagvec.ingest.background import Background
 from flagvec.ingest.report import FailedWrite, WriteReport, carry_report, without_secrets
-from flagvec.ingest.retry import Outcome, Request, refused, write_request
+from flagvec.ingest.retry import Outcome, Request, Retries, refused, requests, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument
 from flagvec.store.vectors import EncodedDocuments
@@ -74,12 +75,13 @@ def write_documents(
         WriteError: All was written and `flush` failed, or `documents` raised one.
         CancelledError: Another thread set `stop`.
     """
-    run = _Run(backend, encode, timeout, on_error, done, stop)
+    writer = Background("flagvec-write")
+    run = _Run(backend, encode, timeout, on_error, done, stop, writer)
     is_written = False
     try:
         run.hopeless = confirm()
-        with ThreadPoolExecutor(1, "flagvec-write") as writer:
-            run.write_all(documents, most_characters, writer)
+        with writer:
+            run.write_all(documents, most_characters)
         is_written = True
         if run.hopeless is None:
             flush()
@@ -110,6 +112,12 @@ def _flush_after_error(flush: Callable[[], object], name: str) -> None:
         _logger.warning("%s could not be flushed after an error: %s", name, without_secrets(str(error)))
 
 
+@dataclass(slots=True)
+class _InFlight(Generic[Row]):
+    request: Request[Row]
+    outcome: Outcome | None = None
+
+
 class _Run(Generic[Row]):
     """One call of `write_documents`, and what became of its documents so far."""
 
@@ -121,6 +129,7 @@ class _Run(Generic[Row]):
         on_error: OnError,
         done: Callable[[int], object],
         stop: Event,
+        writer: Background,
     ) -> None:
         self.hopeless: Refusal | None = None
         self.has_sent = False
@@ -133,7 +142,8 @@ class _Run(Generic[Row]):
         self._on_error = on_error
         self._done = done
         self._stop = stop
-        self._in_flight: tuple[Request[Row], Future[Outcome]] | None = None
+        self._writer = writer
+        self._in_flight: _InFlight[Row] | None = None
 
     @property
     def has_written(self) -> bool:
@@ -148,9 +158,7 @@ class _Run(Generic[Row]):
         }
         return WriteReport.of(outcomes, self._truncated)
 
-    def write_all(
-        self, documents: Iterable[Document | InvalidDocument], most_characters: int, writer: ThreadPoolExecutor
-    ) -> None:
+    def write_all(self, documents: Iterable[Document | InvalidDocument], most_characters: int) -> None:
         if self._on_error == "raise" and isinstance(documents, list):
             self._check_whole(documents)
         records, read = self._backend.limits.records, self._read(documents)
@@ -161,7 +169,7 @@ class _Run(Generic[Row]):
                 for one in latest:
                     if isinstance(one, InvalidDocument):
                         self._note_invalid(one)
-                self._write_batch([one for one in latest if isinstance(one, Document)], writer)
+                self._write_batch([one for one in latest if isinstance(one, Document)])
                 self._done(len(batch))
             self._settle()
         except Exception:
@@ -194,7 +202,7 @@ class _Run(Generic[Row]):
                 raise one.error
             yield one
 
-    def _write_batch(self, documents: Sequence[Document], writer: ThreadPoolExecutor) -> None:
+    def _write_batch(self, documents: Sequence[Document]) -> None:
         if self._stop.is_set():
             raise CancelledError
         if self.hopeless is not None:
@@ -210,17 +218,19 @@ class _Run(Generic[Row]):
             self._give_up(documents)
             return
         is_slow = perf_counter() - started >= WORTH_A_THREAD
-        for request in self._requests(prepared):
+        for request in requests(prepared, self._backend):
             self._settle()
             if self.hopeless is not None:
                 self._give_up(request.documents)
                 continue
             self.has_sent = True
-            send = partial(write_request, request, self._backend, self._timeout, self._stop)
+            flight = _InFlight(request)
             if is_slow:
-                self._in_flight = request, writer.submit(copy_context().run, send)
+                self._writer.submit(partial(self._send, flight))
+                self._in_flight = flight
             else:
-                self._note_outcome(request, send())
+                self._send(flight)
+                self._note_outcome(flight)
 
     def _prepared(self, documents: Sequence[Document]) -> Request[Row]:
         encoded = self._encode(documents)
@@ -237,32 +247,31 @@ class _Run(Generic[Row]):
         self._truncated.update(documents[position].id for position in encoded.truncated)
         return Request([record.document for record in records], self._backend.prepare(records))
 
-    def _requests(self, prepared: Request[Row]) -> Iterator[Request[Row]]:
-        """Yield what was prepared in requests of bounded number and size."""
-        limits, start = self._backend.limits, 0
-        for rows in constrained_batches(
-            prepared.rows, limits.bytes, limits.records, get_len=self._backend.row_bytes, strict=False
-        ):
-            yield prepared.part(start, start + len(rows))
-            start += len(rows)
+    def _send(self, flight: _InFlight[Row]) -> None:
+        flight.outcome = write_request(flight.request, self._backend, self._timeout, Retries(self._stop))
 
     def _settle(self) -> None:
         """Wait until nothing is in flight, and note what became of it."""
-        if self._in_flight is not None:
-            request, flight = self._in_flight
+        if (flight := self._in_flight) is None:
+            return
+        try:
             # If this is interrupted, the request stays in flight.
-            wait([flight])
+            self._writer.settle()
+        except Exception:
             self._in_flight = None
-            self._note_outcome(request, flight.result())
+            raise
+        self._in_flight = None
+        self._note_outcome(flight)
 
-    def _note_outcome(self, request: Request[Row], outcome: Outcome) -> None:
-        failed = {failure.id: failure for failure in outcome.failed}
-        for document in request.documents:
+    def _note_outcome(self, flight: _InFlight[Row]) -> None:
+        assert flight.outcome is not None, "it has ended"
+        failed = {failure.id: failure for failure in flight.outcome.failed}
+        for document in flight.request.documents:
             # If a later version of the document was read meanwhile, that one counts.
             known = self._outcomes[document.id]
             if known is document or known is None:
                 self._outcomes[document.id] = failed.get(document.id)
-        self.hopeless = outcome.hopeless
+        self.hopeless = flight.outcome.hopeless
 
     def _give_up(self, documents: Sequence[Document]) -> None:
         assert self.hopeless is not None, "nothing is given up before"

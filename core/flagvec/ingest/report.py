@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flagvec.errors import WriteError
 
 if TYPE_CHECKING:
+    from flagvec.ingest.ingest_report import IngestReport
     from flagvec.store.documents import Document
 
 _SHOWN_FAILURES = 3
@@ -112,13 +113,13 @@ class WriteReport:
         return "; ".join([written, *shown, *more])
 
 
-def carry_report(error: BaseException, report: WriteReport) -> None:
+def carry_report(error: BaseException, report: WriteReport | IngestReport, verb: str = "add") -> None:
     """Give an exception the attribute ``report``, and from Python 3.11 on a note with the report's summary."""
     # The class may refuse attributes, as a frozen dataclass does, or have a property of this name.
     with suppress(AttributeError):
         BaseException.__setattr__(error, "report", report)
         if sys.version_info >= (3, 11):
-            error.add_note(f"add: {report.summary()}; the attribute `report` of this error has all ids")
+            error.add_note(f"{verb}: {report.summary()}; the attribute `report` of this error has more")
 
 
 def carried_report(error: BaseException) -> WriteReport:

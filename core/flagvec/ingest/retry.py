@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 from typing import Generic, NamedTuple
 
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential, wait_random
+from more_itertools import constrained_batches
+from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential, wait_random
 from tenacity.nap import sleep_using_event
 
 from flagvec.ingest.report import FailedWrite, without_secrets
@@ -18,6 +20,9 @@ from flagvec.store.documents import Document
 _LONGEST_PAUSE = 10.0
 # A database may ask for a longer pause than ours, but not for any.
 _LONGEST_ASKED_PAUSE = 60.0
+# With a deadline, a request of several documents is cut in two after so many attempts. A database that is overloaded
+# may take the halves, and one that is away is then asked for one document only.
+_ATTEMPTS_BEFORE_CUT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,45 @@ class Outcome(NamedTuple):
     hopeless: Refusal | None
 
 
-def write_request(request: Request[Row], backend: Backend[Row], timeout: float | None, stop: Event) -> Outcome:
+def requests(prepared: Request[Row], backend: Backend[Row]) -> Iterator[Request[Row]]:
+    """Yield what was prepared in requests of bounded number and size."""
+    limits, start = backend.limits, 0
+    for rows in constrained_batches(
+        prepared.rows, limits.bytes, limits.records, get_len=backend.row_bytes, strict=False
+    ):
+        yield prepared.part(start, start + len(rows))
+        start += len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How long a request is sent again.
+
+    Args:
+        stop: When it is set, pauses end and nothing more is sent.
+        deadline: No attempt begins after this time of `time.monotonic`. None bounds the attempts by the backend's
+            ``limits.attempts`` instead.
+        retried: Called before each attempt but the first.
+    """
+
+    stop: Event
+    deadline: float | None = None
+    retried: Callable[[], None] = lambda: None
+
+    def is_over(self, state: RetryCallState, attempts: int, is_divisible: bool) -> bool:
+        """Return whether no further attempt may be made after a pause that would begin now."""
+        if self.deadline is None:
+            return state.attempt_number >= attempts
+        if is_divisible and state.attempt_number >= _ATTEMPTS_BEFORE_CUT:
+            return True
+        return monotonic() + state.upcoming_sleep >= self.deadline
+
+    def cuts(self) -> bool:
+        """Return whether a request that was refused for the moment is cut in two, to be sent in smaller parts."""
+        return self.deadline is not None and monotonic() < self.deadline
+
+
+def write_request(request: Request[Row], backend: Backend[Row], timeout: float | None, retries: Retries) -> Outcome:
     """Write documents in one request, and in more if that saves some of them.
 
     Only what failed retryably is sent again, after growing pauses. A request that was refused because of a part of it
@@ -62,23 +105,28 @@ def write_request(request: Request[Row], backend: Backend[Row], timeout: float |
         request: What to write.
         backend: Where they are written.
         timeout: Seconds that each attempt may take; None for the client's own limit.
-        stop: When it is set, pauses end and nothing more is sent.
+        retries: How long and how often it is sent again.
 
     Raises:
         Exception: What the client raised, if `Backend.classify` does not know it.
-        CancelledError: `stop` was set before the end.
+        CancelledError: ``retries.stop`` was set before the end.
     """
-    sending = _Sending(request, backend, timeout, stop)
+    sending = _Sending(request, backend, timeout, retries)
     sending.send_with_retries()
     refusal, pending = sending.refusal, sending.pending
     if refusal is None:
         return Outcome(sending.failed + sending.postponed, hopeless=None)
-    if not refusal.divisible or len(pending) == 1:
+    is_cut = len(pending) > 1 and (refusal.divisible or (refusal.retryable and retries.cuts()))
+    if not is_cut:
         failed = [refused(document, refusal) for document in pending.documents]
         return Outcome(sending.failed + failed, None if refusal.divisible else refusal)
     middle = len(pending) // 2
-    halves = (pending.part(0, middle), pending.part(middle))
-    first, second = (write_request(half, backend, timeout, stop) for half in halves)
+    first = write_request(pending.part(0, middle), backend, timeout, retries)
+    rest = pending.part(middle)
+    if first.hopeless is not None and retries.deadline is not None:
+        second = Outcome([refused(document, first.hopeless) for document in rest.documents], first.hopeless)
+    else:
+        second = write_request(rest, backend, timeout, retries)
     return Outcome(sending.failed + first.failed + second.failed, first.hopeless or second.hopeless)
 
 
@@ -101,29 +149,32 @@ def refused(document: Document, refusal: Refusal) -> FailedWrite:
 class _Sending(Generic[Row]):
     """A request between its attempts: what is still to be sent, and what will not be sent again."""
 
-    def __init__(self, request: Request[Row], backend: Backend[Row], timeout: float | None, stop: Event) -> None:
+    def __init__(self, request: Request[Row], backend: Backend[Row], timeout: float | None, retries: Retries) -> None:
         self.pending = request
         self.failed: list[FailedWrite] = []
         self.postponed: list[FailedWrite] = []
         self.refusal: Refusal | None = None
         self._backend = backend
         self._timeout = timeout
-        self._stop = stop
+        self._retries = retries
 
     def send_with_retries(self) -> None:
-        limits = self._backend.limits
+        limits, retries = self._backend.limits, self._retries
         retrying = Retrying(
             retry=retry_if_result(bool),
-            stop=stop_after_attempt(limits.attempts),
+            stop=lambda state: retries.is_over(
+                state, limits.attempts, self.refusal is not None and len(self.pending) > 1
+            ),
             wait=pause_before(limits, lambda: self.refusal),
-            sleep=sleep_using_event(self._stop),
+            sleep=sleep_using_event(retries.stop),
+            before_sleep=lambda state: retries.retried(),
             retry_error_callback=lambda state: False,
         )
         retrying(self._attempt)
 
     def _attempt(self) -> bool:
         """Send what is pending, and return whether what is left is worth sending again."""
-        if self._stop.is_set():
+        if self._retries.stop.is_set():
             raise CancelledError
         try:
             failures = self._backend.write(self.pending.rows, self._timeout)

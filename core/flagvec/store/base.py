@@ -340,6 +340,11 @@ class HybridStore:
         """
         return chain.from_iterable(self._batches(self._backend.scroll_vectors, filter, batch_size, timeout))
 
+    @property
+    def writing(self) -> Writing[Any]:
+        """The way into the store that `flagvec.ingest.ingest` takes."""
+        return self._writing
+
     def is_native_filter(self, value: Any) -> bool:
         """Return whether a value is a filter in the form of the store's own database."""
         return self._backend.is_native_filter(value)

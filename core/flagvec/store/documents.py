@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flagvec.arguments import refuse_tables_and_sets
@@ -136,7 +136,9 @@ def text_id(text: str) -> str:
     return str(uuid.uuid5(_TEXT_IDS, valid_unicode(text)))
 
 
-def listed_documents(documents: DocumentLike | Iterable[DocumentLike]) -> Iterable[DocumentLike]:
+def listed_documents(
+    documents: DocumentLike | Iterable[DocumentLike | InvalidDocument],
+) -> Iterable[DocumentLike | InvalidDocument]:
     """Return what was given to ``add`` as an iterable of one or many.
 
     Raises:
@@ -150,9 +152,17 @@ def listed_documents(documents: DocumentLike | Iterable[DocumentLike]) -> Iterab
     return documents
 
 
-def checked_documents(documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
-    """Yield each document with a valid id and plain metadata, or what is wrong with it."""
+def checked_documents(
+    documents: Iterable[DocumentLike | InvalidDocument],
+) -> Iterator[Document | InvalidDocument]:
+    """Yield each document with a valid id and plain metadata, or what is wrong with it.
+
+    A document of a class of its own stays of that class.
+    """
     for position, item in enumerate(documents):
+        if isinstance(item, InvalidDocument):
+            yield item
+            continue
         given: Document | None = None
         try:
             given = _as_document(item, position)
@@ -179,7 +189,10 @@ def checked_document(document: Document) -> Document:
     name = _checked_id(document.id)
     if not isinstance(document.text, str):
         raise TypeError(f"document {name!r}: text is {type(document.text).__name__}, not str")
-    return Document(name, valid_unicode(document.text), plain_metadata(document.metadata, f"document {name!r}"))
+    text, metadata = valid_unicode(document.text), plain_metadata(document.metadata, f"document {name!r}")
+    if type(document) is Document:
+        return Document(name, text, metadata)
+    return replace(document, id=name, text=text, metadata=metadata)
 
 
 def checked_ids(ids: str | Iterable[str]) -> list[str]:

@@ -58,26 +58,37 @@ def encode_documents(
     Raises:
         ValueError: The model gave vectors of another dimension or number than it should.
     """
-    # Other makers' models have FlagEmbedding's methods only.
-    is_ours = hasattr(model, "encode_corpus_output")
+    output = encoded_output(model, texts, representations)
+    return pack(validated(output, names, colbert_limit, is_plain=is_ours(model)), colbert_storage)
+
+
+def is_ours(model: AbsEmbedder) -> bool:
+    """Return whether a model is one of flagvec. Other makers' models have FlagEmbedding's methods only."""
+    return hasattr(model, "encode_corpus_output")
+
+
+def encoded_output(model: AbsEmbedder, texts: Sequence[str], representations: Collection[str]) -> M3Output:
+    """Return what a model gives for documents, which `validated` has not checked, in one pass.
+
+    Raises:
+        ValueError: The model gave vectors of another dimension or number than it should.
+    """
     with model_lock(model):
-        if is_ours:
-            output = model.encode_corpus_output(texts, representations, show_progress=False)
-            _check_shapes(output, model, len(texts))
-        else:
-            output = encode_texts(model.encode_corpus, model, texts, representations)
-    encoded = validated(output, names, colbert_limit, is_plain=is_ours)
-    if colbert_storage is not None:
-        _pack(encoded, colbert_storage)
+        if not is_ours(model):
+            return encode_texts(model.encode_corpus, model, texts, representations)
+        output = model.encode_corpus_output(texts, representations, show_progress=False)
+    _check_shapes(output, model, len(texts))
+    return output
+
+
+def pack(encoded: EncodedDocuments, storage: ColbertStorage | None) -> EncodedDocuments:
+    """Replace the ColBERT vectors of the texts that are not refused by their codes, and return the same; None does nothing."""
+    if storage is not None:
+        for position, one in enumerate(encoded.vectors):
+            if one.colbert is not None and position not in encoded.refused:
+                one.colbert_codes = storage.encode(one.colbert)
+            one.colbert = None
     return encoded
-
-
-def _pack(encoded: EncodedDocuments, storage: ColbertStorage) -> None:
-    """Replace the ColBERT vectors of the texts that are not refused by their codes."""
-    for position, one in enumerate(encoded.vectors):
-        if one.colbert is not None and position not in encoded.refused:
-            one.colbert_codes = storage.encode(one.colbert)
-        one.colbert = None
 
 
 def encode_query(

@@ -81,6 +81,16 @@ class EncodedDocuments:
     refused: Mapping[int, str]
     truncated: Collection[int]
 
+    def part(self, positions: Sequence[int]) -> EncodedDocuments:
+        """Return those of the texts at these positions, which are ascending."""
+        if len(positions) == len(self.vectors):
+            return self
+        return EncodedDocuments(
+            [self.vectors[at] for at in positions],
+            {new: self.refused[at] for new, at in enumerate(positions) if at in self.refused},
+            [new for new, at in enumerate(positions) if at in set(self.truncated)],
+        )
+
     def all_valid(self) -> list[TextVectors]:
         """Return the vectors if all are valid.
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Generic
 
 from flagvec.ingest.pipeline import OnError, write_documents
 from flagvec.ingest.report import WriteReport, carried_report, carry_report
+from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.store.backend import Backend, Row
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
-from flagvec.store.encoding import encode_documents
+from flagvec.store.encoding import OUTPUT_KEYS, encode_documents, pack
 from flagvec.store.opening import Opening
-from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments
+from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments, validated
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -42,6 +43,10 @@ class Writing(Generic[Row]):
         backend: The database.
         opening: Opens it, and says what it holds.
         colbert_overflow: What happens to a document of more ColBERT vectors than the store takes.
+
+    Attributes:
+        backend: The argument.
+        opening: The argument.
     """
 
     def __init__(
@@ -51,14 +56,14 @@ class Writing(Generic[Row]):
         opening: Opening[Row],
         colbert_overflow: ColbertOverflow,
     ) -> None:
+        self.backend = backend
+        self.opening = opening
         self._model = model
-        self._backend = backend
-        self._opening = opening
         self._colbert_overflow = colbert_overflow
 
     def add(
         self,
-        documents: Iterable[DocumentLike],
+        documents: Iterable[DocumentLike | InvalidDocument],
         on_error: OnError,
         show_progress: bool | None,
         timeout: float | None,
@@ -72,12 +77,12 @@ class Writing(Generic[Row]):
         with progress_bar(total, "add", "document", show_progress) as bar:
             report = write_documents(
                 checked,
-                self._backend,
+                self.backend,
                 self._encoded,
                 most_characters=self._characters_per_batch(),
                 timeout=timeout,
                 on_error=on_error,
-                confirm=lambda: self._opening.confirm(timeout, stop),
+                confirm=lambda: self.opening.confirm(timeout, stop),
                 flush=lambda: self.flush(timeout, stop),
                 done=bar.update,
                 stop=stop,
@@ -99,24 +104,43 @@ class Writing(Generic[Row]):
 
     def _log_end(self, adding: Adding) -> None:
         summary = _report_of(adding).summary()
-        _logger.warning("%s: an add that was cancelled has ended: %s", self._backend.name, summary)
+        _logger.warning("%s: an add that was cancelled has ended: %s", self.backend.name, summary)
 
     def flush(self, timeout: float | None, stop: Event | None = None) -> None:
         """Make what was written durable and searchable."""
-        self._opening.ask("be flushed", self._backend.flush, timeout, stop)
+        self.opening.ask("be flushed", self.backend.flush, timeout, stop)
+
+    def checked(self, documents: Sequence[Document], output: M3Output, is_plain: bool) -> EncodedDocuments:
+        """Return the part of a model's output that the store holds, checked for it.
+
+        Args:
+            documents: What was encoded.
+            output: A batch with at least `representations`.
+            is_plain: As in `flagvec.store.vectors.validated`.
+        """
+        kept = M3Output(
+            {OUTPUT_KEYS[name]: output[OUTPUT_KEYS[name]] for name in self.representations}, truncated=output.truncated
+        )
+        encoded = validated(kept, _named(documents), self.colbert_limit(), is_plain=is_plain)
+        return pack(encoded, self.opening.schema.colbert_storage)
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """What the store holds, of ``dense``, ``sparse`` and ``colbert``."""
+        return self.opening.schema.representations
 
     def colbert_limit(self) -> ColbertLimit:
         """Return how many ColBERT vectors of one text the open store takes."""
-        schema = self._opening.schema
+        schema = self.opening.schema
         if schema.colbert_dimension is None:
             return ColbertLimit()
-        return ColbertLimit(self._backend.max_colbert_rows(schema), self._colbert_overflow)
+        return ColbertLimit(self.backend.max_colbert_rows(schema), self._colbert_overflow)
 
-    def _checked(self, documents: Iterable[DocumentLike]) -> Iterator[Document | InvalidDocument]:
+    def _checked(self, documents: Iterable[DocumentLike | InvalidDocument]) -> Iterator[Document | InvalidDocument]:
         for one in checked_documents(documents):
             if isinstance(one, Document):
                 try:
-                    self._backend.check(one)
+                    self.backend.check(one)
                 except ValueError as error:
                     one = InvalidDocument(one.id, error, one)
             yield one
@@ -125,31 +149,35 @@ class Writing(Generic[Row]):
         return encode_documents(
             self._model,
             [document.text for document in documents],
-            [f"document {document.id!r}" for document in documents],
-            self._opening.schema.representations,
+            _named(documents),
+            self.representations,
             self.colbert_limit(),
-            self._opening.schema.colbert_storage,
+            self.opening.schema.colbert_storage,
         )
 
     def _characters_per_batch(self) -> int:
-        if self._opening.schema.colbert_dimension is None:
+        if self.opening.schema.colbert_dimension is None:
             return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
         return CHARACTERS_PER_BATCH
 
     def _warn(self, report: WriteReport) -> None:
         if report.failed:
-            _logger.warning("%s: %s", self._backend.name, report.summary())
+            _logger.warning("%s: %s", self.backend.name, report.summary())
         if report.truncated:
             _logger.warning(
                 "%s: %d of %d texts were longer than the %s tokens that the model reads, and the rest of them was not "
                 "encoded: split them, or make the model with a larger passage_max_length (at most %s); "
                 "report.truncated has their ids",
-                self._backend.name,
+                self.backend.name,
                 len(report.truncated),
                 len(report.ok),
                 getattr(self._model, "passage_max_length", "?"),
                 getattr(self._model, "max_length", "?"),
             )
+
+
+def _named(documents: Sequence[Document]) -> list[str]:
+    return [f"document {document.id!r}" for document in documents]
 
 
 def _report_of(adding: Adding) -> WriteReport:

@@ -8,13 +8,13 @@ import pytest
 
 from flagvec import Document
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.retry import Request, write_request
+from flagvec.ingest.retry import Request, Retries, write_request
 from flagvec.store.backend import Refusal, WriteLimits
 
 
 def send(backend, names, stop=None):
     request = Request([Document(name, "text") for name in names], list(names))
-    return write_request(request, backend, None, stop or Event())
+    return write_request(request, backend, None, Retries(stop or Event()))
 
 
 def busy(name):
