@@ -4,8 +4,8 @@ FlagvecError
 ├── ModelNotFoundError   a model name that is not a directory, a name of the catalogue or a Hub repository
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
-├── SourceError          a file of documents or vectors that cannot be read
 ├── JournalError         a journal that cannot be used, or is of another store or model
+├── SourceError          a file of documents or vectors that cannot be read
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     ├── WriteError       documents that were not written
     └── StoreDownError   a store that went away during an ingestion, which the same call resumes
@@ -63,12 +63,12 @@ class NotFiniteError(FlagvecError, ValueError):
         )
 
 
-class SourceError(FlagvecError, ValueError):
-    """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
-
-
 class JournalError(FlagvecError):
     """Raised when a journal cannot be read or written, or is of another store or model; the message says what to do."""
+
+
+class SourceError(FlagvecError, ValueError):
+    """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
 
 
 class StoreError(FlagvecError):

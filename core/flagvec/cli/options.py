@@ -94,7 +94,7 @@ Filter = Annotated[
 ]
 Text = Annotated[
     str,
-    typer.Option("--text", metavar="COLUMN", help='The column of the texts, or a template like "{title}\\n{body}".'),
+    typer.Option("--text", metavar="COLUMN", help='The texts' column, or a template like "{title}\\n{body}".'),
 ]
 Id = Annotated[
     str | None,
@@ -103,7 +103,7 @@ Id = Annotated[
 Metadata = Annotated[
     list[str] | None,
     typer.Option(
-        "--metadata", metavar="COLUMN", help="A column that becomes metadata; repeat it. By default all others."
+        "--metadata", metavar="COLUMN", help="A column for the metadata; repeat it. By default all others."
     ),
 ]
 SourceFormat = Annotated[

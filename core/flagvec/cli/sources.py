@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flagvec.cli.options import Format
 
@@ -50,16 +50,13 @@ class Source:
             raise ValueError(f"--overlap {overlap} is for --split TOKENS: add that, or leave this out")
         from flagvec.ingest.sources import DocumentReader
 
-        form = None if format is None else format.value
+        form: Any = None if format is None else format.value
         return cls(DocumentReader(files, text=text, id=id, metadata=metadata or None, format=form), split, overlap)
 
     def documents(self, model: AbsEmbedder) -> Iterator[Document | InvalidDocument]:
-        """Yield the documents, or their parts by the model's tokens, and what is wrong with a row that is none."""
-        from flagvec.ingest.sources import BadRow
-
-        read = (one.as_invalid() if isinstance(one, BadRow) else one for one in self.reader)
+        """Return the documents, or their parts by the model's tokens, and what is wrong with a row that is none."""
         if self.split is None:
-            return read
+            return iter(self.reader)
         from flagvec.ingest.splitting import Splitter
 
-        return Splitter(model, self.split, self.overlap).split_all(read)
+        return Splitter(model, self.split, self.overlap).split_all(self.reader)

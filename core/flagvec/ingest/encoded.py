@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flagvec.late_interaction.codec import Codes
+from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.store.documents import Document
 from flagvec.store.encoding import OUTPUT_KEYS, encoded_output, is_ours
@@ -26,9 +28,19 @@ class EncodedDocument(Document):
         text: As in `Document`.
         metadata: As in `Document`.
         vectors: What the store's model would give for it, of what the store holds.
+        colbert_storage: What made ``vectors.colbert_codes``. A store with the same one takes these in place of
+            ``vectors.colbert``.
     """
 
     vectors: TextVectors = field(default_factory=TextVectors, compare=False)
+    colbert_storage: ColbertStorage | None = field(default=None, compare=False)
+
+
+def ready_codes(document: Document, storage: ColbertStorage) -> Codes | None:
+    """Return the codes that a document brings, if this made them; otherwise None."""
+    if isinstance(document, EncodedDocument) and document.colbert_storage == storage:
+        return document.vectors.colbert_codes
+    return None
 
 
 class Encoder:

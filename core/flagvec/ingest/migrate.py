@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flagvec.errors import StoreError
-from flagvec.ingest.dead_letters import DEAD_LETTERS
 from flagvec.ingest.ingest_report import IngestReport
-from flagvec.ingest.ingestion import PATIENCE, ingest
+from flagvec.ingest.ingestion import DEAD_LETTERS, PATIENCE, ingest
 from flagvec.ingest.journal import Journal
 
 if TYPE_CHECKING:

@@ -59,7 +59,10 @@ def encode_documents(
         ValueError: The model gave vectors of another dimension or number than it should.
     """
     output = encoded_output(model, texts, representations)
-    return pack(validated(output, names, colbert_limit, is_plain=is_ours(model)), colbert_storage)
+    encoded = validated(output, names, colbert_limit, is_plain=is_ours(model))
+    if colbert_storage is not None:
+        pack(encoded, colbert_storage)
+    return encoded
 
 
 def is_ours(model: AbsEmbedder) -> bool:
@@ -81,14 +84,12 @@ def encoded_output(model: AbsEmbedder, texts: Sequence[str], representations: Co
     return output
 
 
-def pack(encoded: EncodedDocuments, storage: ColbertStorage | None) -> EncodedDocuments:
-    """Replace the ColBERT vectors of the texts that are not refused by their codes, and return the same; None does nothing."""
-    if storage is not None:
-        for position, one in enumerate(encoded.vectors):
-            if one.colbert is not None and position not in encoded.refused:
-                one.colbert_codes = storage.encode(one.colbert)
-            one.colbert = None
-    return encoded
+def pack(encoded: EncodedDocuments, storage: ColbertStorage) -> None:
+    """Replace the ColBERT vectors of the texts that are not refused by their codes."""
+    for position, one in enumerate(encoded.vectors):
+        if one.colbert is not None and position not in encoded.refused:
+            one.colbert_codes = storage.encode(one.colbert)
+        one.colbert = None
 
 
 def encode_query(

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from threading import Event
 from typing import TYPE_CHECKING, Generic
 
+from flagvec.ingest.encoded import ready_codes
 from flagvec.ingest.pipeline import OnError, write_documents
 from flagvec.ingest.report import WriteReport, carried_report, carry_report
 from flagvec.m3_output import M3Output
@@ -122,7 +123,12 @@ class Writing(Generic[Row]):
             {OUTPUT_KEYS[name]: output[OUTPUT_KEYS[name]] for name in self.representations}, truncated=output.truncated
         )
         encoded = validated(kept, _named(documents), self.colbert_limit(), is_plain=is_plain)
-        return pack(encoded, self.opening.schema.colbert_storage)
+        if (storage := self.opening.schema.colbert_storage) is not None:
+            pack(encoded, storage)
+            for document, vectors in zip(documents, encoded.vectors, strict=True):
+                if (codes := ready_codes(document, storage)) is not None:
+                    vectors.colbert_codes = codes
+        return encoded
 
     @property
     def representations(self) -> tuple[str, ...]:

@@ -39,7 +39,9 @@ def flagvec(monkeypatch, tmp_path):
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
 
     def run(*arguments, input=None, **environment):
-        result = CliRunner(env=environment).invoke(app, [str(one) for one in arguments], input=input, prog_name="flagvec")
+        result = CliRunner(env=environment).invoke(
+            app, [str(one) for one in arguments], input=input, prog_name="flagvec"
+        )
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Finished(result.exit_code, result.stdout, result.stderr)
 

@@ -25,7 +25,9 @@ def test_the_model_is_the_one_of_the_store(flagvec, articles, tiny_m3):
 
     with opened(StoreAddress.parsed(articles), tiny_m3) as store:
         expected = store.search("bread", mode="dense")
-    assert {hit["id"]: hit["score"] for hit in found} == pytest.approx({hit.id: hit.score for hit in expected}, abs=1e-2)
+    assert {hit["id"]: hit["score"] for hit in found} == pytest.approx(
+        {hit.id: hit.score for hit in expected}, abs=1e-2
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_explain_adds_a_column_for_each_representation(flagvec, articles):
     ("arguments", "said"),
     [
         (["--filter", "lang=en"], "'lang=en' is not JSON"),
-        (["--filter", "[1]"], "is not a JSON object: write one like '{\"lang\": \"en\"}'"),
+        (["--filter", "[1]"], 'is not a JSON object: write one like \'{"lang": "en"}\''),
         (["--fusion", "sum"], "'sum': write rrf, or weights like"),
         (["--limit", "0"], "--limit"),
         (["--mode", "lexical"], "--mode"),
