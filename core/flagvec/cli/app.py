@@ -14,7 +14,9 @@ _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 done but some documents were refused, 75 a store is away "
     "(run the same command again), 130 interrupted."
 )
-_COMMANDS = ("ingest", "search", "stats", "delete", "migrate", "verify", "models", "doctor")
+_COMMANDS = (
+    "ingest", "search", "stats", "delete", "verify", "migrate", "encode", "load", "export", "models", "doctor",
+)  # fmt: skip
 
 app = typer.Typer(
     help="Text into Qdrant, Milvus or Elasticsearch and back: dense, sparse and ColBERT from one forward pass.",

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from flagvec.cli import options
-from flagvec.cli.progress import progress
+from flagvec.cli.progress import counts_of, progress
 from flagvec.cli.sources import Source
 from flagvec.cli.writing import finished, made, model_for, print_report
 
 
 def ingest(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...",
-            help="JSONL, CSV, TSV, Parquet or Arrow files, also in gzip or zstd; patterns; - for standard input; or a "
-            "data set of the Hub.",
-        ),
-    ],
+    files: options.Files,
     store: options.Stores,
     model: options.Model = None,
     text: options.Text = "text",
@@ -31,13 +21,9 @@ def ingest(
     split: options.Split = None,
     overlap: options.Overlap = 0,
     journal: options.JournalFile = options.JOURNAL,
-    no_journal: Annotated[bool, typer.Option("--no-journal", help="Write everything, and note nothing.")] = False,
-    skip_unchanged: Annotated[
-        bool, typer.Option("--skip-unchanged/--no-skip-unchanged", help="Leave out what stores have already.")
-    ] = True,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Delete what an earlier run wrote and the files no longer have.")
-    ] = False,
+    no_journal: options.NoJournal = False,
+    skip_unchanged: options.SkipUnchanged = True,
+    prune: options.Prune = False,
     on_error: options.OnError = options.OnRefusal.dead_letters,
     dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
     colbert: options.Colbert = None,
@@ -54,8 +40,7 @@ def ingest(
     A store that does not exist is made. Run the same command again to go on after a stop, or to bring a store up to
     date: what it has already is neither encoded nor written.
     """
-    if prune and no_journal:
-        raise typer.BadParameter("--prune needs a journal, which says what earlier runs wrote: leave --no-journal out")
+    options.check_prune(prune, no_journal)
     source = Source.of(files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap)
     encoder = model_for(
         store,
@@ -77,13 +62,13 @@ def ingest(
                 stores=stores,
                 model=encoder,
                 journal=None if no_journal else journal,
-                on_error="raise" if on_error == "stop" else "dead-letters",
+                on_error="raise" if on_error is options.OnRefusal.stop else "dead-letters",
                 dead_letters=dead_letters,
                 skip_unchanged=skip_unchanged,
                 prune=prune,
                 patience=patience,
                 show_progress=False,
-                on_progress=show,
+                on_progress=lambda so_far: show(*counts_of(so_far)),
             ),
             is_resumable=not no_journal,
         )

@@ -11,7 +11,7 @@ from flagvec.cli import options
 from flagvec.cli.exits import ExitCode, say
 from flagvec.cli.loading import load_model
 from flagvec.cli.output import counted, print_json
-from flagvec.cli.progress import progress
+from flagvec.cli.progress import counts_of, progress
 from flagvec.cli.stores import existing_schema, opened, opened_without_model, own_address
 from flagvec.cli.writing import as_values, colbert_option, finished
 from flagvec.store.address import StoreAddress
@@ -26,7 +26,7 @@ def migrate(
         StoreAddress,
         typer.Option("--to", parser=options.store_address, metavar="URL", help="The new store, which is made."),
     ],
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model of the new store.")],
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help=f"Of the new store. {options.MODEL_HELP}")],
     alias: Annotated[
         str | None,
         typer.Option("--alias", metavar="NAME", help="Switched to the new store at the end; Qdrant, Elasticsearch."),
@@ -74,7 +74,7 @@ def migrate(
                 alias=alias,
                 dead_letters=dead_letters,
                 patience=patience,
-                on_progress=lambda number, so_far: show(so_far),
+                on_progress=lambda number, so_far: show(*counts_of(so_far)),
             ),
             is_resumable=True,
         )

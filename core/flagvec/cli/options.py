@@ -12,6 +12,7 @@ import typer
 from flagvec.store.address import StoreAddress
 
 JOURNAL = Path("flagvec.journal")
+MODEL_HELP = "A name that flagvec models lists, a Hugging Face name, or a directory."
 STORE_HELP = "URL of the store, like qdrant://localhost:6333/articles or edge:./articles."
 
 
@@ -23,6 +24,13 @@ class Format(str, Enum):
     tsv = "tsv"
     parquet = "parquet"
     arrow = "arrow"
+
+
+class Numbers(str, Enum):
+    """The values of ``--dense``."""
+
+    float32 = "float32"
+    float16 = "float16"
 
 
 class OnRefusal(str, Enum):
@@ -69,6 +77,17 @@ def json_filter(text: str) -> Any:
 
 _FILTER = '\'{"lang": "en"}\''
 
+
+def check_prune(prune: bool, no_journal: bool) -> None:
+    """Refuse ``--prune`` without a journal.
+
+    Raises:
+        typer.BadParameter: There is none.
+    """
+    if prune and no_journal:
+        raise typer.BadParameter("--prune needs a journal, which says what earlier runs wrote: leave --no-journal out")
+
+
 Store = Annotated[StoreAddress, typer.Option("--store", parser=store_address, metavar="URL", help=STORE_HELP)]
 Stores = Annotated[
     list[StoreAddress],
@@ -76,9 +95,7 @@ Stores = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model", metavar="NAME", help="A name that flagvec models lists, a Hugging Face name, or a directory."
-    ),
+    typer.Option("--model", metavar="NAME", help=MODEL_HELP),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Such as cpu, cuda:1 or mps; the fastest by default.")
@@ -92,9 +109,21 @@ Filter = Annotated[
         "--filter", parser=json_filter, metavar="JSON", help=f"Only documents whose metadata fit, like {_FILTER}."
     ),
 ]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="JSONL, CSV, TSV, Parquet or Arrow files, also in gzip or zstd; patterns; - for standard input; or a data "
+        "set of the Hub.",
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIRECTORY", file_okay=False, help="Where the Parquet files go.")
+]
+Dense = Annotated[Numbers, typer.Option("--dense", help="The numbers of dense vectors; float16 takes half the space.")]
 Text = Annotated[
     str,
-    typer.Option("--text", metavar="COLUMN", help='The texts' column, or a template like "{title}\\n{body}".'),
+    typer.Option("--text", metavar="COLUMN", help='The column of texts, or a template like "{title}\\n{body}".'),
 ]
 Id = Annotated[
     str | None,
@@ -102,9 +131,7 @@ Id = Annotated[
 ]
 Metadata = Annotated[
     list[str] | None,
-    typer.Option(
-        "--metadata", metavar="COLUMN", help="A column for the metadata; repeat it. By default all others."
-    ),
+    typer.Option("--metadata", metavar="COLUMN", help="A column for the metadata; repeat it. By default all others."),
 ]
 SourceFormat = Annotated[
     Format | None, typer.Option("--format", help="What the files are; by default their names say it.")
@@ -120,6 +147,11 @@ JournalFile = Annotated[
     Path,
     typer.Option("--journal", metavar="FILE", dir_okay=False, help="Notes what stores have, so that a run can go on."),
 ]
+NoJournal = Annotated[bool, typer.Option("--no-journal", help="Write everything, and note nothing.")]
+SkipUnchanged = Annotated[
+    bool, typer.Option("--skip-unchanged/--no-skip-unchanged", help="Leave out what stores have already.")
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete what an earlier run wrote and the source no longer has.")]
 DeadLetterFile = Annotated[
     Path, typer.Option("--dead-letters", metavar="FILE", dir_okay=False, help="Gets documents that were refused.")
 ]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -31,14 +31,18 @@ class _TimeLeft(TimeRemainingColumn):
         return Text("") if task.total is None else super().render(task)
 
 
-Show = Callable[["IngestReport"], None]
+class Show(Protocol):
+    """Shows how far the work is."""
+
+    def __call__(self, documents: int, retries: int = 0, failed: int = 0) -> None:
+        """Show how many documents were read, requests were repeated, and documents were refused."""
 
 
 @contextmanager
 def progress(
     what: str, model: AbsEmbedder | None, *, share: Callable[[], float | None] | None = None, total: int | None = None
 ) -> Iterator[Show]:
-    """Yield a function that shows a report: documents, documents and tokens a second, retries, and failures.
+    """Yield what shows documents, documents and tokens a second, retries, and failures.
 
     Args:
         what: The work, in front of the bar.
@@ -48,7 +52,7 @@ def progress(
     """
     console = Console(stderr=True)
     if not sys.stderr.isatty():
-        yield lambda report: None
+        yield lambda documents, retries=0, failed=0: None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -62,19 +66,21 @@ def progress(
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, said="")
 
-        def show(report: IngestReport) -> None:
+        def show(documents: int, retries: int = 0, failed: int = 0) -> None:
             seconds = max(monotonic() - began, 1e-3)
-            said = [f"{report.read:,} docs", f"{report.read / seconds:,.0f}/s"]
+            said = [f"{documents:,} docs", f"{documents / seconds:,.0f}/s"]
             if tokens := _tokens(model) - tokens_before:
                 said.append(f"{tokens / seconds:,.0f} tok/s")
-            retries = sum(store.retries for store in report.stores.values())
-            said += [
-                f"{count:,} {name}" for count, name in ((retries, "retries"), (failures(report), "failed")) if count
-            ]
-            read = share() if share is not None else report.read / total if total else None
+            said += [f"{count:,} {name}" for count, name in ((retries, "retries"), (failed, "failed")) if count]
+            read = share() if share is not None else documents / total if total else None
             bar.update(task, total=None if read is None else 1.0, completed=read or 0.0, said=" ".join(said))
 
         yield show
+
+
+def counts_of(report: IngestReport) -> tuple[int, int, int]:
+    """Return how many documents were read, requests were repeated, and documents were refused."""
+    return report.read, sum(store.retries for store in report.stores.values()), failures(report)
 
 
 def failures(report: IngestReport) -> int:

@@ -43,14 +43,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 class Contents:
-    """Hashes documents together with what decides on their vectors.
+    """Hashes documents. What else decides on their vectors is in the journal once for each store."""
 
-    Args:
-        vectors: The answer of `vectors_of`.
-    """
-
-    def __init__(self, vectors: Mapping[str, Any]) -> None:
-        self._start = blake2b(json.dumps(vectors, sort_keys=True).encode(), digest_size=_HASH_BYTES)
+    def __init__(self) -> None:
+        self._start = blake2b(digest_size=_HASH_BYTES)
 
     def of(self, document: Document) -> bytes:
         """Return 16 bytes that differ if the text or the metadata of a checked document do."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from more_itertools import chunked
 
-from flagvec.ingest.content import Contents, vectors_of
+from flagvec.ingest.content import Contents
 from flagvec.ingest.journal import Journal
 from flagvec.ingest.seen import SeenIds
-from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
@@ -47,7 +46,7 @@ def verify(store: HybridStore, journal: Journal, *, name: str | None = None, for
     It reads the texts and metadata of the whole store. Its memory grows with the differences only.
 
     Args:
-        store: An existing store.
+        store: An existing store. Its model is not used.
         journal: Has to know it.
         name: What the journal calls it. None takes what the store's messages call it.
         forget: Take what is missing or changed out of the journal, so that the next ingestion writes it again.
@@ -57,7 +56,7 @@ def verify(store: HybridStore, journal: Journal, *, name: str | None = None, for
         StoreError: The store cannot be read.
     """
     known = journal.store(store.writing.backend.name if name is None else name)
-    hashes = Contents(vectors_of(Schema.of(store.model), store.model))
+    hashes = Contents()
     changed: list[str] = []
     unknown: list[str] = []
     documents = 0
