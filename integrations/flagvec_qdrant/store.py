@@ -81,7 +81,7 @@ class QdrantStore(HybridStore):
         Raises:
             StoreError: The database refused.
         """
-        return self._opening.ask("be asked for aliases", lambda timeout: self._collection.leads_to(name), None)
+        return self._opening.ask_unopened("be asked for aliases", lambda: self._collection.leads_to(name))
 
     def switch_alias(self, alias: str) -> None:
         """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.

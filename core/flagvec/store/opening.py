@@ -74,9 +74,13 @@ class Opening(Generic[Row]):
 
     def described(self) -> Schema | None:
         """Return what is in the database, or None if nothing is there; opens nothing."""
-        self.refuse_closed()
         with self._lock:
-            return self._asked("be opened", lambda timeout: self._backend.describe(), Patience(None))
+            return self.ask_unopened("be opened", self._backend.describe)
+
+    def ask_unopened(self, what: str, request: Callable[[], Result]) -> Result:
+        """Make a request that needs no open backend, and repeat it if that may help; see `ask`."""
+        self.refuse_closed()
+        return self._asked(what, lambda timeout: request(), Patience(None))
 
     def drop(self) -> None:
         """Delete the store if it is there."""
