@@ -105,7 +105,7 @@ def measure(documents: list[dict[str, Any]], queries: list[dict[str, Any]], opti
     relevant = [set(query["relevant"]) for query in queries]
     scores = {
         "dense": asked["dense_vecs"] @ corpus["dense_vecs"].T,
-        "sparse": (_matrix(asked, model) @ _matrix(corpus, model).T).toarray(),
+        "sparse": (weight_matrix(asked, model) @ weight_matrix(corpus, model).T).toarray(),
     }
     scores[COLBERT] = _reranked(scores["dense"], asked, corpus)
     quality = {}
@@ -117,7 +117,8 @@ def measure(documents: list[dict[str, Any]], queries: list[dict[str, Any]], opti
     return Measured(quality, numbers * BYTES_A_NUMBER / len(documents))
 
 
-def _matrix(output: M3Output, model: BGEM3FlagModel) -> csr_array:
+def weight_matrix(output: M3Output, model: BGEM3FlagModel) -> csr_array:
+    """Return lexical weights as a matrix of texts by tokens."""
     weights = output["lexical_weights"]
     values = [weight for text in weights for weight in text.values()]
     columns = [token for text in weights for token in text]

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from elasticsearch import Elasticsearch
 
+from colbert_stores import Kept
 from comparison import LIMIT, Comparison
 from corpus import DIMENSION, Corpus
 from flagvec import Document, M3Output
@@ -95,6 +96,26 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
             )
         finally:
             client.indices.delete(index=[ours, theirs], ignore_unavailable=True)
+
+
+@contextmanager
+def index_store(corpus: Corpus, colbert: Any) -> Iterator[Kept]:
+    """Create an `ElasticsearchStore` that keeps ColBERT vectors as `colbert` says."""
+    name = f"{PREFIX}{uuid.uuid4().hex}"
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+        store = ElasticsearchStore(corpus.model, client, name, settings=SETTINGS, colbert=colbert)
+        store.create()
+
+        def size() -> int:
+            # Without this, the size has the operations that the server would repeat after a crash.
+            client.indices.flush(index=name, force=True)
+            stats = client.indices.stats(index=name, metric="store")
+            return int(stats["_all"]["total"]["store"]["size_in_bytes"])
+
+        try:
+            yield Kept(store=store, at_rest=lambda: _wait_for_merges(client), size=size)
+        finally:
+            client.indices.delete(index=name, ignore_unavailable=True)
 
 
 def _wait_for_merges(client: Elasticsearch) -> None:
@@ -225,5 +246,6 @@ def _lines(objects: Sequence[Mapping[str, Any]]) -> Any:
 ENGINES = {"elasticsearch": elasticsearch}
 if find_spec("langchain_elasticsearch"):
     ENGINES["elasticsearch-langchain"] = langchain
+STORES = {"elasticsearch": index_store}
 LARGEST: dict[str, int] = {}
 NEEDS = dict.fromkeys(ENGINES, "ELASTICSEARCH_URL")

@@ -8,9 +8,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
 
+from colbert_stores import Kept, bytes_on_disk
 from comparison import LIMIT, Comparison, Subject
 from corpus import DIMENSION, Corpus
 from flagvec import Document
@@ -154,6 +156,29 @@ class ByHand:
         return [hit["id"] for hit in hits]
 
 
+@contextmanager
+def lite_store(corpus: Corpus, colbert: Any) -> Iterator[Kept]:
+    """Create a `MilvusStore` on Milvus Lite that keeps ColBERT vectors as `colbert` says."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "store.db"
+        client = lite_client(str(path))
+        store = MilvusStore(corpus.model, client, "benchmark", colbert=colbert)
+        store.create()
+        # Loading a loaded collection is free, but it waits until its files are merged.
+        try:
+            yield Kept(
+                store=store,
+                at_rest=lambda: client.load_collection("benchmark", timeout=TIMEOUT),
+                size=lambda: bytes_on_disk(Path(directory)),
+            )
+        finally:
+            client.close()
+            server_manager_instance.release_server(str(path))
+
+
 ENGINES = {"milvus-lite": milvus_lite, "milvus-server": milvus_server}
+STORES = {"milvus-lite": lite_store}
 LARGEST: dict[str, int] = {}
 NEEDS = {"milvus-server": "MILVUS_URI"}

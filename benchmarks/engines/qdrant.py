@@ -21,6 +21,7 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
+from colbert_stores import Kept, bytes_on_disk
 from comparison import LIMIT, MODES, Comparison, Subject
 from corpus import DIMENSION, Corpus
 from flagvec import Document
@@ -246,8 +247,38 @@ class EdgeByHand:
         self.shard.close()
 
 
+@contextmanager
+def edge_store(corpus: Corpus, colbert: Any) -> Iterator[Kept]:
+    """Create a `QdrantEdgeStore` that keeps ColBERT vectors as `colbert` says."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        QdrantEdgeStore(corpus.model, Path(directory) / "store", colbert=colbert) as store,
+    ):
+        store.create()
+        yield Kept(store=store, size=lambda: bytes_on_disk(Path(directory)))
+
+
+@contextmanager
+def server_store(corpus: Corpus, colbert: Any) -> Iterator[Kept]:
+    """Create a `QdrantStore` on the server at QDRANT_URL, whose files are in QDRANT_STORAGE."""
+    name = f"flagvec_benchmark_{uuid.uuid4().hex}"
+    with closing(_server_client(prefer_grpc=True)) as client:
+        store = QdrantStore(corpus.model, client, name, colbert=colbert)
+        store.create()
+
+        def size() -> int | None:
+            storage = os.environ.get("QDRANT_STORAGE")
+            return bytes_on_disk(Path(storage) / "collections" / name) if storage else None
+
+        try:
+            yield Kept(store=store, at_rest=lambda: _await_indexes(client, name), size=size)
+        finally:
+            client.delete_collection(name)
+
+
 ENGINES = {"qdrant-edge": qdrant_edge, "qdrant-local": qdrant_local, "qdrant-server": qdrant_server}
 if find_spec("langchain_qdrant"):
     ENGINES["qdrant-server-langchain"] = qdrant_server_langchain
+STORES = {"qdrant-edge": edge_store, "qdrant-server": server_store}
 LARGEST = {"qdrant-local": 10_000}
 NEEDS = dict.fromkeys(("qdrant-server", "qdrant-server-langchain"), "QDRANT_URL")

@@ -126,7 +126,7 @@ class M3Output(dict[str, Any]):
 
         if (vectors := self.as_batch()["colbert_vecs"]) is None:
             raise ValueError("this output has no colbert_vecs to make codes of: encode with return_colbert_vecs=True")
-        return [storage.encode(as_float32(rows)) for rows in vectors]
+        return storage.encode_all([as_float32(rows) for rows in vectors])
 
     def _one(self, index: int) -> slice:
         size = self.num_texts

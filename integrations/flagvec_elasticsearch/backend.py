@@ -53,7 +53,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._layout = Layout(**chosen)
         self._described: FoundIndex | None = None
         self._packs_vectors = False
-        self._colbert_dimension = 0
+        self._schema: Schema | None = None
         self.has_warned = False
 
     @property
@@ -91,7 +91,7 @@ class ElasticsearchBackend(Backend[bytes]):
                     f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
                     "index as it is, or make another"
                 )
-        self._colbert_dimension = schema.colbert_dimension or 0
+        self._schema = schema
         self._packs_vectors = takes_packed_vectors(self._described.created)
         self._index.opened = self._described
         self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
@@ -149,9 +149,10 @@ class ElasticsearchBackend(Backend[bytes]):
             yield [convert.to_document(found) for found in page]
 
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
-        read = documents_with_vectors(self._layout.colbert_field)
+        assert self._schema is not None, "the backend is open"
+        schema, read = self._schema, documents_with_vectors(self._layout.colbert_field)
         for page in self._index.pages(_query(filter), min(batch_size, MOST_HITS), ask, read):
-            yield [convert.to_record(found, self._colbert_dimension) for found in page]
+            yield [convert.to_record(found, schema) for found in page]
 
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
 from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text, text_size
+from flagvec.late_interaction.stored import codes_from_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
+from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch.filters import typed_terms
 from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, METADATA, SPARSE, TEXT, TYPED, Layout
@@ -62,16 +64,30 @@ def to_document(found: Mapping[str, Any]) -> Document:
     return Document(found["_id"], source[TEXT], source[METADATA])
 
 
-def to_record(found: Mapping[str, Any], colbert_dimension: int) -> Record:
-    """Return the document of a hit that was read as `queries.documents_with_vectors` says, with its vectors."""
+def to_record(found: Mapping[str, Any], schema: Schema) -> Record:
+    """Return the document of a hit with its vectors.
+
+    Args:
+        found: What was read as `queries.documents_with_vectors` says.
+        schema: What the index holds.
+    """
     source, fields = found["_source"], found.get("fields", {})
     sparse = source.get(SPARSE)
     vectors = TextVectors(
         dense=_dense(source.get(DENSE)),
         sparse=None if sparse is None else {int(token): weight for token, weight in sparse.items()},
-        colbert=_colbert(source.get(COLBERT, fields.get(COLBERT)), fields.get(COLBERT_ROWS), colbert_dimension),
     )
+    value = source.get(COLBERT, fields.get(COLBERT))
+    if (codec := schema.colbert_codec) is not None:
+        vectors.colbert_codes = codes_from_text(value[0] if value else _no_codes(fields), codec)
+    elif schema.colbert_dimension is not None:
+        vectors.colbert = _colbert(value, fields.get(COLBERT_ROWS), schema.colbert_dimension)
     return Record(to_document(found), vectors)
+
+
+def _no_codes(fields: Mapping[str, Any]) -> str | None:
+    """Return the codes of a document without ColBERT vectors if it says that it has none, else None."""
+    return "" if fields.get(COLBERT_ROWS) == [0] else None
 
 
 def _dense(value: Any) -> NDArray[np.float32] | None:
@@ -88,7 +104,7 @@ def _colbert(value: Any, counts: Any, dimension: int) -> NDArray[np.float32] | N
         counts: How many there are, in a list of one; None if the index does not say.
         dimension: Their length.
     """
-    if not value or not dimension:
+    if not value:
         return None
     if not isinstance(value[0], str):
         return np.asarray(value, dtype=np.float32)

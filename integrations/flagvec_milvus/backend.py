@@ -31,8 +31,7 @@ class MilvusBackend(Backend[Row]):
     limits = WriteLimits(attempts=3)
     # set by open
     _layout: Layout
-    _vector_fields: Sequence[str]
-    _colbert_dimension: int
+    _schema: Schema
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
@@ -57,8 +56,7 @@ class MilvusBackend(Backend[Row]):
         if contents is None:
             raise StoreError(f"{self.name} was dropped while it was opened: call create() first")
         self._layout = contents.layout
-        self._vector_fields = contents.schema.representations
-        self._colbert_dimension = contents.schema.colbert_dimension or 0
+        self._schema = schema
         self._client.load()
 
     def check_usable(self) -> None:
@@ -116,9 +114,9 @@ class MilvusBackend(Backend[Row]):
         return ([convert.to_document(row) for row in rows] for rows in pages)
 
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
-        outputs = (*self._layout.document_fields, *self._vector_fields)
+        outputs = (*self._layout.document_fields, *self._schema.representations)
         pages = self._client.pages(self._expression(filter), outputs, batch_size, ask)
-        return ([convert.to_record(row, self._colbert_dimension) for row in rows] for rows in pages)
+        return ([convert.to_record(row, self._schema) for row in rows] for rows in pages)
 
     def flush(self, timeout: float | None) -> None:
         # A server searches what it holds in memory. So does Milvus Lite, but slower than what is in its file.

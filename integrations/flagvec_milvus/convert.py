@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text
+from flagvec.late_interaction.stored import codes_from_text
 from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
+from flagvec.store.schema import Schema
 from flagvec.store.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT, TextVectors
 from flagvec_milvus.filters import packed, terms, with_prefixes
 from flagvec_milvus.schema import (
@@ -94,15 +96,24 @@ def to_document(row: Row) -> Document:
     return Document(row[ID], row[TEXT], json.loads("".join(parts)) if parts else row[METADATA])
 
 
-def to_record(row: Row, colbert_dimension: int) -> Record:
-    """Return the document of a row and the vectors among its fields."""
+def to_record(row: Row, schema: Schema) -> Record:
+    """Return the document of a row of a store of this schema, and the vectors among its fields."""
+    vectors = TextVectors(**_colbert(row.get(COLBERT), schema))
     dense, sparse = row.get(DENSE), row.get(SPARSE)
-    vectors = TextVectors(
-        dense=None if dense is None else np.asarray(dense, dtype=np.float32),
-        sparse=None if sparse is None else {token: weight for token, weight in sparse.items() if token != NO_TOKEN},
-        colbert=colbert_rows(row[COLBERT], colbert_dimension) if COLBERT in row else None,
-    )
+    if dense is not None:
+        vectors.dense = np.asarray(dense, dtype=np.float32)
+    if sparse is not None:
+        vectors.sparse = {token: weight for token, weight in sparse.items() if token != NO_TOKEN}
     return Record(to_document(row), vectors)
+
+
+def _colbert(value: Any, schema: Schema) -> dict[str, Any]:
+    """Return the ColBERT vectors or codes in a field's value, under their name in `TextVectors`."""
+    if schema.colbert_dimension is None:
+        return {}
+    if (codec := schema.colbert_codec) is not None:
+        return {"colbert_codes": codes_from_text(None if value is None else "".join(value), codec)}
+    return {"colbert": colbert_rows(value, schema.colbert_dimension)}
 
 
 def own_score(name: str, query: TextVectors, value: Any) -> float | None:

@@ -17,6 +17,7 @@ from typing_extensions import override
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
+from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
@@ -48,6 +49,7 @@ class ClientBackend(Backend[Record]):
         self._collection = collection
         self._layout = layout
         self._known = "", ""
+        self._codec: ColbertCodec | None = None
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
         self._calling: AbstractContextManager[Any] = _lock_of(client) if self._is_local else nullcontext()
 
@@ -146,6 +148,7 @@ class ClientBackend(Backend[Record]):
 
     @override
     def open(self, schema: Schema) -> None:
+        self._codec = schema.colbert_codec
         if self._is_local or not self._layout.indexes:
             return
         found = self._client.get_collection(self._collection).payload_schema
@@ -242,7 +245,8 @@ class ClientBackend(Backend[Record]):
 
     @override
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
-        return map(to_records, self._pages(filter, batch_size, ask, with_vectors=True))
+        pages = self._pages(filter, batch_size, ask, with_vectors=True)
+        return (to_records(points, self._codec) for points in pages)
 
     def _pages(
         self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.stored import codes_from_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.vectors import TextVectors
@@ -46,18 +48,24 @@ def to_documents(points: Iterable[Any]) -> list[Document]:
     return [Document(point.payload["id"], point.payload["text"], point.payload["metadata"]) for point in points]
 
 
-def to_records(points: Sequence[Any]) -> list[Record]:
-    """Return the documents of an engine's points with the vectors that came with them."""
+def to_records(points: Sequence[Any], codec: ColbertCodec | None) -> list[Record]:
+    """Return the documents of an engine's points with the vectors that came with them.
+
+    Args:
+        points: With their whole payload and all vectors.
+        codec: What reads the codes of ColBERT vectors; None if there are none.
+    """
     documents = to_documents(points)
-    return [Record(one, _to_vectors(point.vector)) for one, point in zip(documents, points, strict=True)]
+    return [Record(one, _to_vectors(point, codec)) for one, point in zip(documents, points, strict=True)]
 
 
-def _to_vectors(named: Mapping[str, Any]) -> TextVectors:
-    dense, sparse, colbert = (named.get(name) for name in (DENSE, SPARSE, COLBERT))
+def _to_vectors(point: Any, codec: ColbertCodec | None) -> TextVectors:
+    dense, sparse, colbert = (point.vector.get(name) for name in (DENSE, SPARSE, COLBERT))
     return TextVectors(
         dense=None if dense is None else np.asarray(dense, dtype=np.float32),
         sparse=None if sparse is None else dict(zip(sparse.indices, sparse.values, strict=True)),
         colbert=None if colbert is None else np.asarray(colbert, dtype=np.float32),
+        colbert_codes=None if codec is None else codes_from_text(point.payload.get(COLBERT), codec),
     )
 
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
+from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
@@ -43,6 +44,7 @@ class EdgeBackend(Backend[Record]):
         self._layout = layout
         self._shared: shared_shards.SharedShard | None = None
         self._unflushed_since: float | None = None
+        self._codec: ColbertCodec | None = None
         self._new_names = edge_files.NewNames(self._shard_path)
 
     @property
@@ -73,6 +75,7 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def open(self, schema: Schema) -> None:
+        self._codec = schema.colbert_codec
         self._shared = shared_shards.acquire(self._shard_path, self.name)
         # A shard that was made anew has files of the same names as the one before it.
         self._new_names = edge_files.NewNames(self._shard_path)
@@ -192,7 +195,8 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
-        return map(to_records, self._pages(filter, batch_size, ask, with_vectors=True))
+        pages = self._pages(filter, batch_size, ask, with_vectors=True)
+        return (to_records(points, self._codec) for points in pages)
 
     def _pages(
         self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool

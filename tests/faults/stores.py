@@ -1,9 +1,11 @@
-"""The embedded stores under fault, and documents whose contents follow from their number."""
+"""The stores under fault, and documents whose contents follow from their number."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,13 @@ def open_store(kind: str, directory: Path, model: Any = None) -> HybridStore:
         from flagvec_qdrant import QdrantEdgeStore
 
         return QdrantEdgeStore(model, directory / "edge")
+    if kind == "elasticsearch":
+        from elasticsearch import Elasticsearch
+
+        from flagvec_elasticsearch import ElasticsearchStore
+
+        client = Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=30)
+        return ElasticsearchStore(model, client, f"flagvec_faults_{zlib.crc32(str(directory).encode()):08x}")
     from flagvec_milvus import MilvusStore, lite_client
 
     return MilvusStore(model, lite_client(directory / "lite.db"), "documents")

@@ -29,6 +29,8 @@ def encode(
     colbert: options.Colbert = None,
     on_error: options.OnError = options.OnRefusal.dead_letters,
     dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    model_class: options.ModelClass = None,
+    pooling: options.Pooling = None,
     max_length: options.MaxLength = None,
     passage_instruction: options.PassageInstruction = None,
     query_instruction: options.QueryInstruction = None,
@@ -44,10 +46,13 @@ def encode(
     encoder = load_model(
         model,
         devices=device,
+        model_class=None if model_class is None else model_class.value,
+        pooling_method=None if pooling is None else pooling.value,
         passage_max_length=max_length,
         passage_instruction_for_retrieval=passage_instruction,
         query_instruction_for_retrieval=query_instruction,
     )
+    documents = source.documents(encoder)
     from flagvec.ingest.dead_letters import DeadLetters
     from flagvec.ingest.parquet import encode_to_parquet
 
@@ -55,7 +60,7 @@ def encode(
     with progress("encode", encoder, share=lambda: source.reader.share_read) as show:
         report = finished(
             lambda: encode_to_parquet(
-                source.documents(encoder),
+                documents,
                 encoder,
                 output,
                 dense=dense.value,

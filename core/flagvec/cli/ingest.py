@@ -27,6 +27,8 @@ def ingest(
     on_error: options.OnError = options.OnRefusal.dead_letters,
     dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
     colbert: options.Colbert = None,
+    model_class: options.ModelClass = None,
+    pooling: options.Pooling = None,
     max_length: options.MaxLength = None,
     passage_instruction: options.PassageInstruction = None,
     query_instruction: options.QueryInstruction = None,
@@ -46,10 +48,13 @@ def ingest(
         store,
         model,
         devices=device,
+        model_class=None if model_class is None else model_class.value,
+        pooling_method=None if pooling is None else pooling.value,
         passage_max_length=max_length,
         passage_instruction_for_retrieval=passage_instruction,
         query_instruction_for_retrieval=query_instruction,
     )
+    documents = source.documents(encoder)
     from flagvec.ingest import ingest as ingest_documents
 
     with (
@@ -58,7 +63,7 @@ def ingest(
     ):
         report = finished(
             lambda: ingest_documents(
-                source.documents(encoder),
+                documents,
                 stores=stores,
                 model=encoder,
                 journal=None if no_journal else journal,

@@ -49,6 +49,8 @@ def model_of(schema: Schema, name: str | None = None, **options: Any) -> AbsEmbe
     if schema.colbert_model is not None:
         return load_model(name or schema.model, **options)
     stored = {
+        # A directory need not say which class its model has. Only a `BGEM3FlagModel` gives lexical weights.
+        "model_class": "encoder-only-m3" if schema.sparse else "encoder-only-base",
         "pooling_method": schema.pooling,
         "normalize_embeddings": schema.normalize,
         "query_instruction_for_retrieval": schema.query_instruction,

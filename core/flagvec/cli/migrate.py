@@ -34,6 +34,8 @@ def migrate(
     journal: options.JournalFile = options.JOURNAL,
     dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
     colbert: options.Colbert = None,
+    model_class: options.ModelClass = None,
+    pooling: options.Pooling = None,
     max_length: options.MaxLength = None,
     passage_instruction: options.PassageInstruction = None,
     query_instruction: options.QueryInstruction = None,
@@ -54,6 +56,8 @@ def migrate(
     encoder = load_model(
         model,
         devices=device,
+        model_class=None if model_class is None else model_class.value,
+        pooling_method=None if pooling is None else pooling.value,
         passage_max_length=max_length,
         passage_instruction_for_retrieval=passage_instruction,
         query_instruction_for_retrieval=query_instruction,

@@ -33,6 +33,20 @@ class Numbers(str, Enum):
     float16 = "float16"
 
 
+class ClassOfModel(str, Enum):
+    """The values of ``--model-class``."""
+
+    base = "encoder-only-base"
+    m3 = "encoder-only-m3"
+
+
+class PoolingMethod(str, Enum):
+    """The values of ``--pooling``."""
+
+    cls = "cls"
+    mean = "mean"
+
+
 class OnRefusal(str, Enum):
     """The values of ``--on-error``."""
 
@@ -100,6 +114,10 @@ Model = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Such as cpu, cuda:1 or mps; the fastest by default.")
 ]
+ModelClass = Annotated[
+    ClassOfModel | None, typer.Option("--model-class", help="For a model whose files do not say what it is.")
+]
+Pooling = Annotated[PoolingMethod | None, typer.Option("--pooling", help="By default as the model's authors say.")]
 MaxLength = Annotated[
     int | None, typer.Option("--max-length", metavar="TOKENS", min=1, help="The longest text that is read whole.")
 ]

@@ -48,8 +48,10 @@ def made(
 ) -> Iterator[Mapping[str, HybridStore]]:
     """Yield stores by what journals call them. Those that do not exist are made."""
     with ExitStack() as stack:
-        stores = {}
+        stores: dict[str, HybridStore] = {}
         for address in addresses:
+            if address.place in stores:
+                raise ValueError(f"--store {address}: the store is given twice; leave one out")
             store = stack.enter_context(opened(address, model, **colbert_option(colbert)))
             store.create()
             stores[address.place] = store
@@ -63,6 +65,10 @@ def colbert_option(form: ColbertForm | None) -> dict[str, Any]:
 
 def finished(run: Callable[[], Result], is_resumable: bool) -> Result:
     """Return what a run returns, or end the command with the exit code that its error means.
+
+    Args:
+        run: Reads documents. Its arguments were checked, so that a ValueError is about a document.
+        is_resumable: Whether the same command goes on from where it ended.
 
     Raises:
         typer.Exit: A store is away, or a document was to stop the run.
@@ -79,7 +85,7 @@ def finished(run: Callable[[], Result], is_resumable: bool) -> Result:
         raise typer.Exit(ExitCode.TEMPFAIL) from error
     except (TypeError, ValueError) as error:
         # The documents are at fault, and not the arguments.
-        if isinstance(error, FlagvecError) or not hasattr(error, "report"):
+        if isinstance(error, FlagvecError):
             raise
         say(str(error))
         raise typer.Exit(ExitCode.DATAERR) from error

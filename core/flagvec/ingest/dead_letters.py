@@ -30,6 +30,11 @@ class DeadLetters:
         self._lock = threading.Lock()
         self._written = set() if since is None else self._letters_after(since)
 
+    @staticmethod
+    def size(path: str | os.PathLike[str]) -> int:
+        """Return the size of a file in bytes, 0 if there is none."""
+        return Path(path).stat().st_size if Path(path).exists() else 0
+
     def add(self, failures: Iterable[FailedWrite], store: str | None) -> int:
         """Write letters durably, and return the file's size after them in bytes."""
         lines = b"".join(_line(failure, store) for failure in failures if (failure.id, store) not in self._written)

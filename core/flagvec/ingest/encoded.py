@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,40 @@ def ready_codes(document: Document, storage: ColbertStorage) -> Codes | None:
     if isinstance(document, EncodedDocument) and document.colbert_storage == storage:
         return document.vectors.colbert_codes
     return None
+
+
+def to_bytes(vectors: TextVectors) -> bytes:
+    """Return vectors as bytes, from which `from_bytes` makes equal ones."""
+    arrays: dict[str, Any] = {}
+    if vectors.dense is not None:
+        arrays["dense"] = vectors.dense
+    if vectors.sparse is not None:
+        arrays["tokens"] = np.fromiter(vectors.sparse, np.int64)
+        arrays["weights"] = np.fromiter(vectors.sparse.values(), np.float64)
+    if vectors.colbert is not None:
+        arrays["colbert"] = vectors.colbert
+    file = BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def from_bytes(data: bytes) -> TextVectors:
+    """Return the vectors that `to_bytes` was given."""
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
+        sparse = None
+        if "tokens" in arrays:
+            sparse = dict(zip(arrays["tokens"].tolist(), arrays["weights"].tolist(), strict=True))
+        return TextVectors(arrays.get("dense"), sparse, arrays.get("colbert"))
+
+
+def text_vectors(output: M3Output, position: int) -> TextVectors:
+    """Return the vectors of one text of a batch, unchecked."""
+    dense, sparse, colbert = (output[OUTPUT_KEYS[name]] for name in ("dense", "sparse", "colbert"))
+    return TextVectors(
+        None if dense is None else dense[position],
+        None if sparse is None else sparse[position],
+        None if colbert is None else colbert[position],
+    )
 
 
 class Encoder:

@@ -14,6 +14,7 @@ from flagvec.ingest.lane import Rules
 from flagvec.ingest.opened import opened_lanes
 from flagvec.ingest.run import Run
 from flagvec.ingest.seen import SeenIds
+from flagvec.ingest.selection import Selection
 from flagvec.search.options import check_choice, checked_timeout
 from flagvec.store.documents import DocumentLike, InvalidDocument, listed_documents
 
@@ -81,7 +82,8 @@ def ingest(
 
     Raises:
         TypeError: Something other than documents or stores; with ``"raise"``, an invalid document.
-        ValueError: Two stores of one name or of different models; with ``"raise"``, an invalid document.
+        ValueError: Two stores of one name or of different models; ``prune`` without a journal; with ``"raise"``, an
+            invalid document.
         JournalError: The journal is of another store or model, has documents that the store lacks, or cannot be
             written.
         StoreError: A store does not exist, does not fit the model, or was closed; with ``"raise"``, a document that a
@@ -100,15 +102,23 @@ def ingest(
         0
     """
     check_choice("on_error", on_error, get_args(OnRefusal))
+    if prune and journal is None:
+        raise ValueError("prune=True needs a journal, which knows what earlier runs wrote: pass journal=PATH")
     given, timeout = listed_documents(documents), checked_timeout(timeout)
     with ExitStack() as stack:
         if journal is not None and not isinstance(journal, Journal):
             journal = stack.enter_context(Journal(journal))
-        run, since = (0, None) if journal is None else journal.begin_run()
+        run, since = (0, None) if journal is None else journal.begin_run(DeadLetters.size(dead_letters))
         letters = DeadLetters(dead_letters, since) if on_error == "dead-letters" else None
-        rules = Rules(journal, run, letters, timeout, patience, has_letters=since is not None)
+        rules = Rules(journal, run, letters, timeout, patience, is_resumed=since is not None)
         opened = opened_lanes(stores, model, rules)
         lanes = [stack.enter_context(lane) for lane in opened.lanes]
         seen = stack.enter_context(SeenIds())
-        whole = Run(lanes, opened.encoder, opened.contents, rules, seen, skip_unchanged, on_progress)
-        return whole.do(given, show_progress, prune)
+        selection = Selection(lanes, opened.contents, rules, seen, skip_unchanged)
+        whole = Run(lanes, opened.encoder, selection, rules, on_progress)
+        report = whole.do(given, show_progress)
+        if prune and journal is not None:
+            report = whole.prune(seen)
+        if journal is not None:
+            journal.end_run(run)
+        return report

@@ -43,7 +43,7 @@ class Rules:
         dead_letters: Takes what a store refuses for good; None raises a `DocumentRefusedError` instead.
         timeout: Seconds that an attempt to write may take; None for the client's own limit.
         patience: Seconds in which a request is sent again.
-        has_letters: Whether the run was begun by an earlier call, which wrote dead letters.
+        is_resumed: Whether the run was begun by an earlier call.
         stop: When it is set, nothing more is written.
     """
 
@@ -52,7 +52,7 @@ class Rules:
     dead_letters: DeadLetters | None
     timeout: float | None
     patience: float
-    has_letters: bool
+    is_resumed: bool
     stop: Event = field(default_factory=Event)
 
 
@@ -83,7 +83,8 @@ class Lane:
         self._background = Background(f"flagvec-ingest {name}", WINDOWS_BEHIND)
         # What the store has taken since the last flush. Only the lane's thread uses it.
         self._unconfirmed: list[tuple[str, bytes]] = []
-        self._confirmed_at = monotonic()
+        # The first window is acknowledged at once, so that a process that is killed again and again gets on.
+        self._confirmed_at = -ACKNOWLEDGED_EVERY
 
     @property
     def report(self) -> StoreReport:
@@ -112,7 +113,7 @@ class Lane:
     def refused_before(self, contents: Mapping[str, bytes]) -> set[str]:
         """Return the ids of the documents that the store refused before this run was resumed."""
         rules = self._rules
-        if rules.journal is None or self.known is None or not rules.has_letters:
+        if rules.journal is None or self.known is None or not rules.is_resumed:
             return set()
         refused = rules.journal.refused(self.known, list(contents), rules.run)
         return {name for name, content in refused.items() if content == contents[name]}

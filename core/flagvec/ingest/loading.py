@@ -79,11 +79,11 @@ def _documents(files: VectorFiles, is_same_form: bool) -> Iterator[EncodedDocume
 
 def _with_rows(record: Record, schema: Schema, is_needed: bool) -> TextVectors:
     """Return vectors with ColBERT rows. If the files have codes, these are decoded, or empty if none is needed."""
-    vectors, storage, width = record.vectors, schema.colbert_storage, schema.colbert_dimension
-    if vectors.colbert_codes is None or storage is None or width is None:
+    vectors, codec = record.vectors, schema.colbert_codec
+    if vectors.colbert_codes is None or codec is None:
         return vectors
     codes = vectors.colbert_codes if is_needed else vectors.colbert_codes[:0]
-    return replace(vectors, colbert=unit(storage.codec(width).decode(codes)))
+    return replace(vectors, colbert=unit(codec.decode(codes)))
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -68,7 +68,14 @@ def csv_rows(file: IO[bytes], columns: Columns, where: str, delimiter: str) -> I
     csv.field_size_limit(_LONGEST_FIELD)
     # A bad byte is found row by row.
     text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        yield from _csv_rows(csv.reader(text, delimiter=delimiter, strict=True), columns, where, delimiter)
+    finally:
+        # The caller closes the file.
+        text.detach()
+
+
+def _csv_rows(reader: Any, columns: Columns, where: str, delimiter: str) -> Iterator[NumberedRow]:
     try:
         header = next(reader, None)
     except csv.Error as error:

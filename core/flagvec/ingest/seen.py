@@ -8,8 +8,8 @@ from types import TracebackType
 
 from more_itertools import chunked
 
-# SQLite before 3.32 takes at most 999 values in a statement.
-IDS_PER_STATEMENT = 900
+from flagvec.ingest.journal_file import IDS_PER_STATEMENT
+
 # Pages beyond this many kilobytes go to a temporary file.
 _MEMORY_KILOBYTES = 32_768
 

@@ -25,6 +25,7 @@ from flagvec.store.documents import Document, InvalidDocument
 _logger = logging.getLogger(__name__)
 
 STANDARD_INPUT = "-"
+_STANDARD_INPUT_NAME = "standard input"
 Format = Literal["jsonl", "csv", "tsv", "parquet", "arrow"]
 
 _FORMATS: dict[str, Format] = {
@@ -164,13 +165,15 @@ class _Source:
 def _found(given: str, format: Format | None) -> list[_Source]:
     """Return the sources that an argument names."""
     if given == STANDARD_INPUT:
-        return [_Source(given, format or "jsonl", None)]
+        return [_Source(_STANDARD_INPUT_NAME, format or "jsonl", None)]
     if (path := Path(given)).exists():
         return [_file(path, format)]
     if glob.has_magic(given):
         if not (paths := sorted(glob.glob(given, recursive=True))):  # noqa: PTH207 (Path.glob refuses absolute patterns)
             raise SourceError(f"{given!r}: no file has a name of this pattern")
         return [_file(Path(path), format) for path in paths if not Path(path).is_dir()]
+    if is_saved_dataset(Path(given.rpartition(":")[0])):
+        return [_Source(given, None, None)]
     if _looks_like_file(given):
         raise SourceError(f"{given!r}: there is no such file")
     return [_Source(given, None, None)]
@@ -256,7 +259,7 @@ def _rows(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], objec
 
 
 def _raw(source: _Source) -> IO[bytes]:
-    if source.name != STANDARD_INPUT:
+    if source.name != _STANDARD_INPUT_NAME:
         return Path(source.name).open("rb")
     # The caller's standard input stays open.
     return open(sys.stdin.fileno(), "rb", closefd=False)

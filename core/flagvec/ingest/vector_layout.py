@@ -136,8 +136,8 @@ def to_records(batch: Any, schema: Schema) -> list[Record]:
         for one, rows in zip(vectors, _split(matrix, column), strict=True):
             one.colbert = rows
     if COLBERT_CODES in by_name:
-        assert schema.colbert_storage is not None and schema.colbert_dimension is not None
-        codec = schema.colbert_storage.codec(schema.colbert_dimension)
+        codec = schema.colbert_codec
+        assert codec is not None, "the schema says that there are codes"
         for one, codes in zip(vectors, by_name[COLBERT_CODES].to_pylist(), strict=True):
             one.colbert_codes = codec.from_bytes(codes)
     documents = zip(*(by_name[name].to_pylist() for name in (ID, TEXT, METADATA)), strict=True)

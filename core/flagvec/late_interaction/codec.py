@@ -18,6 +18,8 @@ Codes = NDArray[np.uint8]
 # deviation 1: J. Max, "Quantizing for minimum distortion" (1960), table II. Rotated vectors come close to that.
 _STEPS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 _HALF = np.dtype("<f2")
+# Numbers that are packed at once, 256 kB, so that they stay in the processor's cache.
+NUMBERS_AT_ONCE = 65_536
 # A number and its level have one sign, and no level is nearer to zero than 1/2. So the dot product of a vector of
 # length 1 with its levels is at least half the sum of its absolute numbers, so at least 1/2. The rest is for rounding.
 _MOST_UNIT_FACTOR = 2.01
@@ -81,12 +83,18 @@ class ColbertCodec:
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"rows has the shape {rows.shape}; this codec takes (vectors, {self.dimension})")
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.rotation is None:
-                codes = rows.astype(_HALF).view(np.uint8)
-            else:
-                levels, factors = _quantized(self.rotation.apply(rows), self.bits)
-                codes = np.hstack([_packed(levels, self.bits), factors.astype(_HALF)[:, None].view(np.uint8)])
+            codes = rows.astype(_HALF).view(np.uint8) if self.rotation is None else self._quantized(rows, self.rotation)
         return self.checked(codes, "rows")
+
+    def _quantized(self, rows: NDArray[np.float32], rotation: Rotation) -> Codes:
+        codes = np.empty((len(rows), self.row_bytes), dtype=np.uint8)
+        together = max(NUMBERS_AT_ONCE // self.dimension, 1)
+        for start in range(0, len(rows), together):
+            part = slice(start, start + together)
+            levels, factors = _levels_and_factors(rotation.apply(rows[part]), self.bits)
+            codes[part, : -_HALF.itemsize] = _packed(levels, self.bits)
+            codes[part, -_HALF.itemsize :] = factors.astype(_HALF)[:, None].view(np.uint8)
+        return codes
 
     def decode(self, codes: Codes) -> NDArray[np.float32]:
         """Return the (vectors, dimension) float32 vectors that codes stand for.
@@ -145,18 +153,21 @@ class ColbertCodec:
         return codes
 
 
-def _quantized(rows: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _levels_and_factors(rows: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return the level of each number, counted from 0, and the factor of each row."""
     squares = np.einsum("ij,ij->i", rows, rows)
-    middle = _middle(bits)
     if bits == 1:
         levels = (rows >= 0).view(np.uint8)
-        products = np.abs(rows).sum(axis=1) / 2
+        products = np.einsum("ij->i", np.abs(rows)) / 2
     else:
         steps = _STEPS[bits] * np.sqrt(squares / rows.shape[1])
-        scaled = rows / np.where(steps > 0, steps, 1)[:, None]
-        levels = np.clip(np.floor(scaled) + np.float32(middle + 0.5), 0, 2 * middle).astype(np.uint8)
-        products = np.einsum("ij,ij->i", rows, levels - np.float32(middle))
+        middle = np.float32(_middle(bits))
+        # In place, because memory that is fresh for each step takes longer than the step itself.
+        numbers = rows * (1 / np.where(steps > 0, steps, 1))[:, None]
+        numbers += middle + np.float32(0.5)
+        np.clip(numbers, 0, 2 * middle, out=numbers)
+        levels = numbers.astype(np.uint8)
+        products = np.einsum("ij,ij->i", rows, np.subtract(levels, middle, out=numbers))
     # A row of zeros has the factor 0, whatever its levels.
     return levels, squares / np.where(products > 0, products, 1)
 

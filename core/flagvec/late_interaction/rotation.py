@@ -26,24 +26,24 @@ class Rotation:
 
     def apply(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (rows, dimension) float32 vectors, rotated."""
-        for transform, signs in enumerate(self.signs):
-            rows = self._transformed(rows * signs, transform)
-        return rows
+        rotated: NDArray[np.float32] = rows * self.signs[0]
+        self._transform(rotated, 0)
+        for transform in range(1, len(self.signs)):
+            rotated *= self.signs[transform]
+            self._transform(rotated, transform)
+        return rotated
 
     def undo(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the vectors that `apply` rotated."""
+        vectors = rows.copy()
         for transform in reversed(range(len(self.signs))):
-            rows = self._transformed(rows, transform) * self.signs[transform]
-        return rows
+            self._transform(vectors, transform)
+            vectors *= self.signs[transform]
+        return vectors
 
-    def _transformed(self, rows: NDArray[np.float32], transform: int) -> NDArray[np.float32]:
-        dimension = rows.shape[1]
-        if self.span == dimension:
-            return _walsh_hadamard(rows)
-        start = transform * (dimension - self.span)
-        rows = rows.copy()
-        rows[:, start : start + self.span] = _walsh_hadamard(rows[:, start : start + self.span])
-        return rows
+    def _transform(self, rows: NDArray[np.float32], transform: int) -> None:
+        start = transform * (rows.shape[1] - self.span)
+        _walsh_hadamard(rows[:, start : start + self.span])
 
 
 @lru_cache(maxsize=16)
@@ -57,15 +57,17 @@ def random_rotation(dimension: int, seed: int) -> Rotation:
     return Rotation(signs.reshape(transforms, dimension), span)
 
 
-def _walsh_hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the orthonormal transform, its own inverse, of (rows, width) vectors whose width is a power of two."""
+def _walsh_hadamard(rows: NDArray[np.float32]) -> None:
+    """Overwrite (rows, width) vectors, whose width is a power of two, with their orthonormal transform.
+
+    The transform is its own inverse.
+    """
     count, width = rows.shape
     inner = 1 << (width.bit_length() - 1) // 2
     outer = width // inner
     # The matrix of a transform is the Kronecker product of two smaller ones.
-    half = rows.reshape(count * outer, inner) @ _hadamard(inner)
-    transformed = np.matmul(_hadamard(outer), half.reshape(count, outer, inner))
-    return np.asarray(transformed.reshape(count, width), dtype=np.float32)
+    matrices = rows.reshape(count, outer, inner)
+    np.matmul(_hadamard(outer), matrices @ _hadamard(inner), out=matrices)
 
 
 @cache

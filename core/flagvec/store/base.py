@@ -324,9 +324,8 @@ class HybridStore:
     ) -> Iterator[Record]:
         """Iterate over documents with their vectors, otherwise as `scroll` does.
 
-        A record has ``document`` and ``vectors``. The vectors are what the database kept: Elasticsearch keeps nine bits
-        of a lexical weight, and ColBERT vectors are kept in half precision or as codes. What a document lacks, or what
-        another tool has damaged, is None or empty.
+        A record has ``document`` and ``vectors``. ColBERT vectors come as the store keeps them, in half precision or as
+        codes. What a document lacks, or what another tool has damaged, is None or empty.
 
         Args:
             filter: Which documents; None for all.

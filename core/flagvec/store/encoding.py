@@ -86,9 +86,14 @@ def encoded_output(model: AbsEmbedder, texts: Sequence[str], representations: Co
 
 def pack(encoded: EncodedDocuments, storage: ColbertStorage) -> None:
     """Replace the ColBERT vectors of the texts that are not refused by their codes."""
-    for position, one in enumerate(encoded.vectors):
-        if one.colbert is not None and position not in encoded.refused:
-            one.colbert_codes = storage.encode(one.colbert)
+    rows = {
+        position: one.colbert
+        for position, one in enumerate(encoded.vectors)
+        if one.colbert is not None and position not in encoded.refused
+    }
+    for position, codes in zip(rows, storage.encode_all(list(rows.values())), strict=True):
+        encoded.vectors[position].colbert_codes = codes
+    for one in encoded.vectors:
         one.colbert = None
 
 

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import StoreError
+from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.late_interaction.storage import ColbertStorage
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ class Schema:
         """What the store holds, in the order dense, sparse, colbert."""
         held = {"dense": True, "sparse": self.sparse, "colbert": self.colbert_dimension is not None}
         return tuple(name for name, there in held.items() if there)
+
+    @property
+    def colbert_codec(self) -> ColbertCodec | None:
+        """What packs and reads the codes of ColBERT vectors; None if the vectors are kept themselves."""
+        if self.colbert_storage is None or self.colbert_dimension is None:
+            return None
+        return self.colbert_storage.codec(self.colbert_dimension)
 
     def check(self, found: Schema, where: str) -> None:
         """Check that a store which was made with the schema `found` can be used with this one.

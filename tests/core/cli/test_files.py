@@ -64,5 +64,7 @@ def test_a_directory_without_vectors_is_one_line(flagvec, tmp_path):
     (tmp_path / "empty").mkdir()
     done = flagvec("load", "empty", "--store", "edge:./one")
     assert done.code == 1
-    assert done.err.startswith("flagvec: 'empty' holds no files of vectors: flagvec encode and flagvec export write them")
+    assert done.err.startswith(
+        "flagvec: 'empty' holds no files of vectors: flagvec encode and flagvec export write them"
+    )
     assert not (tmp_path / "one").exists()

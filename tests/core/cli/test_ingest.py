@@ -87,14 +87,24 @@ def test_a_store_that_exists_needs_no_model(ingest, flagvec, jsonl):
 def test_a_new_store_needs_a_model(flagvec, jsonl):
     done = flagvec("ingest", jsonl("docs.jsonl", RICE), *STORE)
     assert done.code == 2
-    assert done.err == "flagvec: edge:./articles does not exist yet: add --model NAME, such as --model bge-m3, to make it\n"
+    assert (
+        done.err
+        == "flagvec: edge:./articles does not exist yet: add --model NAME, such as --model bge-m3, to make it\n"
+    )
 
 
 def test_another_model_than_the_stores_is_refused(ingest, flagvec, jsonl, tiny_bert_directory):
     ingest(jsonl("docs.jsonl", RICE))
-    done = flagvec("ingest", "docs.jsonl", *STORE, "--model", tiny_bert_directory, "--no-journal")
+    other = ("--model", tiny_bert_directory, "--model-class", "encoder-only-base", "--pooling", "cls")
+    done = flagvec("ingest", "docs.jsonl", *STORE, *other, "--no-journal")
     assert done.code == 1
     assert "but is opened with the model" in done.err
+
+
+def test_a_directory_whose_model_is_of_any_class(flagvec, jsonl, tiny_bert_directory):
+    model = ("--model", tiny_bert_directory, "--model-class", "encoder-only-base", "--pooling", "cls")
+    assert flagvec("ingest", jsonl("docs.jsonl", RICE), *STORE, *model).code == 0
+    assert flagvec("search", "rice", *STORE, "--json").json[0]["id"] == "rice"
 
 
 def test_one_pass_feeds_two_stores(ingest, jsonl, documents_of):
@@ -159,6 +169,8 @@ class TestBadInput:
             (["--prune", "--no-journal"], "--prune needs a journal"),
             (["--store", "https://host/articles"], "is not the URL of a store"),
             (["--format", "xml"], "--format"),
+            (["--split", "9999"], "tokens=9999: the model reads 512 tokens of a document"),
+            (["--store", "edge:articles"], "the store is given twice; leave one out"),
         ],
     )
     def test_a_wrong_argument_has_the_code_of_one(self, ingest, jsonl, arguments, said):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.cluster.hierarchy import fcluster, linkage
 
 from flagvec import BGEM3FlagModel
 from flagvec.late_interaction.pooling import pooled_rows
@@ -16,12 +18,49 @@ def unit_rows(count, dimension=8, seed=0):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@st.composite
+def hostile_rows(draw):
+    """Draw rows of length 1 and of zeros, some of them equal or opposite."""
+    different = draw(st.lists(arrays(np.int8, 5, elements=st.integers(-3, 3)), min_size=1, max_size=6))
+    chosen = draw(st.lists(st.tuples(st.sampled_from(range(len(different))), st.sampled_from((-1, 0, 1))), max_size=40))
+    rows = np.array([sign * different[number] for number, sign in chosen], np.float32).reshape(-1, 5)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
+
+
 @given(count=st.integers(1, 60), factor=st.integers(1, 9), seed=st.integers(0, 5))
 def test_there_are_about_as_many_fewer_vectors_all_of_length_one(count, factor, seed):
     pooled = pooled_rows(unit_rows(count, seed=seed), factor, normalize=True)
     assert pooled.dtype == np.float32
     assert len(pooled) == (count if factor == 1 else max(count // factor, 1))
     np.testing.assert_allclose(np.linalg.norm(pooled, axis=1), 1, atol=1e-5)
+
+
+@given(hostile_rows(), st.integers(1, 4))
+def test_hostile_rows_give_as_many_finite_rows_of_at_most_length_one(rows, factor):
+    pooled = pooled_rows(rows, factor)
+    assert pooled.dtype == np.float32
+    assert pooled.shape == (max(len(rows) // factor, min(len(rows), 1)), 5)
+    assert np.isfinite(pooled).all()
+    assert (np.linalg.norm(pooled, axis=1) <= 1 + 1e-5).all()
+
+
+@given(hostile_rows(), st.integers(2, 4))
+def test_rows_that_are_all_the_same_stay_so(rows, factor):
+    same = np.repeat(rows[:1], 9, axis=0)
+    for row in pooled_rows(same, factor):
+        np.testing.assert_allclose(row, same[0], atol=1e-6)
+
+
+@given(st.integers(2, 60), st.integers(2, 4), st.integers(0, 99))
+def test_the_clusters_are_those_of_wards_method(count, factor, seed):
+    rows = unit_rows(count, seed=seed)
+    labels = fcluster(linkage(rows.astype(np.float64), "ward"), max(count // factor, 1), "maxclust")
+    means = [rows[labels == label].mean(axis=0) for label in dict.fromkeys(labels.tolist())]
+    np.testing.assert_allclose(pooled_rows(rows, factor, normalize=False), means, atol=1e-6)
+
+
+def test_rows_that_are_equally_far_apart_are_merged_no_further_than_asked_for():
+    assert len(pooled_rows(np.eye(8, dtype=np.float32), 2)) == 4
 
 
 def test_a_factor_of_one_keeps_every_vector():

@@ -31,6 +31,15 @@ def test_pooling_comes_before_packing():
     np.testing.assert_array_equal(np.sort(codes, axis=0), np.sort(ColbertCodec(64, 8).encode(rows[::3]), axis=0))
 
 
+@pytest.mark.parametrize("storage", [ColbertStorage(), ColbertStorage(bits=1, pool=2), ColbertStorage(bits=16)])
+def test_documents_are_packed_together_as_they_are_alone(storage):
+    documents = [unit_rows(rows, 300, seed) for seed, rows in enumerate([3, 0, 200, 1, 700, 12, 0])]
+    together = storage.encode_all(documents)
+    for codes, rows in zip(together, documents, strict=True):
+        np.testing.assert_array_equal(codes, storage.encode(rows))
+    assert storage.encode_all([]) == []
+
+
 def test_a_document_without_vectors_has_no_codes():
     assert ColbertStorage(pool=2).encode(np.zeros((0, 64), np.float32)).shape == (0, 34)
 
