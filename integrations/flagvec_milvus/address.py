@@ -39,15 +39,18 @@ def store_at(address: StoreAddress, model: AbsEmbedder, secret: Secret, **option
     from pymilvus.exceptions import MilvusException
 
     from flagvec.errors import StoreError
+    from flagvec_milvus.errors import classify, client_log_off
 
     if "consistency_level" in address.options:
         options["consistency_level"] = address.options["consistency_level"]
+    token = secret("MILVUS_TOKEN") or ""
     try:
-        client = MilvusClient(
-            address.server, token=secret("MILVUS_TOKEN") or "", db_name=address.folder, timeout=_CONNECTS_WITHIN
-        )
+        with client_log_off():
+            client = MilvusClient(address.server, token=token, db_name=address.folder, timeout=_CONNECTS_WITHIN)
     except MilvusException as error:
-        raise StoreError(f"the Milvus server at {address.server} cannot be used: {error.message}") from error
+        refused = StoreError(f"the Milvus server at {address.server} cannot be used: {error.message}")
+        refused.is_away = (refusal := classify(error)) is not None and refusal.retryable
+        raise refused from error
     return MilvusStore(model, client, address.name, **options)
 
 

@@ -68,6 +68,8 @@ class Command(TyperCommand):
 
 def code_of(error: Exception) -> ExitCode:
     """Return the exit code of an error that ended a command."""
+    if getattr(error, "is_away", False):
+        return ExitCode.TEMPFAIL
     # Wrong arguments are a plain ValueError or TypeError. Some of flagvec's own errors are a ValueError too.
     is_usage = isinstance(error, (ValueError, TypeError)) and not isinstance(error, (FlagvecError, UnicodeError))
     return ExitCode.USAGE if is_usage else ExitCode.FAILED

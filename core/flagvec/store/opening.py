@@ -263,7 +263,9 @@ class Opening(Generic[Row]):
             raise self._error(what, without_secrets(refusal.reason)) from error
 
     def _error(self, what: str, reason: object) -> StoreError:
-        return StoreError(f"{self._backend.name} could not {what}: {reason}")
+        error = StoreError(f"{self._backend.name} could not {what}: {reason}")
+        error.is_away = isinstance(reason, Refused) and reason.refusal.retryable
+        return error
 
     def _create(self) -> None:
         backend = self._backend
