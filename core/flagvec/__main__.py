@@ -10,9 +10,10 @@ def main() -> None:
     try:
         from flagvec.cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("typer", "rich"):
             raise
-        sys.exit(f"flagvec: the command line needs the package {error.name}: pip install 'flagvec[cli]'")
+        sys.exit(f"flagvec: the command line needs the package {package}: pip install 'flagvec[cli]'")
     app(prog_name="flagvec")
 
 

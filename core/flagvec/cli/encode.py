@@ -9,7 +9,7 @@ import typer
 
 from flagvec.cli import options
 from flagvec.cli.files import print_report
-from flagvec.cli.loading import load_model
+from flagvec.cli.loading import load_model, model_options
 from flagvec.cli.progress import progress
 from flagvec.cli.sources import Source
 from flagvec.cli.writing import colbert_option, finished
@@ -38,19 +38,14 @@ def encode(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Encode documents into Parquet files, which flagvec load writes to any store.
+    """Encode documents into Parquet files.
 
-    Run the same command again to go on after a stop.
+    flagvec load writes them to any store. Run the same command again to go on after a stop.
     """
     source = Source.of(files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap)
     encoder = load_model(
         model,
-        devices=device,
-        model_class=None if model_class is None else model_class.value,
-        pooling_method=None if pooling is None else pooling.value,
-        passage_max_length=max_length,
-        passage_instruction_for_retrieval=passage_instruction,
-        query_instruction_for_retrieval=query_instruction,
+        **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
     )
     documents = source.documents(encoder)
     from flagvec.ingest.dead_letters import DeadLetters

@@ -16,7 +16,10 @@ def export(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Read a store's documents and vectors into Parquet files, which flagvec load writes to any store."""
+    """Read a store's documents and vectors into Parquet files.
+
+    flagvec load writes them to any store.
+    """
     from flagvec.ingest.parquet import export as export_files
 
     with opened_without_model(store) as opened, progress("export", None, total=opened.count(filter)) as show:

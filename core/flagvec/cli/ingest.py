@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flagvec.cli import options
+from flagvec.cli.loading import model_options
 from flagvec.cli.progress import counts_of, progress
 from flagvec.cli.sources import Source
 from flagvec.cli.writing import finished, made, model_for, print_report
@@ -47,12 +48,7 @@ def ingest(
     encoder = model_for(
         store,
         model,
-        devices=device,
-        model_class=None if model_class is None else model_class.value,
-        pooling_method=None if pooling is None else pooling.value,
-        passage_max_length=max_length,
-        passage_instruction_for_retrieval=passage_instruction,
-        query_instruction_for_retrieval=query_instruction,
+        **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
     )
     documents = source.documents(encoder)
     from flagvec.ingest import ingest as ingest_documents

@@ -31,9 +31,9 @@ def load(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write documents and vectors from Parquet files to one store or several, without encoding.
+    """Write vectors from Parquet files to one store or several.
 
-    A store that does not exist is made. Run the same command again to go on after a stop.
+    Nothing is encoded. A store that does not exist is made. Run the same command again to go on after a stop.
     """
     options.check_prune(prune, no_journal)
     from flagvec.ingest.loading import load as load_files

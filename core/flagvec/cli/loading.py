@@ -5,11 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flagvec.cli.options import ClassOfModel, PoolingMethod
     from flagvec.embedder import AbsEmbedder
     from flagvec.store.schema import Schema
 
 # What joins the names of the two models of a `CombinedModel`.
 _PAIR = " + "
+
+
+def model_options(
+    device: str | None,
+    model_class: ClassOfModel | None,
+    pooling: PoolingMethod | None,
+    max_length: int | None,
+    passage_instruction: str | None,
+    query_instruction: str | None,
+) -> dict[str, Any]:
+    """Return the options of a command as `load_model` takes them."""
+    return {
+        "devices": device,
+        "model_class": None if model_class is None else model_class.value,
+        "pooling_method": None if pooling is None else pooling.value,
+        "passage_max_length": max_length,
+        "passage_instruction_for_retrieval": passage_instruction,
+        "query_instruction_for_retrieval": query_instruction,
+    }
 
 
 def load_model(name: str, **options: Any) -> AbsEmbedder:

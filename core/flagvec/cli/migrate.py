@@ -9,7 +9,7 @@ import typer
 
 from flagvec.cli import options
 from flagvec.cli.exits import ExitCode, say
-from flagvec.cli.loading import load_model
+from flagvec.cli.loading import load_model, model_options
 from flagvec.cli.output import counted, print_json
 from flagvec.cli.progress import counts_of, progress
 from flagvec.cli.stores import existing_schema, opened, opened_without_model, own_address
@@ -55,12 +55,7 @@ def migrate(
     existing_schema(source)
     encoder = load_model(
         model,
-        devices=device,
-        model_class=None if model_class is None else model_class.value,
-        pooling_method=None if pooling is None else pooling.value,
-        passage_max_length=max_length,
-        passage_instruction_for_retrieval=passage_instruction,
-        query_instruction_for_retrieval=query_instruction,
+        **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
     )
     from flagvec.ingest.migrate import migrate as migrate_documents
 

@@ -130,7 +130,7 @@ Filter = Annotated[
 Files = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE...",
+        metavar="FILE",
         help="JSONL, CSV, TSV, Parquet or Arrow files, also in gzip or zstd; patterns; - for standard input; or a data "
         "set of the Hub.",
     ),

@@ -115,7 +115,9 @@ class StoreAddress:
         """
         for name in self.options:
             if name not in known:
-                raise ValueError(f"{self.url!r}: {self.database} takes no option {name!r}; it takes {', '.join(known)}")
+                raise ValueError(
+                    f"{self.url!r}: {self.database} takes no option {name!r}; it takes {', '.join(known) or 'none'}"
+                )
 
     def __str__(self) -> str:
         return self.url

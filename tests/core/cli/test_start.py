@@ -59,7 +59,7 @@ def test_help_is_at_most_80_columns_wide_and_cuts_nothing(flagvec, command):
     done = flagvec(*command, "--help")
     assert done.code == 0
     assert max(map(len, done.out.splitlines())) <= 80
-    assert "..." not in done.out.replace("FILE...", "").replace("[ARGS]...", "")
+    assert "..." not in done.out.partition("\n")[2]
 
 
 def test_every_command_is_in_the_help_with_the_exit_codes(flagvec):
