@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
 from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text, text_size
-from flagvec.late_interaction.stored import codes_from_text
+from flagvec.late_interaction.stored import codes_from_text, codes_to_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.schema import Schema
@@ -77,17 +77,12 @@ def to_record(found: Mapping[str, Any], schema: Schema) -> Record:
         dense=_dense(source.get(DENSE)),
         sparse=None if sparse is None else {int(token): weight for token, weight in sparse.items()},
     )
-    value = source.get(COLBERT, fields.get(COLBERT))
     if (codec := schema.colbert_codec) is not None:
-        vectors.colbert_codes = codes_from_text(value[0] if value else _no_codes(fields), codec)
+        vectors.colbert_codes = codes_from_text("" if source.get(COLBERT) == {"rows": 0} else codes_text(found), codec)
     elif schema.colbert_dimension is not None:
+        value = source.get(COLBERT, fields.get(COLBERT))
         vectors.colbert = _colbert(value, fields.get(COLBERT_ROWS), schema.colbert_dimension)
     return Record(to_document(found), vectors)
-
-
-def _no_codes(fields: Mapping[str, Any]) -> str | None:
-    """Return the codes of a document without ColBERT vectors if it says that it has none, else None."""
-    return "" if fields.get(COLBERT_ROWS) == [0] else None
 
 
 def _dense(value: Any) -> NDArray[np.float32] | None:
@@ -116,6 +111,14 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors scaled to length 1 along the last axis, because Elasticsearch refuses lengths off by over 1e-4."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / lengths, dtype=np.float32)
+
+
+def codes_text(found: Mapping[str, Any]) -> str | None:
+    """Return the codes of a hit that has them in its ``_source``, as base64; None if they are missing or not a text."""
+    # Another tool may have written anything.
+    colbert = found.get("_source", {}).get(COLBERT)
+    text = colbert.get("codes") if isinstance(colbert, Mapping) else None
+    return text if isinstance(text, str) else None
 
 
 def colbert_rows(value: Any, count: int, dimension: int) -> NDArray[np.float32] | None:
@@ -151,6 +154,9 @@ def _source(record: Record, dense: Any, layout: Layout) -> dict[str, Any]:
         source[TYPED] = typed_terms(typed_fields(document.metadata))
     if vectors.sparse:
         source[SPARSE] = vectors.sparse
+    if (codes := vectors.colbert_codes) is not None:
+        text = {"codes": codes_to_text(codes)} if len(codes) else {}
+        return {**source, COLBERT: {"rows": len(codes), **text}}
     if vectors.colbert is None:
         return source
     if layout.colbert_field == "rank_vectors":

@@ -11,30 +11,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from more_itertools import chunked
 from qdrant_client import QdrantClient, models
 from typing_extensions import override
 
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
-from flagvec_qdrant.convert import json_bytes, point_id, to_documents, to_records
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, json_bytes, point_id, to_documents, to_records
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
+from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
 
 # Older collections have the model's name under this key instead of a description.
 _FORMER_KEY = "flagvec_model"
 # What tells a collection from one that has the same name later.
 _ID = "id"
 _METADATA_SINCE = (1, 16)
+# So many points are read in one request, 4.5 MB at 200 ColBERT vectors of 1,024 dimensions each.
+_POINTS_PER_REQUEST = 128
 
 # Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
 _local_locks: weakref.WeakKeyDictionary[QdrantClient, AbstractContextManager[Any]] = weakref.WeakKeyDictionary()
@@ -49,7 +52,7 @@ class ClientBackend(Backend[Record]):
         self._collection = collection
         self._layout = layout
         self._known = "", ""
-        self._codec: ColbertCodec | None = None
+        self._kept: KeptCodes | None = None
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
         self._calling: AbstractContextManager[Any] = _lock_of(client) if self._is_local else nullcontext()
 
@@ -148,7 +151,7 @@ class ClientBackend(Backend[Record]):
 
     @override
     def open(self, schema: Schema) -> None:
-        self._codec = schema.colbert_codec
+        self._kept = KeptCodes.of(schema, self.name)
         if self._is_local or not self._layout.indexes:
             return
         found = self._client.get_collection(self._collection).payload_schema
@@ -206,7 +209,17 @@ class ClientBackend(Backend[Record]):
                 answers = self._client.query_batch_points(self._collection, requests, **_limit(options.timeout))
             return [answer.points for answer in answers]
 
-        return find_hits(query, options, ask)
+        def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[list[models.Record]]:
+            for part in chunked(ids, _POINTS_PER_REQUEST):
+                with self._calling:
+                    points = self._client.retrieve(
+                        self._collection, part, with_payload=list(keys), **_limit(options.timeout)
+                    )
+                yield points
+
+        if self._kept is None or COLBERT not in options.representations:
+            return find_hits(query, options, ask)
+        return find_hits_by_codes(query, options, self._kept, ask, read)
 
     def _compared_here(self, stages: Sequence[Stage], query: TextVectors) -> list[list[models.ScoredPoint]]:
         # Local mode compares all points before it filters them, which takes as long as the search itself.
@@ -217,7 +230,9 @@ class ClientBackend(Backend[Record]):
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         with self._calling:
-            points = self._client.retrieve(self._collection, [*map(point_id, ids)], **_limit(timeout))
+            points = self._client.retrieve(
+                self._collection, [*map(point_id, ids)], with_payload=list(DOCUMENT_KEYS), **_limit(timeout)
+            )
         return to_documents(points)
 
     @override
@@ -246,7 +261,8 @@ class ClientBackend(Backend[Record]):
     @override
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
         pages = self._pages(filter, batch_size, ask, with_vectors=True)
-        return (to_records(points, self._codec) for points in pages)
+        codec = None if self._kept is None else self._kept.codec
+        return (to_records(points, codec) for points in pages)
 
     def _pages(
         self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
@@ -260,6 +276,7 @@ class ClientBackend(Backend[Record]):
                     where,
                     limit=size,
                     offset=offset,
+                    with_payload=with_vectors or list(DOCUMENT_KEYS),
                     with_vectors=with_vectors,
                     **_limit(timeout),
                 )

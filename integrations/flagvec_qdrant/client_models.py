@@ -12,7 +12,7 @@ from flagvec.scoring import colbert_score, dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec_qdrant.convert import COLBERT, DENSE, SPARSE, point_id, to_payload
+from flagvec_qdrant.convert import COLBERT, DENSE, DOCUMENT_KEYS, SPARSE, point_id, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import Placement, StorageProfile
 from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum, score_scale
@@ -72,7 +72,7 @@ def vector_params(schema: Schema, profile: StorageProfile, has_memory: bool) -> 
             **_placement(profile.dense, has_memory),
         )
     }
-    if schema.colbert_dimension is not None:
+    if schema.colbert_dimension is not None and schema.colbert_storage is None:
         params[COLBERT] = models.VectorParams(
             size=schema.colbert_dimension,
             distance=models.Distance.DOT,
@@ -144,8 +144,9 @@ def vectors(text: TextVectors) -> dict[str, Any]:
 
 def point(record: Record) -> models.PointStruct:
     """Return a record as a point."""
-    document = record.document
-    return models.PointStruct(id=point_id(document.id), vector=vectors(record.vectors), payload=to_payload(document))
+    return models.PointStruct(
+        id=point_id(record.document.id), vector=vectors(record.vectors), payload=to_payload(record)
+    )
 
 
 def request(
@@ -163,7 +164,7 @@ def request(
     if stage.only:
         fields["filter"] = models.Filter(must=[models.HasIdCondition(has_id=list(stage.only))])
         fields["params"] = _EXACT if has_indexes else None
-    return models.QueryRequest(**fields, with_payload=stage.payload)
+    return models.QueryRequest(**fields, with_payload=list(DOCUMENT_KEYS) if stage.payload else False)
 
 
 def _fields(stage: Stage, query: Mapping[str, Any], where: models.Filter | None, has_indexes: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.stored import codes_from_text
+from flagvec.late_interaction.stored import codes_from_text, codes_to_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.vectors import TextVectors
@@ -20,6 +20,9 @@ from flagvec.store.vectors import TextVectors
 PointId = int | str | uuid.UUID
 
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
+# The keys of a payload that are a document. Codes of ColBERT vectors are under `COLBERT` and are read on their own,
+# because they take ten times the space of the rest.
+DOCUMENT_KEYS = ("id", "text", "metadata")
 
 _POINT_IDS = uuid.UUID("0c5a0f3d-8e5b-5c0e-9d0a-5d1f6a4f7c11")
 # Keys that Qdrant's JSON path takes without quotes, in every version.
@@ -38,9 +41,17 @@ def point_id(document_id: str) -> str:
     return str(uuid.uuid5(_POINT_IDS, document_id))
 
 
-def to_payload(document: Document) -> dict[str, Any]:
-    """Return a document as the payload of its point."""
-    return {"id": document.id, "text": document.text, "metadata": document.metadata}
+def to_payload(record: Record) -> dict[str, Any]:
+    """Return the payload of a record's point: the document, and the codes of its ColBERT vectors if there are any."""
+    document, codes = record.document, record.vectors.colbert_codes
+    payload = {"id": document.id, "text": document.text, "metadata": document.metadata}
+    return payload if codes is None else {**payload, COLBERT: codes_to_text(codes)}
+
+
+def codes_size(record: Record) -> int:
+    """Return the length of the text that `to_payload` makes of a record's codes."""
+    codes = record.vectors.colbert_codes
+    return 0 if codes is None else -(-codes.size // 3) * 4
 
 
 def to_documents(points: Iterable[Any]) -> list[Document]:
@@ -88,5 +99,6 @@ def json_bytes(record: Record) -> int:
         + _CHARACTER_BYTES * (len(document.id) + len(document.text))
         + _FLOAT_BYTES * floats
         + _SPARSE_FLOAT_BYTES * len(vectors.sparse or ())
+        + codes_size(record)
         + len(json.dumps(document.metadata))
     )

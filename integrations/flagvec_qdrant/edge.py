@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing_extensions import override
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
@@ -22,29 +22,46 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import point_id, to_documents, to_records
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_id, to_documents, to_records
 from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import find_hits
+from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
+
+_logger = logging.getLogger(__name__)
 
 # A long `add` flushes so often, because a power loss would take what was not flushed, and a killed process leaves it to
 # the next one to write again. A flush of nothing takes up to 0.1 s (5 ms for each of 15 files), which is 2 %.
 COMMIT_SECONDS = 5.0
+# A dense search compares as many bytes of unindexed vectors in 6 ms. An index takes a core up to 1.5 ms a document, and
+# the engine often rebuilds what is indexed with what is not (`python benchmarks/edge_index.py`).
+MOST_UNINDEXED_BYTES = 64_000_000
+# A larger store waits for more documents, so that it is not rebuilt too often.
+_MOST_UNINDEXED_SHARE = 1 / 8
+_FLOAT_BYTES = 4
 
 
 class EdgeBackend(Backend[Record]):
-    """One directory. There are no requests, so that a timeout has no effect."""
+    """One directory. There are no requests, so that a timeout has no effect.
+
+    Args:
+        path: The directory.
+        layout: Where a new store keeps vectors, and which fields have an index.
+        auto_optimize: Whether `flush` builds the index once a search compares many unindexed vectors.
+    """
 
     # Nothing bounds the size of a write. More documents let a model make fuller batches.
     limits = WriteLimits(records=1_024)
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, *, auto_optimize: bool) -> None:
         self._path = path
         self._layout = layout
+        self._auto_optimize = auto_optimize
+        self._schema: Schema | None = None
+        self._kept: KeptCodes | None = None
         self._shared: shared_shards.SharedShard | None = None
         self._unflushed_since: float | None = None
-        self._codec: ColbertCodec | None = None
         self._new_names = edge_files.NewNames(self._shard_path)
 
     @property
@@ -72,11 +89,14 @@ class EdgeBackend(Backend[Record]):
 
     def _make_shard(self, path: Path, schema: Schema) -> None:
         qdrant_edge.EdgeShard.create(str(path), native.shard_config(schema, self._layout.profile)).close()
+        if schema.colbert_storage is not None:
+            edge_files.shorten_log(path)
+            qdrant_edge.EdgeShard.load(str(path)).close()
 
     @override
     def open(self, schema: Schema) -> None:
-        self._codec = schema.colbert_codec
         self._shared = shared_shards.acquire(self._shard_path, self.name)
+        self._schema, self._kept = schema, KeptCodes.of(schema, self.name)
         # A shard that was made anew has files of the same names as the one before it.
         self._new_names = edge_files.NewNames(self._shard_path)
         try:
@@ -116,6 +136,7 @@ class EdgeBackend(Backend[Record]):
         shard = self._shard
         edge_space.require_to_optimize(self._shard_path, self.name)
         shard.optimize()
+        self._make_durable()
 
     @override
     def classify(self, error: Exception) -> Refusal | None:
@@ -144,7 +165,8 @@ class EdgeBackend(Backend[Record]):
     def write(self, rows: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         shard = self._shard
         self._require_space(rows)
-        shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in rows]))
+        for part in native.short_writes(rows):
+            shard.update(qdrant_edge.UpdateOperation.upsert_points([native.point(record) for record in part]))
         self._commit_if_due()
         return []
 
@@ -158,16 +180,20 @@ class EdgeBackend(Backend[Record]):
         if self._unflushed_since is None:
             self._unflushed_since = monotonic()
         elif monotonic() - self._unflushed_since >= COMMIT_SECONDS:
-            self.flush(None)
+            self._make_durable()
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         where = native_filter(options.filter, native.TERMS)
-        return find_hits(query, options, EdgeSearch(self._open, query, where, self._layout.indexes).ask)
+        search = EdgeSearch(self._open, query, where, self._layout.indexes)
+        if self._kept is None or COLBERT not in options.representations:
+            return find_hits(query, options, search.ask)
+        return find_hits_by_codes(query, options, self._kept, search.ask, search.read)
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        return to_documents(self._shard.retrieve([*map(point_id, ids)], with_payload=True, with_vector=False))
+        points: list[PointId] = [*map(point_id, ids)]
+        return to_documents(self._shard.retrieve(points, with_payload=list(DOCUMENT_KEYS), with_vector=False))
 
     @override
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
@@ -196,7 +222,8 @@ class EdgeBackend(Backend[Record]):
     @override
     def scroll_vectors(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Record]]:
         pages = self._pages(filter, batch_size, ask, with_vectors=True)
-        return (to_records(points, self._codec) for points in pages)
+        codec = None if self._kept is None else self._kept.codec
+        return (to_records(points, codec) for points in pages)
 
     def _pages(
         self, filter: Filter | NativeFilter | None, size: int, ask: Ask, with_vectors: bool
@@ -212,7 +239,11 @@ class EdgeBackend(Backend[Record]):
         def page(timeout: float | None) -> tuple[list[Any], Any]:
             return self._shard.scroll(
                 qdrant_edge.ScrollRequest(
-                    offset=offset, limit=size, filter=where, with_payload=True, with_vector=with_vectors
+                    offset=offset,
+                    limit=size,
+                    filter=where,
+                    with_payload=with_vectors or list(DOCUMENT_KEYS),
+                    with_vector=with_vectors,
                 )
             )
 
@@ -228,6 +259,24 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def flush(self, timeout: float | None) -> None:
+        self._make_durable()
+        if self._auto_optimize and self._is_slow_to_search():
+            try:
+                self.optimize()
+            except Exception as error:
+                # What was written is durable, and is found without an index too.
+                if self.classify(error) is None:
+                    raise
+                _logger.warning("%s got no index over its dense vectors, so searches stay slow: %s", self.name, error)
+
+    def _is_slow_to_search(self) -> bool:
+        assert self._schema is not None, "nothing is written before `open`"
+        info = self._shard.info()
+        unindexed = info.points_count - native.indexed_documents(self._shard, self._schema)
+        most = MOST_UNINDEXED_BYTES / (_FLOAT_BYTES * self._schema.dimension)
+        return unindexed > max(most, _MOST_UNINDEXED_SHARE * info.points_count)
+
+    def _make_durable(self) -> None:
         shard = self._shard
         edge_space.require(self._path, edge_space.FLUSH_MARGIN, self.name, "flushing it")
         shard.flush()

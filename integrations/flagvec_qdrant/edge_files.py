@@ -24,6 +24,9 @@ except ImportError:  # Windows
 _logger = logging.getLogger(__name__)
 
 SHARD = "shard"
+_ENGINE_CONFIG = "edge_config.json"
+# Of a log that keeps codes. The engine's own 32 MB are more than a thousand documents take.
+_LOG_FILE_BYTES = 2 * 2**20
 _DESCRIPTION = "flagvec.json"
 # Files are written, and a shard is made and deleted, under these names. Renaming is atomic, so that a process that dies
 # leaves no half of one.
@@ -77,6 +80,16 @@ def create(directory: Path, schema: Schema, make_shard: Callable[[Path], object]
         unfinished.rename(directory / SHARD)
         _sync(directory)
         _write(directory / _DESCRIPTION, text)
+
+
+def shorten_log(shard: Path) -> None:
+    """Let the log of a new, closed shard take some 4 MB instead of 60, once the engine opens it again."""
+    config = json.loads((shard / _ENGINE_CONFIG).read_text("utf-8"))
+    # The engine reads this from its file, but its Python classes do not have it. What it does not know it leaves out.
+    config["wal_options"] = {"segment_capacity": _LOG_FILE_BYTES, "segment_queue_len": 0, "retain_closed": 1}
+    (shard / _ENGINE_CONFIG).write_text(json.dumps(config), "utf-8")
+    # The engine has already made the first files of the log, in their full size.
+    shutil.rmtree(shard / "wal")
 
 
 def delete(directory: Path) -> None:
@@ -147,7 +160,7 @@ def _restored(directory: Path, error: Exception) -> Schema:
 def _engine_schema(directory: Path, error: Exception) -> Schema:
     """Return what the engine's own files say of a store, without what they do not hold."""
     try:
-        config: Any = json.loads((directory / SHARD / "edge_config.json").read_text("utf-8"))
+        config: Any = json.loads((directory / SHARD / _ENGINE_CONFIG).read_text("utf-8"))
         vectors, sparse = config["vectors"], config.get("sparse_vectors") or {}
         schema = Schema(
             model="unknown",

@@ -2,13 +2,15 @@
 
 The engine holds the GIL during a call, so that no other thread runs meanwhile, an event loop's included. A long search
 is therefore cut into many calls. Two parts of it are long: ColBERT scores, which are cut by candidates, and filters by
-fields without an index, for which the engine reads each document's payload, and which are cut by points.
+fields without an index, for which the engine reads each document's payload, and which are cut by points. Reading the
+codes of ColBERT vectors is cut by candidates too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import attrgetter
 from time import perf_counter, sleep
 from typing import Any
@@ -17,7 +19,7 @@ import qdrant_edge as edge
 
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import COLBERT, PointId
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId
 from flagvec_qdrant.search import Nearest, ReciprocalRanks, Stage, WeightedSum
 from flagvec_qdrant.shared_shards import SharedShard
 
@@ -36,6 +38,14 @@ class _Found:
 
     id: PointId
     score: float
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A point that was read."""
+
+    id: PointId
     payload: Any
 
 
@@ -102,21 +112,24 @@ class EdgeSearch:
 
     def _in_parts(self, ids: Sequence[PointId], stage: Callable[[tuple[PointId, ...]], Stage]) -> list[Any]:
         """Score points in parts. A point's score does not depend on the others in its part."""
-        points: list[Any] = []
-        size, start = _FIRST_CANDIDATES, 0
-        while start < len(ids):
-            part = tuple(ids[start : start + size])
-            started = perf_counter()
-            points += self._part(replace(stage(part), limit=len(part)))
-            seconds = perf_counter() - started
-            start += size
-            size = max(1, min(4 * size, int(size * _CALL_SECONDS / seconds)))
+        parts = _short_calls(ids, lambda part: self._part(replace(stage(part), limit=len(part))))
+        return list(chain.from_iterable(parts))
+
+    def read(self, ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Yield chosen points with these keys of their payload."""
+        return _short_calls(ids, lambda part: self._read(part, keys))
+
+    def _read(self, ids: Sequence[PointId], keys: Sequence[str]) -> list[_Read]:
+        with self._shared.one_call:
+            records = self._shared.shard.retrieve(list(ids), with_payload=list(keys), with_vector=False)
+            # The engine makes a payload's dict anew each time that it is asked for.
+            points = [_Read(record.id, record.payload) for record in records]
+            sleep(_PAUSE_SECONDS)
         return points
 
     def _with_payload(self, points: Sequence[Any]) -> list[_Found]:
-        with self._shared.one_call:
-            read = self._shared.shard.retrieve([point.id for point in points], with_payload=True, with_vector=False)
-        payloads = {record.id: record.payload for record in read}
+        read = chain.from_iterable(self.read([point.id for point in points], DOCUMENT_KEYS))
+        payloads = {one.id: one.payload for one in read}
         # Another thread may have deleted one.
         return [_Found(one.id, one.score, payloads[one.id]) for one in points if one.id in payloads]
 
@@ -127,6 +140,20 @@ class EdgeSearch:
             points = self._shared.shard.query(request)
             sleep(_PAUSE_SECONDS)
         return points
+
+
+def _short_calls(
+    ids: Sequence[PointId], call: Callable[[tuple[PointId, ...]], Sequence[Any]]
+) -> Iterator[Sequence[Any]]:
+    """Yield what a call gives for each part of `ids`; parts are so large that a call takes about `_CALL_SECONDS`."""
+    size, start = _FIRST_CANDIDATES, 0
+    while start < len(ids):
+        started = perf_counter()
+        points = call(tuple(ids[start : start + size]))
+        seconds = perf_counter() - started
+        yield points
+        start += size
+        size = max(1, min(4 * size, int(size * _CALL_SECONDS / seconds)))
 
 
 def short_filters(shared: SharedShard, where: edge.Filter, indexed: Collection[str]) -> list[edge.Filter]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
@@ -30,19 +31,24 @@ class QdrantEdgeStore(HybridStore):
     is open cannot be used in a forked process: make the store after forking.
 
     The engine holds the GIL while it works. Reranks, and filters by fields without an index, are cut into calls of some
-    10 ms, between which other threads and an event loop run. A dense search without a filter, a write and `optimize`
-    are one call each.
+    10 ms, between which other threads and an event loop run. A dense search without a filter, a write and building the
+    index are one call each.
 
-    Documents are found as soon as they are written. A dense search compares all of them, which takes some 12 ms for
-    50,000 vectors of 1,024 dimensions. `optimize` builds an index for larger stores.
+    Documents are found as soon as they are written. A dense search compares all that are not in the index. Once these
+    are more than an eighth of the store and more than 64 MB in float32 (16,000 documents at 1,024 dimensions), `add`
+    and `delete` end with building the index. That takes up to 1.5 ms of a core for each document in the store, and the
+    engine holds the GIL meanwhile: no other thread runs, and Ctrl-C waits. Pass ``auto_optimize=False`` and call
+    `optimize` when it suits, if an event loop must not wait so long.
 
     Args:
         model: Encodes documents and queries.
         path: The directory; `create` makes it.
-        colbert: Keep ColBERT vectors, if the model gives them, in float16.
-        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
-            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
-            their mean.
+        colbert: How to keep ColBERT vectors, if the model gives them. True and ``"native"`` keep them in float16, and
+            Qdrant compares them. ``"compact"`` keeps codes in the payload, a fifteenth of the size, and compares those
+            of a search's candidates here. A `ColbertStorage` chooses the codes. True opens every store.
+        colbert_overflow: What happens to a text of more native ColBERT vectors than Qdrant takes, 1,023 at 1,024
+            dimensions. ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
+            vectors by their mean. Compact takes any number.
         max_limit: The most documents that one search may find. More take more memory.
         storage: How much memory a new store takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"`` keeps
             them in float16, and after `optimize` an int8 copy finds candidates. ``"small"`` keeps them in float16 on
@@ -50,6 +56,12 @@ class QdrantEdgeStore(HybridStore):
         filter_fields: The type of each metadata field that gets an index, which makes filters by it fast:
             ``"keyword"``, ``"float"`` (for any numbers), ``"integer"`` (if all are whole), ``"bool"`` or
             ``"datetime"``. Filters by other fields work too.
+        auto_optimize: Build the index at the end of an `add` or `delete` if many documents are not in it. If that
+            fails, for example because the disk is full, a warning in the log says why.
+
+    Raises:
+        TypeError: An argument has a type that it does not take.
+        ValueError: An argument has a value that it does not take.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -66,14 +78,17 @@ class QdrantEdgeStore(HybridStore):
         model: AbsEmbedder,
         path: str | os.PathLike[str],
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
+        auto_optimize: bool = True,
     ) -> None:
+        if not isinstance(auto_optimize, bool):
+            raise TypeError(f"auto_optimize takes True or False, not {type(auto_optimize).__name__}")
         self.path = Path(path)
-        self._edge = EdgeBackend(self.path, Layout.checked(storage, filter_fields))
+        self._edge = EdgeBackend(self.path, Layout.checked(storage, filter_fields), auto_optimize=auto_optimize)
         super().__init__(model, self._edge, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
 
     def __repr__(self) -> str:
@@ -82,8 +97,8 @@ class QdrantEdgeStore(HybridStore):
     def optimize(self) -> None:
         """Build the index over dense vectors, which makes a large store faster to search.
 
-        It takes up to half a millisecond a document, and frees the space of deleted documents. The engine builds no
-        index for a small store. What an index finds is approximate.
+        It takes up to 1.5 ms of a core a document, and frees the space of deleted documents. The engine builds no index
+        for less than 10 MB of vectors. What an index finds is approximate.
 
         Raises:
             StoreError: The store does not exist, does not fit the model, or was closed.

@@ -20,7 +20,8 @@ Placement = Literal["cold", "cached", "pinned"]
 NO_FIELDS: Mapping[str, FieldType] = MappingProxyType({})
 
 _MADE_BY = "flagvec"
-_VERSION = 1
+# Versions of flagvec that know no codes refuse a store that has them by its number.
+_VERSION, _VERSION_OF_CODES = 1, 2
 # A server refuses a multivector of this many numbers, in a point and in a query (Qdrant's `validate_multi`).
 _MULTIVECTOR_SIZE = 1_048_576
 
@@ -106,7 +107,8 @@ def missing_indexes(wanted: Mapping[str, FieldType], found: Mapping[str, str], w
 
 def description(schema: Schema) -> dict[str, Any]:
     """Return what is kept with a store: who made it, the version of the layout, and the schema."""
-    return {"made_by": _MADE_BY, "version": _VERSION, "schema": schema.to_json()}
+    version = _VERSION if schema.colbert_storage is None else _VERSION_OF_CODES
+    return {"made_by": _MADE_BY, "version": version, "schema": schema.to_json()}
 
 
 def described_schema(found: Mapping[str, Any], where: str, other: str) -> Schema:
@@ -123,10 +125,10 @@ def described_schema(found: Mapping[str, Any], where: str, other: str) -> Schema
     """
     if found.get("made_by") != _MADE_BY:
         raise StoreError(f"{where} was not made by flagvec: choose another {other}")
-    if found.get("version") != _VERSION:
+    if found.get("version") not in (_VERSION, _VERSION_OF_CODES):
         raise StoreError(
-            f"{where} has layout {found.get('version')!r}; this version of flagvec reads layout {_VERSION}: "
-            "update flagvec"
+            f"{where} has layout {found.get('version')!r}; this version of flagvec reads layouts {_VERSION} and "
+            f"{_VERSION_OF_CODES}: update flagvec"
         )
     try:
         return Schema.from_json(found["schema"])
@@ -135,5 +137,7 @@ def described_schema(found: Mapping[str, Any], where: str, other: str) -> Schema
 
 
 def max_colbert_rows(schema: Schema) -> int | None:
-    """Return the most ColBERT vectors that a point or query has, 1,023 at 1,024 dimensions; None without ColBERT."""
-    return None if schema.colbert_dimension is None else (_MULTIVECTOR_SIZE - 1) // schema.colbert_dimension
+    """Return the most ColBERT vectors that a point or query has, 1,023 at 1,024 dimensions; None for any number."""
+    if schema.colbert_dimension is None or schema.colbert_storage is not None:
+        return None
+    return (_MULTIVECTOR_SIZE - 1) // schema.colbert_dimension

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
@@ -32,10 +33,12 @@ class QdrantStore(HybridStore):
             client ``grpc_options={"grpc.max_reconnect_backoff_ms": 1000}``: without it gRPC waits longer and longer
             before it connects again, and a server that is back seems away.
         collection_name: The collection, or an alias of one; `create` makes it. The server must be Qdrant 1.16 or later.
-        colbert: Keep ColBERT vectors, if the model gives them, in float16.
-        colbert_overflow: What happens to a text of more ColBERT vectors than Qdrant takes, 1,023 at 1,024 dimensions.
-            ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
-            their mean.
+        colbert: How to keep ColBERT vectors, if the model gives them. True and ``"native"`` keep them in float16, and
+            Qdrant compares them. ``"compact"`` keeps codes in the payload, a fifteenth of the size, and compares those
+            of a search's candidates here. A `ColbertStorage` chooses the codes. True opens every store.
+        colbert_overflow: What happens to a text of more native ColBERT vectors than Qdrant takes, 1,023 at 1,024
+            dimensions. ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring
+            vectors by their mean. Compact takes any number.
         max_limit: The most documents that one search may find. More take more memory here and on the server.
         storage: How much memory a new collection takes. ``"accurate"`` keeps dense vectors in float32. ``"balanced"``
             keeps them in float16 with an int8 copy in memory, and ColBERT vectors on disk. ``"small"`` keeps all
@@ -62,7 +65,7 @@ class QdrantStore(HybridStore):
         client: QdrantClient,
         collection_name: str,
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",

@@ -1,10 +1,10 @@
 """Ingests documents into a store, or says what is in it.
 
-    python ingest_process.py write KIND DIRECTORY [--documents 1000] [--disk DIRECTORY]
+    python ingest_process.py write KIND DIRECTORY [--documents 1000] [--disk DIRECTORY] [--log DIRECTORY]
     python ingest_process.py read KIND DIRECTORY [--documents 1000]
 
-``write`` goes on where it was if it was run before. The journal, the dead letters and the log of what was encoded are
-in ``--disk``, which is the directory itself by default. It prints a line of JSON after each window, with the number of
+``write`` goes on where it was if it was run before. The journal and the dead letters are in ``--disk``, and the log of what
+was encoded is in ``--log``, each the directory itself by default. It prints a line of JSON after each window, with the number of
 documents that the store has acknowledged in this process, and in the end ``{"report": ...}`` or ``{"error": ...}``.
 ``read`` prints one line of JSON: the ids that are missing, those that are there twice, wrong or strange, and how often
 the documents were encoded at most.
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _write(options: argparse.Namespace) -> None:
     disk = options.disk or options.directory
-    store = open_store(options.kind, options.directory, LoggingModel(options.directory / "encoded.log"))
+    store = open_store(options.kind, options.directory, LoggingModel(_log(options)))
     store.create()
     _say({"written": 0})
     try:
@@ -79,7 +79,7 @@ def _say_progress(report: IngestReport) -> None:
 
 
 def _read(options: argparse.Namespace) -> dict[str, Any]:
-    log = options.directory / "encoded.log"
+    log = _log(options)
     store = open_store(options.kind, options.directory)
     with Journal((options.disk or options.directory) / "journal") as journal:
         compared = verify(store, journal, name=options.kind)
@@ -101,6 +101,11 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _log(options: argparse.Namespace) -> Path:
+    log: Path = (options.log or options.directory) / "encoded.log"
+    return log
+
+
 def _say(what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
@@ -113,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--disk", type=Path)
+    parser.add_argument("--log", type=Path)
     parser.add_argument("--patience", type=float, default=30)
     return parser.parse_args()
 

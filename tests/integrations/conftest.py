@@ -1,7 +1,8 @@
 """The kinds of stores under test, each given by a ``factory.py`` in its package's folder, and what they are given.
 
 A factory has a ``name``, ``skip_reason()``, ``make(model, name, **options)`` and ``cleanup(name)``. It may have
-``stored_weights(weights)``, what its store makes of lexical weights, and for a server ``server_url()``,
+``stored_weights(weights)`` and ``stored_rows(rows)``, what its store makes of lexical weights and of a document's
+ColBERT vectors, and for a server ``server_url()``,
 ``make_at(url, model, name, **options)`` and ``is_write(method, path)``, for the tests that put a proxy in between.
 """
 
@@ -124,7 +125,8 @@ def references() -> Callable[..., Any]:
 
     def make(ids: list[str], documents: list[Any], queries: dict[str, Any], factory: Any = None) -> Any:
         stored_weights = getattr(factory, "stored_weights", reference_module.unchanged)
-        return reference_module.Reference(ids, documents, queries, stored_weights)
+        stored_rows = getattr(factory, "stored_rows", reference_module.unchanged)
+        return reference_module.Reference(ids, documents, queries, stored_weights, stored_rows)
 
     return make
 

@@ -33,8 +33,8 @@ class Expected:
     own: Mapping[str, Scores]
 
 
-def unchanged(weights: Mapping[int, float]) -> Mapping[int, float]:
-    return weights
+def unchanged(value: Any) -> Any:
+    return value
 
 
 class Reference:
@@ -45,6 +45,7 @@ class Reference:
         documents: Their vectors.
         queries: The vectors of every query that will be asked, by its text.
         stored_weights: What a store that rounds lexical weights makes of them.
+        stored_rows: What a store that keeps ColBERT vectors as codes makes of them.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Reference:
         documents: Sequence[TextVectors],
         queries: Mapping[str, TextVectors],
         stored_weights: Callable[[Mapping[int, float]], Mapping[int, float]] = unchanged,
+        stored_rows: Callable[[NDArray[np.float32]], NDArray[np.float32]] = unchanged,
     ) -> None:
         self.ids = list(ids)
         self._columns = {name: column for column, name in enumerate(self.ids)}
@@ -66,7 +68,7 @@ class Reference:
             stored = [stored_weights(document.sparse) for document in documents]
             self.tables["sparse"] = lexical_score_matrix([query.sparse for query in asked], stored)
         if documents[0].colbert is not None:
-            self.tables["colbert"] = _colbert_table(asked, documents)
+            self.tables["colbert"] = _colbert_table(asked, [stored_rows(document.colbert) for document in documents])
 
     def search(self, schema: Schema, query: str, **given: Any) -> Expected:
         options = SearchOptions.checked(schema, **given)
@@ -115,7 +117,7 @@ class Reference:
         return [name for name, score in best_first(scores) if leg != "sparse" or score > 0]
 
 
-def _colbert_table(queries: Sequence[TextVectors], documents: Sequence[TextVectors]) -> NDArray[np.float32]:
+def _colbert_table(queries: Sequence[TextVectors], documents: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the mean over query rows of the best match, (queries, documents), one product a document."""
     rows = np.concatenate([query.colbert for query in queries])
     lengths = np.array([len(query.colbert) for query in queries])
@@ -123,7 +125,7 @@ def _colbert_table(queries: Sequence[TextVectors], documents: Sequence[TextVecto
     table = np.zeros((len(queries), len(documents)), np.float32)
     filled = np.flatnonzero(lengths)
     for column, document in enumerate(documents):
-        if len(document.colbert) and len(filled):
-            best = (rows @ np.asarray(document.colbert, np.float32).T).max(axis=1)
+        if len(document) and len(filled):
+            best = (rows @ np.asarray(document, np.float32).T).max(axis=1)
             table[filled, column] = np.add.reduceat(best, starts[filled]) / lengths[filled]
     return table

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flagvec import Document
+from flagvec import ColbertStorage, Document, StoreError
+from flagvec.errors import SourceError
 
 pytest.importorskip("pyarrow")
 
-from flagvec.ingest.loading import load
-from flagvec.ingest.parquet import export, read_vectors
+from flagvec.ingest.loading import load, unit
+from flagvec.ingest.parquet import encode_to_parquet, export, read_vectors
 
 HERE = Path(__file__).parent
 HALF = 1e-3
@@ -82,21 +83,158 @@ def check_equal(found: Any, wanted: Any, weights: float = 0.0) -> None:
 
 
 def rows(record: Any) -> Any:
-    """Return a record's native ColBERT rows, none if it has none."""
-    found = record.vectors.colbert
+    """Return a record's ColBERT vectors, also those in codes of 16 bits; none if it has none."""
+    found, codes = record.vectors.colbert, record.vectors.colbert_codes
+    if codes is not None and codes.shape[1] == 32:
+        found = codes.view("<f2").astype(np.float32)
     return np.empty((0, 16)) if found is None or not len(found) else found
 
 
 def test_edge_to_files_to_milvus_lite_to_files_to_elasticsearch(make, tmp_path):
-    edge, milvus, elastic = make("edge"), make("milvus-lite"), make("elasticsearch")
+    edge = make("edge", colbert="native")
+    milvus, elastic = (make(kind, colbert=ColbertStorage(bits=16)) for kind in ("milvus-lite", "elasticsearch"))
     edge.add(DOCUMENTS).raise_for_failures()
     origin = by_id(edge.scroll_vectors())
     assert export(edge, tmp_path / "edge").written == len(DOCUMENTS)
     check_equal(by_id(read_vectors(tmp_path / "edge")), origin)
-    load(tmp_path / "edge", milvus)
+    load(tmp_path / "edge", milvus, on_error="raise")
     check_equal(by_id(milvus.scroll_vectors()), origin)
     export(milvus, tmp_path / "milvus")
     check_equal(by_id(read_vectors(tmp_path / "milvus")), origin)
-    load(tmp_path / "milvus", elastic)
+    load(tmp_path / "milvus", elastic, on_error="raise")
     check_equal(by_id(elastic.scroll_vectors()), origin)
     assert [hit.id for hit in elastic.search("word7", mode="sparse", limit=1)] == [DOCUMENTS[7].id]
+
+
+def test_codes_stay_byte_by_byte_from_store_to_store(make, tmp_path):
+    storage = ColbertStorage(bits=4, pool=2, seed=5)
+    edge, milvus, elastic = (make(kind, colbert=storage) for kind in ("edge", "milvus-lite", "elasticsearch"))
+    edge.add(DOCUMENTS).raise_for_failures()
+    origin = by_id(edge.scroll_vectors())
+    export(edge, tmp_path / "edge")
+    assert read_vectors(tmp_path / "edge").schema.colbert_storage == storage
+    load(tmp_path / "edge", milvus, on_error="raise")
+    export(milvus, tmp_path / "milvus")
+    load(tmp_path / "milvus", elastic, on_error="raise")
+    check_equal(by_id(elastic.scroll_vectors()), origin)
+    assert all(one.vectors.colbert_codes is not None for one in origin.values())
+    for query in ("word7 shared", "word12"):
+        there, here = (one.search(query, rerank="colbert", limit=3) for one in (edge, elastic))
+        assert [hit.id for hit in there] == [hit.id for hit in here]
+        assert [hit.score for hit in there] == pytest.approx([hit.score for hit in here], abs=1e-4)
+
+
+def test_vectors_of_files_are_packed_as_each_store_asks(make, seeded, tmp_path):
+    encode_to_parquet(DOCUMENTS, seeded(), tmp_path)
+    storage = ColbertStorage(bits=4)
+    native, codes, none = make("edge"), make("edge", colbert=storage), make("edge", colbert=False)
+    report = load(tmp_path, {"native": native, "codes": codes, "none": none}, on_error="raise")
+    assert all(one.written == len(DOCUMENTS) for one in report.stores.values())
+    assert report.encoded == 0
+    vectors = by_id(read_vectors(tmp_path))
+    check_equal(by_id(native.scroll_vectors()), vectors)
+    for name, record in by_id(codes.scroll_vectors()).items():
+        assert np.array_equal(record.vectors.colbert_codes, storage.encode(vectors[name].vectors.colbert))
+    assert all(not len(rows(record)) for record in none.scroll_vectors())
+
+
+def test_codes_of_files_are_decoded_for_a_store_of_another_form(make, seeded, tmp_path):
+    given, other = ColbertStorage(bits=8), ColbertStorage(bits=4, seed=1)
+    encode_to_parquet(DOCUMENTS, seeded(), tmp_path, colbert=given)
+    same, native, codes = make("edge", colbert=given), make("edge"), make("edge", colbert=other)
+    load(tmp_path, {"same": same, "native": native, "codes": codes}, on_error="raise")
+    files = by_id(read_vectors(tmp_path))
+    check_equal(by_id(same.scroll_vectors()), files)
+    decoded = {name: unit(given.codec(16).decode(one.vectors.colbert_codes)) for name, one in files.items()}
+    for name, record in by_id(native.scroll_vectors()).items():
+        np.testing.assert_allclose(rows(record), decoded[name], atol=HALF)
+    for name, record in by_id(codes.scroll_vectors()).items():
+        assert np.array_equal(record.vectors.colbert_codes, other.encode(decoded[name]))
+
+
+def test_files_without_colbert_vectors_do_not_fit_a_store_with_them(make, seeded, tmp_path):
+    encode_to_parquet(DOCUMENTS, seeded(), tmp_path, colbert=False)
+    with pytest.raises(StoreError, match=r"the directory '.*' holds no ColBERT vectors, but is opened"):
+        load(tmp_path, make("edge"), on_error="raise")
+    store = make("edge", colbert=False)
+    load(tmp_path, store, on_error="raise")
+    assert store.count() == len(DOCUMENTS)
+
+
+def test_files_of_another_width_do_not_fit(make, seeded, tmp_path):
+    encode_to_parquet(DOCUMENTS, seeded(dimension=8), tmp_path)
+    with pytest.raises(StoreError, match="holds dense vectors of 8 dimensions"):
+        load(tmp_path, make("edge"), on_error="raise")
+
+
+def test_of_documents_with_one_id_the_last_is_loaded(make, seeded, tmp_path):
+    encode_to_parquet([Document("a", "one"), Document("a", "two")], seeded(), tmp_path)
+    store = make("edge")
+    load(tmp_path, store, on_error="raise")
+    [found] = store.scroll_vectors()
+    assert found.document.text == "two"
+    [wanted] = seeded().encode_corpus(["two"], True, True, True, True)["colbert_vecs"]
+    np.testing.assert_allclose(found.vectors.colbert, wanted, atol=HALF)
+
+
+def test_a_load_with_a_journal_goes_on_and_writes_nothing_twice(make, seeded, tmp_path):
+    encode_to_parquet(DOCUMENTS, seeded(), tmp_path / "vectors")
+    store = make("edge")
+    options = {"journal": tmp_path / "journal"}
+    assert load(tmp_path / "vectors", {"edge": store}, **options, on_error="raise").stores["edge"].written == len(
+        DOCUMENTS
+    )
+    again = load(tmp_path / "vectors", {"edge": store}, **options, on_error="raise")
+    assert again.stores["edge"].written == 0
+    assert again.stores["edge"].unchanged == len(DOCUMENTS)
+
+
+def test_damaged_vectors_in_files_go_to_the_dead_letters(make, seeded, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    encode_to_parquet(DOCUMENTS[:3], seeded(), tmp_path / "vectors")
+    [file] = (tmp_path / "vectors").glob("*.parquet")
+    table = pq.read_table(file)
+    dense = np.array(table["dense"].to_pylist(), np.float32)
+    dense[1] = 2.0
+    column = pa.FixedSizeListArray.from_arrays(pa.array(dense.reshape(-1)), 16)
+    pq.write_table(table.set_column(3, table.schema.field("dense"), column), file)
+    store = make("edge")
+    report = load(tmp_path / "vectors", {"edge": store}, dead_letters=tmp_path / "dead.jsonl")
+    assert report.stores["edge"].refused == 1
+    assert store.count() == 2
+    assert "has length 8, not 1" in (tmp_path / "dead.jsonl").read_text()
+
+
+def test_a_filter_chooses_what_is_exported(make, tmp_path):
+    store = make("edge")
+    store.add(DOCUMENTS)
+    assert export(store, tmp_path, filter={"n": {"lt": 5}}, dense="float16").written == 5
+    assert read_vectors(tmp_path).dense == "float16"
+
+
+def test_an_export_refuses_a_directory_with_vectors_before_it_reads(make, tmp_path):
+    store = make("edge")
+    store.add(DOCUMENTS)
+    export(store, tmp_path)
+    with pytest.raises(SourceError, match="holds 1 files of vectors already: choose another"):
+        export(store, tmp_path)
+    assert len(read_vectors(tmp_path)) == len(DOCUMENTS)
+
+
+def test_an_export_of_an_empty_store_is_a_directory_without_documents(make, tmp_path):
+    store = make("edge")
+    assert export(store, tmp_path).written == 0
+    assert len(read_vectors(tmp_path)) == 0
+    load(tmp_path, store, on_error="raise")
+
+
+def test_a_document_that_lost_its_colbert_vectors_is_exported_without_and_logged(make, tmp_path, caplog):
+    store = make("elasticsearch")
+    store.add(DOCUMENTS)
+    store.client.update(index=store.index_name, id=DOCUMENTS[3].id, doc={"colbert": {"codes": "damaged"}}, refresh=True)
+    export(store, tmp_path)
+    assert "1 documents have no usable ColBERT vectors" in caplog.text
+    found = by_id(read_vectors(tmp_path))
+    assert len(found) == len(DOCUMENTS)

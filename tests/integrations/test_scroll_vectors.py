@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flagvec import Document
+from flagvec import ColbertStorage, Document
 from flagvec.store.encoding import encode_documents
 
 TEXTS = [f"word{number} shared {'longer ' * (number % 3)}" for number in range(40)]
@@ -14,6 +14,12 @@ HALF = 1e-3
 
 def reference(model, texts):
     return encode_documents(model, texts, texts, model.representations).all_valid()
+
+
+def rows(record):
+    """Return the number of a record's ColBERT vectors, or of their codes."""
+    found = record.vectors.colbert if record.vectors.colbert_codes is None else record.vectors.colbert_codes
+    return 0 if found is None else len(found)
 
 
 def test_vectors_come_back_as_the_model_gave_them(store, factory):
@@ -29,17 +35,35 @@ def test_vectors_come_back_as_the_model_gave_them(store, factory):
         np.testing.assert_allclose(found.dense, wanted.dense, atol=1e-6)
         assert found.dense.dtype == np.float32
         assert found.sparse == pytest.approx(dict(wanted.sparse), rel=2**-8)
-        assert found.colbert.shape == wanted.colbert.shape
-        np.testing.assert_allclose(found.colbert, wanted.colbert, atol=HALF)
+        if (storage := store.schema.colbert_storage) is not None:
+            assert np.array_equal(found.colbert_codes, storage.encode(wanted.colbert))
+        else:
+            assert found.colbert.shape == wanted.colbert.shape
+            np.testing.assert_allclose(found.colbert, wanted.colbert, atol=HALF)
+
+
+@pytest.mark.parametrize("storage", [ColbertStorage(bits=4), ColbertStorage(bits=16), ColbertStorage(bits=2, pool=2)])
+def test_codes_come_back_byte_by_byte(new_store, seeded, storage):
+    store = new_store(seeded(), colbert=storage)
+    store.create()
+    documents = [Document(f"id {number}", text) for number, text in enumerate([*TEXTS, ""])]
+    store.add(documents).raise_for_failures()
+    wanted = [one.colbert for one in reference(store.model, [one.text for one in documents])]
+    expected = {one.id: storage.encode(rows) for one, rows in zip(documents, wanted, strict=True)}
+    found = {record.document.id: record.vectors for record in store.scroll_vectors()}
+    assert found.keys() == expected.keys()
+    for name, vectors in found.items():
+        assert np.array_equal(vectors.colbert_codes, expected[name])
+        assert vectors.colbert is None
 
 
 def test_a_document_without_weights_and_rows_comes_back_without(store):
     store.add(["", "one"])
     empty, one = sorted(store.scroll_vectors(), key=lambda record: len(record.document.text))
     assert not empty.vectors.sparse
-    assert empty.vectors.colbert is None or not len(empty.vectors.colbert)
+    assert not rows(empty)
     assert empty.vectors.dense is not None
-    assert len(one.vectors.colbert) == 1
+    assert rows(one) == 1
 
 
 def test_a_filter_chooses_whose_vectors_come(store):

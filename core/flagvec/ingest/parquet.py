@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
     from flagvec.filters.portable import FilterLike
     from flagvec.store.base import HybridStore
+
+_logger = logging.getLogger(__name__)
 
 _DOCUMENTS_PER_BATCH = 1_024
 # Read as it comes, so that progress is shown soon.
@@ -158,14 +161,22 @@ def export(
     def report() -> FilesReport:
         return FilesReport(writer.written, 0, 0, 0, tuple(writer.files))
 
+    lost = 0
     with writer:
         for batch in constrained_batches(records, _BATCH_BYTES, _RECORDS_PER_BATCH, get_len=_bytes, strict=False):
             for record in batch:
                 if record.vectors.dense is None:
                     raise SourceError(f"document {record.document.id!r} has no dense vector in the store: add it again")
+            lost += sum(_lacks_colbert(record, store.schema) for record in batch)
             writer.write(batch, Position(writer.written + len(batch)))
             if on_progress is not None:
                 on_progress(report())
+    if lost:
+        _logger.warning(
+            "%d documents have no usable ColBERT vectors in the store, and none in the files: add them to the store "
+            "again, and export it anew",
+            lost,
+        )
     return report()
 
 
@@ -273,6 +284,15 @@ def _checked(dense: DenseType, file_bytes: int) -> tuple[DenseType, int]:
 
 def _characters(document: Document | InvalidDocument) -> int:
     return len(document.text) if isinstance(document, Document) else 0
+
+
+def _lacks_colbert(record: Record, schema: Schema) -> bool:
+    """Return whether a document has no ColBERT vectors in a store that holds them, although it has a text."""
+    if schema.colbert_dimension is None or not record.document.text.strip():
+        return False
+    vectors = record.vectors
+    found = vectors.colbert if schema.colbert_storage is None else vectors.colbert_codes
+    return found is None or not len(found)
 
 
 def _bytes(record: Record) -> int:

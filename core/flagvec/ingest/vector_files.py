@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from flagvec.errors import SourceError
 from flagvec.extras import extra
-from flagvec.ingest.vector_layout import DenseType, arrow_schema, described, fitted, to_batch, to_records
+from flagvec.ingest.vector_layout import (
+    ID,
+    METADATA,
+    SPARSE_IDS,
+    TEXT,
+    DenseType,
+    arrow_schema,
+    described,
+    fitted,
+    to_batch,
+    to_records,
+)
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 
@@ -28,6 +39,8 @@ FILE_BYTES = 128 * 2**20
 # Whoever reads holds a group of rows in memory, and whoever writes one that is not yet full.
 _GROUP_BYTES = 16 * 2**20
 _ROWS_AT_ONCE = 256
+# Vectors would become smaller by a tenth at most, and take twice as long to write and read.
+_COMPRESSED = dict.fromkeys((ID, TEXT, METADATA, f"{SPARSE_IDS}.list.element"), "zstd")
 _UNFINISHED_SUFFIX = ".unfinished"
 # It is there while something is being written, and stays if that ended early.
 _UNFINISHED_MARK = "unfinished.txt"
@@ -164,6 +177,9 @@ class VectorFilesWriter:
             if self._open is not None:
                 self._open.abandon()
         else:
+            if not self.files and self._open is None:
+                # A directory without files would not say that there were no documents.
+                self._open = _OpenFile(self._next_path(), self._columns)
             self.complete()
             (self.directory / _UNFINISHED_MARK).unlink()
             _sync(self.directory)
@@ -205,7 +221,7 @@ class _OpenFile:
         self._unfinished = path.with_name(path.name + _UNFINISHED_SUFFIX)
         self._sink = self._unfinished.open("wb")
         # Hardly any value comes twice, so that dictionaries only cost time.
-        self._writer = pq.ParquetWriter(self._sink, columns, compression="zstd", use_dictionary=False)
+        self._writer = pq.ParquetWriter(self._sink, columns, compression=_COMPRESSED, use_dictionary=False)
         self._batches: list[Any] = []
         self._buffered = 0
 

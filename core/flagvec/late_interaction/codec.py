@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -22,8 +23,7 @@ _HALF = np.dtype("<f2")
 NUMBERS_AT_ONCE = 65_536
 # A number and its level have one sign, and no level is nearer to zero than 1/2. So the dot product of a vector of
 # length 1 with its levels is at least half the sum of its absolute numbers, so at least 1/2. The rest is for rounding.
-_MOST_UNIT_FACTOR = 2.01
-_MOST_UNIT_NUMBER = 1.01
+_MOST_UNIT_FACTOR, _MOST_UNIT_NUMBER, _INFINITE = np.array([2.01, 1.01, np.inf], _HALF).view("<u2").tolist()
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class ColbertCodec:
         """Bytes of one vector's code."""
         return -(-self.dimension * self.bits // 8) + (0 if self.bits == 16 else _HALF.itemsize)
 
+    @property
+    def middle(self) -> float:
+        """What levels of fewer than 16 bits, which are counted from 0, lie around."""
+        return ((1 << self.bits) - 1) / 2
+
     @cached_property
     def rotation(self) -> Rotation | None:
         """What rotates vectors before they are packed, and queries before they are compared; None for 16 bits."""
@@ -91,7 +96,7 @@ class ColbertCodec:
         together = max(NUMBERS_AT_ONCE // self.dimension, 1)
         for start in range(0, len(rows), together):
             part = slice(start, start + together)
-            levels, factors = _levels_and_factors(rotation.apply(rows[part]), self.bits)
+            levels, factors = _levels_and_factors(rotation.apply(rows[part]), self.bits, self.middle)
             codes[part, : -_HALF.itemsize] = _packed(levels, self.bits)
             codes[part, -_HALF.itemsize :] = factors.astype(_HALF)[:, None].view(np.uint8)
         return codes
@@ -120,8 +125,20 @@ class ColbertCodec:
         """Return (vectors, dimension) float32: the vectors, still rotated and each divided by its factor."""
         if self.bits == 16:
             return codes.view(_HALF).astype(np.float32)
-        levels = _unpacked(codes[:, : -_HALF.itemsize], self.bits)[:, : self.dimension]
-        return levels - np.float32(_middle(self.bits))
+        each = 8 // self.bits
+        numbers = np.empty((len(codes), (self.row_bytes - _HALF.itemsize) * each), dtype=np.float32)
+        for place, levels in enumerate(self.levels(codes)):
+            np.subtract(levels, np.float32(self.middle), out=numbers[:, place::each])
+        return numbers[:, : self.dimension]
+
+    def levels(self, codes: Codes) -> Iterator[NDArray[np.uint8]]:
+        """Yield for each place in a byte, of fewer than 16 bits, the level there: (vectors, bytes) uint8.
+
+        The first place has the levels of the numbers 0, n, 2 n and so on, if a byte has n levels.
+        """
+        packed = codes[:, : -_HALF.itemsize]
+        for shift in range(0, 8, self.bits):
+            yield (packed >> np.uint8(shift)) & np.uint8(2**self.bits - 1)
 
     def factors(self, codes: Codes) -> NDArray[np.float32]:
         """Return the factor of each vector, (vectors,) float32."""
@@ -131,12 +148,10 @@ class ColbertCodec:
 
     def may_be_of_unit_vectors(self, codes: Codes) -> bool:
         """Return whether vectors of length 1 or less can have these codes. Most damaged codes show that they cannot."""
-        largest = np.abs(self.numbers(codes)) if self.bits == 16 else self.factors(codes)
-        most = _MOST_UNIT_NUMBER if self.bits == 16 else _MOST_UNIT_FACTOR
-        return bool(largest.max(initial=0.0) <= most)
+        return bool(self._largest_half(codes) <= (_MOST_UNIT_NUMBER if self.bits == 16 else _MOST_UNIT_FACTOR))
 
     def checked(self, codes: Codes, argument: str) -> Codes:
-        """Return `codes`, which were checked.
+        """Return `codes` in one piece of memory, after checks.
 
         Raises:
             ValueError: They have another width or type, or hold a factor that is not finite or below zero.
@@ -146,14 +161,24 @@ class ColbertCodec:
                 f"{argument} holds {codes.dtype} of the shape {codes.shape}; codes of {self.bits} bits are uint8 of "
                 f"the shape (vectors, {self.row_bytes})"
             )
-        start = 0 if self.bits == 16 else self.row_bytes - _HALF.itemsize
-        halves = np.ascontiguousarray(codes[:, start:]).view(_HALF)
-        if not np.isfinite(halves).all() or (self.bits < 16 and (halves < 0).any()):
+        codes = np.ascontiguousarray(codes)
+        if self._largest_half(codes) >= _INFINITE:
             raise ValueError(f"{argument} holds vectors that are not finite, or too long for float16")
         return codes
 
+    def _largest_half(self, codes: Codes) -> int:
+        """Return the bits of the largest factor, or of the largest absolute number if it has 16 bits.
 
-def _levels_and_factors(rows: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        As integers, the bits of float16 have the order of the numbers, and infinity, NaN and negative numbers follow.
+        """
+        if self.bits == 16:
+            return int((codes.view("<u2") & np.uint16(0x7FFF)).max(initial=0))
+        return int(np.ascontiguousarray(codes[:, -_HALF.itemsize :]).view("<u2").max(initial=0))
+
+
+def _levels_and_factors(
+    rows: NDArray[np.float32], bits: int, middle: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return the level of each number, counted from 0, and the factor of each row."""
     squares = np.einsum("ij,ij->i", rows, rows)
     if bits == 1:
@@ -161,20 +186,14 @@ def _levels_and_factors(rows: NDArray[np.float32], bits: int) -> tuple[NDArray[n
         products = np.einsum("ij->i", np.abs(rows)) / 2
     else:
         steps = _STEPS[bits] * np.sqrt(squares / rows.shape[1])
-        middle = np.float32(_middle(bits))
         # In place, because memory that is fresh for each step takes longer than the step itself.
         numbers = rows * (1 / np.where(steps > 0, steps, 1))[:, None]
-        numbers += middle + np.float32(0.5)
+        numbers += np.float32(middle + 0.5)
         np.clip(numbers, 0, 2 * middle, out=numbers)
         levels = numbers.astype(np.uint8)
-        products = np.einsum("ij,ij->i", rows, np.subtract(levels, middle, out=numbers))
+        products = np.einsum("ij,ij->i", rows, np.subtract(levels, np.float32(middle), out=numbers))
     # A row of zeros has the factor 0, whatever its levels.
     return levels, squares / np.where(products > 0, products, 1)
-
-
-def _middle(bits: int) -> float:
-    """Return the middle between the lowest and the highest level, which stands for zero."""
-    return ((1 << bits) - 1) / 2
 
 
 def _packed(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
@@ -186,13 +205,3 @@ def _packed(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         part = levels[:, place::each]
         packed[:, : part.shape[1]] |= part << np.uint8(place * bits)
     return packed
-
-
-def _unpacked(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    if bits == 1:
-        return np.unpackbits(packed, axis=1, bitorder="little")
-    each = 8 // bits
-    levels = np.empty((len(packed), packed.shape[1] * each), dtype=np.uint8)
-    for place in range(each):
-        levels[:, place::each] = (packed >> np.uint8(place * bits)) & np.uint8(2**bits - 1)
-    return levels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from flagvec.engine import kernels
 from flagvec.late_interaction.codec import Codes, ColbertCodec
 
 # Rows that are unpacked at once, so that their numbers stay in the processor's cache.
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE = 256
 
 
 def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: ColbertCodec) -> NDArray[np.float64]:
@@ -51,12 +51,30 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
 
 def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
     """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
+    if codec.bits == 16:
+        return _in_parts(codes, len(query), lambda part: codec.numbers(part) @ query.T)
     if codec.bits == 1 and kernels.can_sum_bits():
-        # The levels are -1/2 and 1/2, and not 0 and 1, so half of the sum of all numbers is subtracted.
-        chosen = kernels.bit_sums(query, codes) - query.sum(axis=1) / 2
-        return np.asarray(chosen * codec.factors(codes)[:, None], dtype=np.float32)
-    products = np.empty((len(codes), len(query)), dtype=np.float32)
+        products = kernels.bit_sums(query, codes)
+    else:
+        products = _in_parts(codes, len(query), lambda part: _level_products(query, part, codec))
+    # Levels are counted from 0, and stand for numbers around 0.
+    products -= codec.middle * query.sum(axis=1)
+    products *= codec.factors(codes)[:, None]
+    return products
+
+
+def _in_parts(codes: Codes, width: int, products_of: Callable[[Codes], NDArray[np.float32]]) -> NDArray[np.float32]:
+    products = np.empty((len(codes), width), dtype=np.float32)
     for start in range(0, len(codes), _ROWS_AT_ONCE):
-        part = codes[start : start + _ROWS_AT_ONCE]
-        products[start : start + len(part)] = (codec.numbers(part) @ query.T) * codec.factors(part)[:, None]
+        part = slice(start, start + _ROWS_AT_ONCE)
+        products[part] = products_of(codes[part])
+    return products
+
+
+def _level_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
+    # One product for each place in a byte takes less time than to put the levels in the order of the numbers.
+    products = np.zeros((len(codes), len(query)), dtype=np.float32)
+    for place, levels in enumerate(codec.levels(codes)):
+        numbers = query[:, place :: 8 // codec.bits]
+        products += levels[:, : numbers.shape[1]].astype(np.float32) @ numbers.T
     return products

@@ -12,6 +12,7 @@ import pytest
 from flagvec import Document, EncodedDocument, JournalError, StoreDownError, StoreError
 from flagvec.ingest import Journal, ingest, verify
 from flagvec.ingest import lane as lanes
+from flagvec.ingest import selection
 from flagvec.ingest import windows as sizes
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
@@ -24,9 +25,10 @@ LONG = 30
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
-    """Windows of ten documents, each acknowledged at once."""
+    """Windows of ten documents, each acknowledged at once, of which fifty are read at a time."""
     monkeypatch.setattr(sizes, "DOCUMENTS_PER_WINDOW", 10)
     monkeypatch.setattr(lanes, "ACKNOWLEDGED_EVERY", 0)
+    monkeypatch.setattr(selection, "DOCUMENTS_COMPARED", 50)
 
 
 @pytest.fixture
@@ -179,8 +181,8 @@ def test_once_all_stores_are_down_nothing_more_is_read(memory, model, into, refu
     store = memory(model, answer=lambda given: refusing(Refusal("forbidden", retryable=False)))
     read = []
     with pytest.raises(StoreDownError, match="forbidden"):
-        into((read.append(one) or one for one in documents(20_000)), store)
-    assert len(read) < 10_000
+        into((read.append(one) or one for one in documents(2_000)), store)
+    assert len(read) < 500
 
 
 def test_a_store_that_is_away_at_the_start_does_not_keep_the_others_waiting(memory, model, into, monkeypatch):
@@ -228,7 +230,7 @@ def test_invalid_documents_are_dead_letters_of_no_store(memory, model, into, let
 def test_an_invalid_document_is_raised_if_asked(memory, model, into, letters):
     store = memory(model)
     with pytest.raises(ValueError, match="not JSON") as raised:
-        into([*documents(1200), InvalidDocument("x", ValueError("not JSON"), None)], store, on_error="raise")
+        into([*documents(120), InvalidDocument("x", ValueError("not JSON"), None)], store, on_error="raise")
     assert letters() == []
     assert raised.value.report.invalid == 1
 
@@ -242,16 +244,16 @@ def test_a_refused_document_is_raised_if_asked(memory, model, into, letters):
 def test_a_resumed_run_writes_no_dead_letter_twice(memory, model, into, letters):
     def cut_off():
         yield InvalidDocument("line 1", ValueError("not JSON"), None)
-        yield from documents(1_000)
+        yield from documents(100)
         raise OSError("cut off")
 
     store = memory(model, answer=refuse("3"))
     with pytest.raises(OSError, match="cut off"):
         into(cut_off(), store)
     encoded = len(model.texts)
-    report = into([InvalidDocument("line 1", ValueError("not JSON"), None), *documents(1_000)], store)
+    report = into([InvalidDocument("line 1", ValueError("not JSON"), None), *documents(100)], store)
     assert [one["id"] for one in letters()] == ["line 1", "3"]
-    assert len(model.texts) == 1_000 == encoded + report.encoded
+    assert len(model.texts) == 100 == encoded + report.encoded
     # A run that is new tries again.
     into([*documents(5)], store)
     assert [one["id"] for one in letters()] == ["line 1", "3", "3"]
@@ -259,7 +261,7 @@ def test_a_resumed_run_writes_no_dead_letter_twice(memory, model, into, letters)
 
 def test_a_dead_letter_that_a_kill_cut_off_is_written_again(memory, model, into, letters, tmp_path):
     def cut_off():
-        yield from documents(1_000)
+        yield from documents(100)
         raise OSError("cut off")
 
     store = memory(model, answer=refuse("3", "4"))
@@ -267,8 +269,8 @@ def test_a_dead_letter_that_a_kill_cut_off_is_written_again(memory, model, into,
         into(cut_off(), store)
     written = letters()
     with (tmp_path / "dead.jsonl").open("a") as file:
-        file.write('{"id": "900", "te')
-    into(documents(1_000), store)
+        file.write('{"id": "90", "te')
+    into(documents(100), store)
     assert letters() == written
 
 
@@ -299,15 +301,15 @@ def test_without_skipping_everything_is_encoded_again(memory, model, into):
 
 def test_a_run_that_skips_nothing_is_resumed_all_the_same(memory, model, into):
     store = memory(model)
-    into(documents(1_000), store)
+    into(documents(100), store)
 
     def cut_off():
-        yield from documents(950)
+        yield from documents(95)
         raise OSError("cut off")
 
     with pytest.raises(OSError, match="cut off"):
         into(cut_off(), store, skip_unchanged=False)
-    assert into(documents(1_000), store, skip_unchanged=False).encoded < 150
+    assert into(documents(100), store, skip_unchanged=False).encoded <= 60
 
 
 def test_a_journal_of_another_model_is_refused(memory, model, into, counting):
@@ -362,10 +364,10 @@ def test_verify_names_what_differs(memory, model, into, tmp_path):
 
 def test_pruning_deletes_what_the_source_no_longer_has_and_leaves_the_rest(memory, model, into):
     store = memory(model)
-    into(documents(2_000), store)
+    into(documents(200), store)
     held(store)["foreign"] = Document("foreign", "from elsewhere")
     report = into(documents(10), store, prune=True)
-    assert (report.stores["memory"].pruned, len(held(store))) == (1_990, 11)
+    assert (report.stores["memory"].pruned, len(held(store))) == (190, 11)
     # The journal has forgotten them too.
     assert into(documents(20), store).encoded == 10
 
@@ -431,7 +433,7 @@ def test_a_store_that_is_slow_is_at_most_two_windows_behind(memory, model, into)
 
 def test_an_error_of_the_source_leaves_what_was_encoded_acknowledged(memory, model, into):
     def cut_off():
-        yield from documents(1_000)
+        yield from documents(100)
         raise OSError("cut off")
 
     store = memory(model)
@@ -442,18 +444,18 @@ def test_an_error_of_the_source_leaves_what_was_encoded_acknowledged(memory, mod
 
 def test_the_first_interrupt_ends_after_the_windows_that_are_on_their_way(memory, model, into, interruptible):
     def interrupted():
-        for one in documents(5_000):
-            if one.id == "1500":
+        for one in documents(500):
+            if one.id == "150":
                 os.kill(os.getpid(), signal.SIGINT)
             yield one
 
     store = memory(model)
     with pytest.raises(KeyboardInterrupt) as raised:
         into(interrupted(), store)
-    assert 0 < len(model.texts) == raised.value.report.stores["memory"].written < 1_600
+    assert 0 < len(model.texts) == raised.value.report.stores["memory"].written < 200
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    into(documents(5_000), store)
-    assert len(held(store)) == len(model.texts) == 5_000
+    into(documents(500), store)
+    assert len(held(store)) == len(model.texts) == 500
 
 
 def test_the_second_interrupt_does_not_wait_for_a_request(memory, model, into, interruptible):
@@ -475,7 +477,7 @@ def test_the_second_interrupt_does_not_wait_for_a_request(memory, model, into, i
     interrupting.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            into(documents(1_000), store)
+            into(documents(100), store)
         assert not held(store)
     finally:
         ended.set()
@@ -504,5 +506,5 @@ def test_something_other_than_stores_is_refused(into):
 
 def test_progress_is_the_report_so_far(memory, model, into):
     seen = []
-    into(documents(2_000), memory(model), on_progress=seen.append)
-    assert [report.read for report in seen] == [900, 1_800, 2_000]
+    into(documents(200), memory(model), on_progress=seen.append)
+    assert [report.read for report in seen] == [50, 100, 150, 200]

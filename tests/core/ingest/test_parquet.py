@@ -127,26 +127,26 @@ def test_what_was_encoded_before_an_error_of_the_source_is_kept(tmp_path, tiny_m
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_that_was_killed_goes_on_after_its_last_complete_file(tmp_path, tiny_m3, tiny_m3_directory):
-    documents = [Document(str(number), f"text number {number} " * 20, {}) for number in range(3_000)]
+    documents = [Document(str(number), f"text number {number} " * 20, {}) for number in range(1_500)]
     source, directory = tmp_path / "docs.jsonl", tmp_path / "vectors"
     source.write_text("".join(json.dumps({"id": one.id, "text": one.text}) + "\n" for one in documents))
     script = (
         "import sys; from flagvec import BGEM3FlagModel; from flagvec.ingest import parquet, sources;"
         "parquet._DOCUMENTS_PER_BATCH = 50;"
         f"parquet.encode_to_parquet(sources.DocumentReader({str(source)!r}),"
-        f" BGEM3FlagModel({str(tiny_m3_directory)!r}, devices='cpu'), {str(directory)!r}, file_bytes=1_000_000)"
+        f" BGEM3FlagModel({str(tiny_m3_directory)!r}, devices='cpu'), {str(directory)!r}, file_bytes=500_000)"
     )
     for kills in range(2):
         process = subprocess.Popen([sys.executable, "-c", script])
-        before, deadline = rows_in(directory), time.monotonic() + 60
+        before, deadline = rows_in(directory), time.monotonic() + 300
         while rows_in(directory) == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"it ended before kill {kills}"
         assert rows_in(directory) > before
     written = rows_in(directory)
-    report = encode_to_parquet(DocumentReader(source), tiny_m3, directory, file_bytes=1_000_000)
-    assert (report.found, report.written) == (written, 3_000 - written)
+    report = encode_to_parquet(DocumentReader(source), tiny_m3, directory, file_bytes=500_000)
+    assert (report.found, report.written) == (written, 1_500 - written)
     check_complete(directory, tiny_m3, documents)
     assert {file.suffix for file in directory.iterdir()} == {".parquet"}
 

@@ -75,6 +75,13 @@ def test_codes_come_back_from_their_bytes(bits):
     assert codec.from_bytes(b"").shape == (0, codec.row_bytes)
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_codes_may_lie_anywhere_in_memory(bits):
+    codec = ColbertCodec(64, bits)
+    codes = codec.encode(unit_rows(6, 64))
+    np.testing.assert_array_equal(codec.decode(np.asfortranarray(codes)[::2]), codec.decode(codes)[::2])
+
+
 def test_codes_that_were_written_once_mean_the_same_for_ever():
     codes = np.array([[0b00100111, 0b10110001, 0, 0x38]], dtype=np.uint8)
     expected = ColbertCodec(16, 1, seed=3).rotation.undo(
@@ -112,6 +119,10 @@ def test_damaged_codes_are_refused(bits):
     data[-2:] = b"\x00\x7e"  # NaN
     with pytest.raises(ValueError, match="not finite"):
         codec.from_bytes(data)
+    if bits < 16:
+        data[-2:] = b"\x00\xbc"  # a factor of -1
+        with pytest.raises(ValueError, match="not finite"):
+            codec.from_bytes(data)
     with pytest.raises(ValueError, match="holds float64 of the shape"):
         codec.decode(np.zeros((2, codec.row_bytes)))
 

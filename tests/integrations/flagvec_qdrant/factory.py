@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
+from flagvec import ColbertStorage
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
 
 
@@ -98,4 +101,38 @@ class GrpcFactory(RemoteFactory):
         return super()._connect(url, prefer_grpc=True, grpc_port=port, **options)
 
 
-FACTORIES = [EdgeFactory(), LocalFactory(), ServerFactory(), GrpcFactory()]
+class CompactEdgeFactory(EdgeFactory):
+    """Stores that keep ColBERT vectors as codes, unless a test chooses another form."""
+
+    name = "edge-compact"
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantEdgeStore:
+        return super().make(model, name, **{"colbert": "compact", **options})
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the store makes of ColBERT vectors."""
+        return decoded_rows(rows)
+
+
+class CompactLocalFactory(LocalFactory):
+    """Collections that keep ColBERT vectors as codes, unless a test chooses another form."""
+
+    name = "qdrant-local-compact"
+
+    def make(self, model: Any, name: str, **options: Any) -> QdrantStore:
+        return super().make(model, name, **{"colbert": "compact", **options})
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the store makes of ColBERT vectors."""
+        return decoded_rows(rows)
+
+
+def decoded_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the vectors that the default codes of `rows` stand for."""
+    storage = ColbertStorage()
+    return storage.codec(rows.shape[1]).decode(storage.encode(rows))
+
+
+FACTORIES = [
+    EdgeFactory(), CompactEdgeFactory(), LocalFactory(), CompactLocalFactory(), ServerFactory(), GrpcFactory()
+]  # fmt: skip

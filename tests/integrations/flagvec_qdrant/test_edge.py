@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-import qdrant_edge as edge
+import qdrant_edge as engine
 
 from flagvec import Document, StoreError, WriteError
-from flagvec_qdrant import QdrantEdgeStore, edge_files
+from flagvec_qdrant import QdrantEdgeStore, edge, edge_files, edge_models
 
 # A process of its own that opens the store at argv[1] with a model that gives two-dimensional vectors.
 PREAMBLE = """
@@ -260,12 +260,12 @@ def test_a_description_of_another_program_is_refused(store, seeded):
 
 def test_a_native_filter_is_taken_as_it_is(store):
     store.add([Document("a", "text", {"n": 1}), Document("b", "text", {"n": 2})])
-    condition = edge.FieldCondition("metadata.n", match=edge.MatchValue(2))
-    assert [hit.id for hit in store.search("text", filter=edge.Filter(must=[condition]))] == ["b"]
-    assert store.count(edge.Filter(must_not=[condition])) == 1
+    condition = engine.FieldCondition("metadata.n", match=engine.MatchValue(2))
+    assert [hit.id for hit in store.search("text", filter=engine.Filter(must=[condition]))] == ["b"]
+    assert store.count(engine.Filter(must_not=[condition])) == 1
 
 
-@pytest.mark.parametrize("empty", [edge.Filter(), edge.Filter(must=[], should=[])])
+@pytest.mark.parametrize("empty", [engine.Filter(), engine.Filter(must=[], should=[])])
 def test_an_empty_native_filter_deletes_nothing(store, empty):
     store.add(["one", "two"])
     with pytest.raises(ValueError, match=r"filter=Filter\(\): an empty filter holds for every document: .* drop\(\)"):
@@ -319,6 +319,42 @@ def test_optimizing_changes_no_hit(store):
     after = [store.search(f"word{number}", rerank="colbert") for number in range(90, 110)]
     assert before == after
     assert store.count() == 400
+
+
+# The engine builds no index for less than 10 MB of vectors.
+MANY, WIDE = 1_400, 2_048
+
+
+def indexed(store):
+    return edge_models.indexed_documents(store._edge._shard, store.schema)
+
+
+@pytest.mark.parametrize("representations", [{"dense", "sparse"}, {"dense", "sparse", "colbert"}], ids=len)
+def test_an_add_of_many_documents_ends_with_an_index(tmp_path, seeded, monkeypatch, representations):
+    model = seeded(WIDE, representations)
+    with QdrantEdgeStore(model, tmp_path / "store") as store:
+        store.create()
+        store.add(Document(str(number), f"word{number}") for number in range(MANY - 100))
+        assert indexed(store) == 0
+        monkeypatch.setattr(edge, "MOST_UNINDEXED_BYTES", 4 * WIDE * (MANY - 1))
+        store.add(Document(str(number), f"word{number}") for number in range(MANY - 100, MANY))
+        assert indexed(store) == MANY
+        assert [hit.text for hit in store.search("word7", 1, mode="dense")] == ["word7"]
+
+
+def test_without_auto_optimize_only_optimize_builds_an_index(tmp_path, seeded, monkeypatch):
+    monkeypatch.setattr(edge, "MOST_UNINDEXED_BYTES", 0)
+    with QdrantEdgeStore(seeded(WIDE), tmp_path / "store", auto_optimize=False) as store:
+        store.create()
+        store.add(Document(str(number), f"word{number}") for number in range(MANY))
+        assert indexed(store) == 0
+        store.optimize()
+        assert indexed(store) == MANY
+
+
+def test_auto_optimize_takes_a_bool_only(tmp_path, seeded):
+    with pytest.raises(TypeError, match="auto_optimize takes True or False, not str"):
+        QdrantEdgeStore(seeded(), tmp_path / "store", auto_optimize="no")
 
 
 @pytest.mark.parametrize("beyond", [0, 1, 8])

@@ -1,0 +1,45 @@
+"""An ingestion that SIGKILL ends again and again, and that goes on each time, has every document in the store once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+
+import pytest
+
+from stores import open_store
+
+DOCUMENTS = 1200
+KILLS = 2
+
+
+@pytest.fixture(params=["edge", "lite", "elasticsearch"])
+def kind(request, tmp_path):
+    if request.param != "elasticsearch":
+        yield request.param
+        return
+    if not os.environ.get("ELASTICSEARCH_URL"):
+        pytest.skip("ELASTICSEARCH_URL is not set")
+    yield request.param
+    open_store("elasticsearch", tmp_path).drop()
+
+
+def test_every_document_is_there_once_and_was_encoded_twice_at_most(child, tmp_path, kind):
+    arguments = kind, tmp_path, "--documents", DOCUMENTS
+    moments = random.Random(kind)
+    for _ in range(KILLS):
+        writer = child("ingest_process.py", "write", *arguments)
+        writer.wait_for(bool)
+        time.sleep(moments.uniform(0, 1))
+        writer.kill()
+    writer = child("ingest_process.py", "write", *arguments)
+    assert writer.finish() == 0, writer.errors
+    report = json.loads(writer.lines[-1])["report"]
+    assert (report["read"], report["is_complete"]) == (DOCUMENTS, True)
+    reader = child("ingest_process.py", "read", *arguments)
+    assert reader.finish() == 0, reader.errors
+    found = json.loads(reader.lines[-1])
+    assert found.pop("encoded") <= 2
+    assert found == {"missing": [], "twice": [], "wrong": [], "differs": False}
