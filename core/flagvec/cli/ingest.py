@@ -73,4 +73,4 @@ def ingest(
             ),
             is_resumable=not no_journal,
         )
-    print_report(report, as_json)
+    print_report(report, store, as_json)

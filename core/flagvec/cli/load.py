@@ -57,4 +57,4 @@ def load(
             ),
             is_resumable=not no_journal,
         )
-    print_report(report, as_json)
+    print_report(report, store, as_json)

@@ -80,6 +80,7 @@ def migrate(
     if as_json:
         print_json(
             {
+                "store": target.url,
                 "documents": report.documents,
                 "encoded": report.encoded,
                 "refused": report.refused,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -51,7 +50,7 @@ def progress(
         total: How many documents there are, instead of `share`.
     """
     console = Console(stderr=True)
-    if not sys.stderr.isatty():
+    if not console.is_terminal or console.is_dumb_terminal:
         yield lambda documents, retries=0, failed=0: None
         return
     columns = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,12 +92,14 @@ def finished(run: Callable[[], Result], is_resumable: bool) -> Result:
         raise typer.Exit(ExitCode.DATAERR) from error
 
 
-def print_report(report: IngestReport, as_json: bool) -> None:
-    """Print what a run has done.
+def print_report(report: IngestReport, addresses: Sequence[StoreAddress], as_json: bool) -> None:
+    """Print what a run has done, with the stores' names as they were given.
 
     Raises:
         typer.Exit: Documents were refused.
     """
+    urls = {address.place: address.url for address in addresses}
+    report = replace(report, stores={urls[place]: store for place, store in report.stores.items()})
     if as_json:
         print_json(as_values(report))
     else:
@@ -109,8 +112,6 @@ def print_report(report: IngestReport, as_json: bool) -> None:
 
 def as_values(report: IngestReport) -> dict[str, Any]:
     """Return a report in JSON's types."""
-    from dataclasses import asdict
-
     return asdict(report) | {"dead_letters": None if report.dead_letters is None else str(report.dead_letters)}
 
 
