@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import NDArray
 
 # Vectors that are clustered together. Similar vectors are mostly neighbours, so spans lose little.
 _SPAN = 1_024
+# The length of a sum of vectors that cancel out.
+_NO_DIRECTION = 1e-6
 
 
 def checked_pool_factor(pool_factor: Any) -> int:
@@ -46,30 +47,33 @@ def pooled_rows(rows: NDArray[np.float32], pool: int, normalize: bool = True) ->
 
 
 def _cluster_means(rows: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
-    from scipy.sparse import csr_array
-
-    members = _members(rows, clusters)
-    ends = np.cumsum([0, *map(len, members)])
-    belongs = csr_array((np.ones(len(rows), np.float32), [*chain(*members)], ends), shape=(clusters, len(rows)))
-    sums = belongs @ rows
+    labels = _labels(rows, clusters)
+    belongs = np.zeros((clusters, len(rows)), dtype=np.float32)
+    belongs[labels, np.arange(len(rows))] = 1
+    sums: NDArray[np.float32] = belongs @ rows
     if not normalize:
-        return np.asarray(sums / np.diff(ends)[:, None], dtype=np.float32)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        sums /= belongs.sum(axis=1, keepdims=True)
+        return sums
+    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+    if lengths.min() > _NO_DIRECTION:
+        sums /= lengths
+        return sums
     # Vectors that cancel out have no mean direction, so the first one represents them.
-    first = [places[0] for places in members]
-    return np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), rows[first])
+    first = belongs.argmax(axis=1)
+    return np.where(lengths > _NO_DIRECTION, sums / np.maximum(lengths, _NO_DIRECTION), rows[first])
 
 
-def _members(rows: NDArray[np.float32], clusters: int) -> list[list[int]]:
-    """Return the ascending positions of each cluster's vectors, ordered by the first one."""
+def _labels(rows: NDArray[np.float32], clusters: int) -> list[int]:
+    """Return the number of each vector's cluster; clusters are numbered in the order of their first vectors."""
     from scipy.cluster.hierarchy import linkage
 
     merges = linkage(_distances(rows), method="ward")[: len(rows) - clusters, :2].astype(int).tolist()
     # scipy's `fcluster` takes as long as all else here, and leaves fewer clusters if several merges are equally far.
-    members = {place: [place] for place in range(len(rows))}
-    for number, (one, other) in enumerate(merges, start=len(rows)):
-        members[number] = members.pop(one) + members.pop(other)
-    return sorted(map(sorted, members.values()))
+    roots = list(range(len(rows) + len(merges)))
+    for number, (one, other) in reversed(list(enumerate(merges, start=len(rows)))):
+        roots[one] = roots[other] = roots[number]
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root, len(numbers)) for root in roots[: len(rows)]]
 
 
 def _distances(rows: NDArray[np.float32]) -> NDArray[np.float32]:
