@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +26,14 @@ class JournaledStore:
         identity: What the database calls it, which differs for a store that was made anew.
         documents: How many documents it has acknowledged.
         number: Its number in the journal's tables.
+        vectors: What decides on its vectors, from `flagvec.ingest.content.vectors_of`.
     """
 
     name: str
     identity: str
     documents: int
     number: int
+    vectors: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 # Stands for no store in the table of what was refused: no store can hold these documents.
@@ -73,9 +76,9 @@ class Journal:
         counted = "SELECT count(*) FROM documents WHERE store = stores.store"
         with self._file.reading() as ask:
             return [
-                JournaledStore(name, identity, documents, number)
-                for number, name, identity, documents in ask(
-                    f"SELECT store, name, identity, ({counted}) FROM stores ORDER BY store"
+                JournaledStore(name, identity, documents, number, json.loads(vectors))
+                for number, name, identity, vectors, documents in ask(
+                    f"SELECT store, name, identity, vectors, ({counted}) FROM stores ORDER BY store"
                 )
             ]
 
@@ -157,6 +160,10 @@ class Journal:
             rows = [(*document, begun.get(document[0])) for document in documents]
             self._file.for_each("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", rows)
         return begun
+
+    def held(self) -> AbstractContextManager[None]:
+        """Let other threads wait, in a ``with`` block in which this one may use the journal."""
+        return self._file.held()
 
     def keep(self, vectors: Iterable[tuple[str, bytes]]) -> None:
         """Keep the vectors of documents that were begun, as pairs of id and vectors, until all stores have them."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from more_itertools import chunked
 
-from flagvec.ingest.content import Contents, vectors_of
+from flagvec.ingest.content import Contents
 from flagvec.ingest.journal import Journal
 from flagvec.ingest.seen import SeenIds
-from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
@@ -57,7 +56,7 @@ def verify(store: HybridStore, journal: Journal, *, name: str | None = None, for
         StoreError: The store cannot be read.
     """
     known = journal.store(store.writing.backend.name if name is None else name)
-    hashes = Contents(vectors_of(Schema.of(store.model), store.model))
+    hashes = Contents(known.vectors)
     changed: list[str] = []
     unknown: list[str] = []
     documents = 0

@@ -418,6 +418,25 @@ def test_what_was_kept_is_not_used_for_a_document_that_changed(memory, model, in
     assert into(documents(10, text="new"), store).encoded == 10
 
 
+def test_what_was_kept_is_encoded_again_for_a_store_that_needs_more(memory, model, into, refusing):
+    store = memory(model, answer=lambda given: refusing(Refusal("forbidden", retryable=False)))
+    for _ in range(3):
+        with pytest.raises(StoreDownError):
+            into(documents(10), {"first": store})
+    joined = memory(model, colbert=True)
+    assert into(documents(10), {"second": joined}).encoded == 10
+    assert len(held(joined)) == 10
+
+
+def test_verify_needs_no_model_that_fits(memory, model, into, tmp_path, counting):
+    store = memory(model)
+    into(documents(5), store)
+    other = counting()
+    other.passage_max_length = 8
+    with Journal(tmp_path / "journal") as journal:
+        assert verify(HybridStore(other, backend(store), colbert=False), journal).is_equal
+
+
 def test_a_store_that_is_slow_is_at_most_two_windows_behind(memory, model, into):
     encoded_at = []
 
