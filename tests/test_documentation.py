@@ -3,20 +3,28 @@
 A ``python`` block of a page runs after the blocks above it, in one process. A ``text`` block right below it is what it
 prints. A block that needs a server or a download begins with ``python no-run``: it is only compiled, and the summary of
 the run counts it.
+
+The ``console`` blocks of a page are one session of a shell: commands after ``$``, which go on after ``>``, each with
+what it prints below it.
 """
 
+import contextlib
 import doctest
+import fcntl
 import importlib
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 import venv
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 
 import pytest
@@ -83,6 +91,64 @@ def run_examples(python, examples, folder, **environment):
         if example.printed is not None:
             same = doctest.OutputChecker().check_output(example.printed, printed, PRINTED)
             assert same, f"{example.code}\nprinted\n{printed}"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command of a session, and what it prints."""
+
+    command: str
+    printed: str
+
+
+def session_of(markdown):
+    """Return the commands of a page's ``console`` blocks, in order."""
+    found = []
+    for fence in FENCE.finditer(markdown):
+        if fence[1] != "console":
+            continue
+        for part in re.split(r"^\$ ", fence[2], flags=re.MULTILINE)[1:]:
+            lines = part.splitlines(keepends=True)
+            more = list(takewhile(lambda line: line.startswith("> "), lines[1:]))
+            command = "".join([lines[0], *(line[2:] for line in more)])
+            found.append(Typed(command, "".join(lines[1 + len(more) :])))
+    return found
+
+
+def run_session(session, folder, environment):
+    """Run the commands in one shell in a folder, and return what each printed to both streams."""
+    # The exit code of a command is there for the next one.
+    separated = [f"{typed.command}\n_code=$?; printf '\\036'; (exit $_code)\n" for typed in session]
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "flagvec").write_text(f'#!/bin/sh\nexec {sys.executable} -m flagvec "$@"\n')
+    (programs / "flagvec").chmod(0o755)
+    work = folder / "work"
+    work.mkdir()
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    # A terminal that cannot move its cursor shows no progress.
+    shell = {"PATH": f"{programs}:{os.environ['PATH']}", "COLUMNS": "80", "TERM": "dumb"}
+    with subprocess.Popen(
+        ["bash"],
+        stdin=subprocess.PIPE,
+        stdout=slave,
+        stderr=slave,
+        cwd=work,
+        env={**without_python_path(), **environment, **shell},
+    ) as process:
+        os.close(slave)
+        # The shell reads a command when it has ended the one before, so that it may take input too.
+        process.stdin.write("".join(separated).encode())
+        process.stdin.close()
+        shown = b""
+        with contextlib.suppress(OSError):  # the shell has ended
+            while part := os.read(master, 65_536):
+                shown += part
+    os.close(master)
+    *printed, rest = shown.decode().replace("\r\n", "\n").split("\036")
+    assert len(printed) == len(session), rest
+    return printed
 
 
 def files_with_examples():
@@ -209,6 +275,16 @@ def test_the_examples_of_a_page_print_what_they_say(page, hub_cache, home, tmp_p
     run_examples(sys.executable, examples, tmp_path, HF_HUB_CACHE=str(hub_cache), **home)
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_session_of_a_page_prints_what_it_says(page, tmp_path):
+    session = session_of(page.read_text(encoding="utf-8"))
+    if not session:
+        pytest.skip(f"{page.name} has no session")
+    for typed, printed in zip(session, run_session(session, tmp_path, {"HOME": str(tmp_path)}), strict=True):
+        same = doctest.OutputChecker().check_output(typed.printed, printed, PRINTED)
+        assert same, f"{typed.command}\nprinted\n{printed}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_that_are_not_run_are_valid_python(page):
     blocks = unrun_blocks_of(page.read_text(encoding="utf-8"))
@@ -241,6 +317,19 @@ def test_blocks_marked_no_run_do_not_run():
     markdown = fenced((NO_RUN, "1"), ("python", "2"))
     assert [example.code for example in examples_of(markdown)] == ["2\n"]
     assert unrun_blocks_of(markdown) == ["1\n"]
+
+
+def test_a_session_has_commands_of_several_lines_and_what_they_print():
+    markdown = fenced(("console", "$ cat <<END\n> one\n> END\none\n$ true"), ("sh", "$ ls"), ("console", "$ echo 2\n2"))
+    assert session_of(markdown) == [
+        Typed("cat <<END\none\nEND\n", "one\n"),
+        Typed("true\n", ""),
+        Typed("echo 2\n", "2\n"),
+    ]
+
+
+def test_a_command_of_a_session_sees_the_exit_code_of_the_one_before(tmp_path):
+    assert run_session([Typed("false\n", ""), Typed("echo $?\n", "")], tmp_path, {}) == ["", "1\n"]
 
 
 def test_a_pip_line_installs_the_wheel_with_its_extras():

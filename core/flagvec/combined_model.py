@@ -90,6 +90,11 @@ class CombinedModel(AbsEmbedder):
         """Length of a ColBERT vector."""
         return self.colbert_model.colbert_dimension
 
+    @property
+    def tokens_encoded(self) -> int:
+        """How many tokens the dense model has read so far, special ones included."""
+        return self.dense_model.tokens_encoded
+
     def encode(
         self,
         sentences: str | Iterable[str],

@@ -154,6 +154,11 @@ class AbsEmbedder(ABC):
         """Length of a ColBERT vector, None if the model gives none."""
         return None
 
+    @property
+    def tokens_encoded(self) -> int:
+        """How many tokens the model has read so far, special ones included, for showing how fast it is."""
+        return self._tokenize.tokens
+
     @abstractmethod
     def encode(
         self,

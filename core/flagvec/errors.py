@@ -76,9 +76,11 @@ class StoreError(FlagvecError):
 
     Attributes:
         report: What became of the documents, if `add` or `ingest` raised the error; otherwise None.
+        is_away: Whether the database did not answer or was too busy, so that the same call may succeed later.
     """
 
     report: WriteReport | IngestReport | None = None
+    is_away: bool = False
 
 
 class WriteError(StoreError):
@@ -111,6 +113,7 @@ class StoreDownError(StoreError):
     """
 
     report: IngestReport
+    is_away = True
 
     def __init__(self, stores: Mapping[str, str]) -> None:
         super().__init__(stores)

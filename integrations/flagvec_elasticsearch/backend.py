@@ -75,6 +75,14 @@ class ElasticsearchBackend(Backend[bytes]):
     def identity(self, timeout: float | None) -> str | None:
         return self._index.identity(timeout)
 
+    def leads_to(self, name: str) -> str | None:
+        """Return the index that a name leads to; see `Index.leads_to`."""
+        return self._index.leads_to(name)
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to the open index; see `Index.switch_alias`."""
+        self._index.switch_alias(alias)
+
     def create(self, schema: Schema) -> None:
         self._index.create(mappings(schema, Layout(**self._chosen)), self._settings)
 

@@ -112,6 +112,37 @@ class Index:
         except NotFoundError:
             return None
 
+    def leads_to(self, name: str) -> str | None:
+        """Return the index that a name leads to: its own one or an alias'; None if nothing has this name.
+
+        Raises:
+            StoreError: It is an alias of several.
+        """
+        try:
+            found = sorted(self.client.indices.get_settings(index=name, name="index.uuid").body)
+        except NotFoundError:
+            return None
+        if len(found) != 1:
+            raise StoreError(f"the name {name!r} is an alias of {', '.join(found)}: choose one of them")
+        return str(found[0])
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to the index that is open, from one moment to the next; it is made if it does not exist.
+
+        Raises:
+            StoreError: It is the name of an index, or an alias of several.
+        """
+        assert self.opened is not None, "the store was opened"
+        before = self.leads_to(alias)
+        if before == alias:
+            raise StoreError(
+                f"the alias {alias!r} cannot be made, because an index has this name: choose another alias, or delete "
+                "the index"
+            )
+        added = {"add": {"index": self.opened.name, "alias": alias}}
+        removed = [] if before is None else [{"remove": {"index": before, "alias": alias}}]
+        self.client.indices.update_aliases(actions=[*removed, added])
+
     def create(self, mappings: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Make the index, unless another process has just made it."""
         try:

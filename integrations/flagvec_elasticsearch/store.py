@@ -145,6 +145,26 @@ class ElasticsearchStore(HybridStore):
             self.repair, check_vectors=check_vectors, show_progress=show_progress, timeout=timeout
         )
 
+    def leads_to(self, name: str) -> str | None:
+        """Return the index that a name leads to: its own one or an alias'; None if nothing has this name.
+
+        Raises:
+            StoreError: The database refused.
+        """
+        return self._opening.ask_unopened("be asked for aliases", lambda: self._index.leads_to(name))
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.
+
+        Stores that were opened by the alias go on here if their model is the same. If this store's name is an alias
+        itself, `alias` leads to the index behind it.
+
+        Raises:
+            StoreError: It is the name of an index, this store does not exist, or the database refused.
+        """
+        self._opening.opened()
+        self._opening.ask("be given an alias", lambda timeout: self._index.switch_alias(alias), None)
+
     def __repr__(self) -> str:
         return f"ElasticsearchStore({self.schema.model!r}, {self.index_name!r})"
 

@@ -97,6 +97,32 @@ class ClientBackend(Backend[Record]):
             aliases = self._client.get_aliases().aliases
         return {alias.alias_name: alias.collection_name for alias in aliases}.get(self._collection, self._collection)
 
+    def leads_to(self, name: str) -> str | None:
+        """Return the collection that a name leads to: its own one or an alias'; None if nothing has this name."""
+        with self._calling:
+            aliases = self._client.get_aliases().aliases
+            targets = {alias.alias_name: alias.collection_name for alias in aliases}
+            return targets.get(name) or (name if self._client.collection_exists(name) else None)
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to this collection, from one moment to the next; it is made if it does not exist.
+
+        Raises:
+            StoreError: It is the name of a collection.
+        """
+        before = self.leads_to(alias)
+        if before == alias:
+            raise StoreError(
+                f"the alias {alias!r} cannot be made, because a collection has this name: choose another alias, or "
+                "delete the collection"
+            )
+        created = models.CreateAlias(collection_name=self._target(), alias_name=alias)
+        operations: list[Any] = [models.CreateAliasOperation(create_alias=created)]
+        if before is not None:
+            operations.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+        with self._calling:
+            self._client.update_collection_aliases(operations)
+
     @override
     def create(self, schema: Schema) -> None:
         with self._calling:

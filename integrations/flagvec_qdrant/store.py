@@ -71,10 +71,32 @@ class QdrantStore(HybridStore):
         storage: Storage = "accurate",
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
     ) -> None:
-        backend = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
-        super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
+        self._collection = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
+        super().__init__(
+            model, self._collection, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit
+        )
         self.client = client
         self.collection_name = collection_name
+
+    def leads_to(self, name: str) -> str | None:
+        """Return the collection that a name leads to: its own one or an alias'; None if nothing has this name.
+
+        Raises:
+            StoreError: The database refused.
+        """
+        return self._opening.ask_unopened("be asked for aliases", lambda: self._collection.leads_to(name))
+
+    def switch_alias(self, alias: str) -> None:
+        """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.
+
+        Stores that were opened by the alias go on here if their model is the same. If this store's name is an alias
+        itself, `alias` leads to the collection behind it.
+
+        Raises:
+            StoreError: It is the name of a collection, this store does not exist, or the database refused.
+        """
+        self._opening.opened()
+        self._opening.ask("be given an alias", lambda timeout: self._collection.switch_alias(alias), None)
 
     def __repr__(self) -> str:
         return f"QdrantStore({self.schema.model!r}, {self.collection_name!r})"

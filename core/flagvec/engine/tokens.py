@@ -40,6 +40,9 @@ class TextTokenizer:
     Args:
         backend: A ``tokenizers.Tokenizer``.
         truncation_side: The end of a long text to cut off, ``"right"`` or ``"left"``.
+
+    Attributes:
+        tokens: How many tokens it has returned so far.
     """
 
     # It copies the Rust tokenizer, and never changes the copy's settings. The user's tokenizer changes its truncation
@@ -50,6 +53,7 @@ class TextTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._truncation_side = truncation_side
+        self.tokens = 0
         self._prefix, self._suffix = self._count_special_tokens()
 
     def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
@@ -74,6 +78,7 @@ class TextTokenizer:
         truncated = [position for position, tokens in enumerate(ids) if len(tokens) > max_length]
         for position in truncated:
             ids[position] = self._truncate(ids[position], max_length)
+        self.tokens += sum(map(len, ids))
         return TokenizedTexts(ids, truncated)
 
     def _encode(self, texts: Sequence[str]) -> list[TokenIds]:

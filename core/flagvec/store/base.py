@@ -120,6 +120,14 @@ class HybridStore:
         """
         self._opening.create()
 
+    def found_schema(self) -> Schema | None:
+        """Return what the store holds in the database, whichever model made it; None if there is no store.
+
+        Raises:
+            StoreError: Something else is in the store's place, the database refuses, or the store was closed.
+        """
+        return self._opening.described()
+
     def drop(self) -> None:
         """Delete the store with all its documents; `create` makes it anew. Without a store, do nothing.
 

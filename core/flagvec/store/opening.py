@@ -72,6 +72,16 @@ class Opening(Generic[Row]):
                 self._is_open = False
         self.opened()
 
+    def described(self) -> Schema | None:
+        """Return what is in the database, or None if nothing is there; opens nothing."""
+        with self._lock:
+            return self.ask_unopened("be opened", self._backend.describe)
+
+    def ask_unopened(self, what: str, request: Callable[[], Result]) -> Result:
+        """Make a request that needs no open backend, and repeat it if that may help; see `ask`."""
+        self.refuse_closed()
+        return self._asked(what, lambda timeout: request(), Patience(None))
+
     def drop(self) -> None:
         """Delete the store if it is there."""
         self.refuse_closed()
@@ -253,7 +263,9 @@ class Opening(Generic[Row]):
             raise self._error(what, without_secrets(refusal.reason)) from error
 
     def _error(self, what: str, reason: object) -> StoreError:
-        return StoreError(f"{self._backend.name} could not {what}: {reason}")
+        error = StoreError(f"{self._backend.name} could not {what}: {reason}")
+        error.is_away = isinstance(reason, Refused) and reason.refusal.retryable
+        return error
 
     def _create(self) -> None:
         backend = self._backend

@@ -1,0 +1,137 @@
+"""Stores from their URLs. A database's package is imported when one of its stores is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from flagvec.cli.secrets import secret_for
+from flagvec.errors import StoreError
+from flagvec.store.address import StoreAddress
+
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
+    from flagvec.store.base import HybridStore
+    from flagvec.store.schema import Schema
+
+# The packages of the databases. Core does not import them, so they are found by name.
+_PACKAGES = {
+    "edge": "flagvec_qdrant",
+    "qdrant": "flagvec_qdrant",
+    "milvus": "flagvec_milvus",
+    "milvus-lite": "flagvec_milvus",
+    "elasticsearch": "flagvec_elasticsearch",
+}
+
+
+@contextmanager
+def opened(address: StoreAddress, model: AbsEmbedder, **options: Any) -> Iterator[HybridStore]:
+    """Yield the store at an address, and close it and its client at the end.
+
+    Args:
+        address: Where it is.
+        model: Encodes documents and queries.
+        options: Further arguments of the store.
+
+    Raises:
+        ImportError: The database's extra is missing; has the pip line.
+        ValueError: An option of the address is unknown.
+        StoreError: The database cannot be opened.
+    """
+    store: HybridStore = _package(address).store_at(address, model, secret_for(address), **options)
+    try:
+        yield store
+    finally:
+        store.close()
+        if (client := getattr(store, "client", None)) is not None:
+            with suppress(Exception):  # what was written is acknowledged
+                client.close()
+
+
+@contextmanager
+def opened_without_model(address: StoreAddress) -> Iterator[HybridStore]:
+    """Yield the store at an address, for all verbs but those that encode. No model is loaded.
+
+    Raises:
+        StoreError: There is no store.
+        ImportError: See `opened`.
+    """
+    schema = existing_schema(address)
+    with opened(address, model_like(schema), colbert=schema.colbert_dimension is not None) as store:
+        yield store
+
+
+def own_address(address: StoreAddress) -> StoreAddress:
+    """Return the address of what a store's name leads to now, if it is an alias; otherwise the address itself."""
+    with opened(address, _ANY_MODEL) as store:
+        # Edge stores and Milvus have no such method.
+        own: str | None = getattr(store, "leads_to", lambda name: name)(address.name)
+    if own is None or own == address.name:
+        return address
+    return replace(address, name=own)
+
+
+def existing_schema(address: StoreAddress) -> Schema:
+    """Return what the store at an address holds.
+
+    Raises:
+        StoreError: There is no store, or something else in its place.
+        ImportError: See `opened`.
+    """
+    schema = found_schema(address)
+    if schema is None:
+        raise StoreError(f"{address} does not exist: flagvec ingest makes it, and flagvec load too")
+    return schema
+
+
+def found_schema(address: StoreAddress) -> Schema | None:
+    """Return what the store at an address holds, or None if there is no store.
+
+    Raises:
+        StoreError: The database cannot be reached, or something else is in the store's place.
+        ImportError: See `opened`.
+    """
+    # Milvus Lite makes a file that is not there.
+    if address.database == "milvus-lite" and not Path(address.folder).expanduser().exists():
+        return None
+    with opened(address, _ANY_MODEL) as store:
+        return store.found_schema()
+
+
+def engine_version(address: StoreAddress, store: HybridStore) -> str:
+    """Return the name and version of the database that a store is in."""
+    return str(_package(address).engine_version(store))
+
+
+def model_like(schema: Schema) -> AbsEmbedder:
+    """Return what stands for the model of a store where nothing is encoded."""
+    said: dict[str, Any] = {
+        "model_name_or_path": schema.model,
+        "dimension": schema.dimension,
+        "representations": frozenset(schema.representations),
+        "colbert_dimension": schema.colbert_dimension,
+        "pooling_method": schema.pooling,
+        "normalize_embeddings": schema.normalize,
+        "passage_instruction_for_retrieval": schema.passage_instruction,
+        "query_instruction_for_retrieval": schema.query_instruction,
+    }
+    if schema.colbert_model is not None:
+        said["colbert_model"] = SimpleNamespace(model_name_or_path=schema.colbert_model)
+    # A value that is not known is an attribute that is not there.
+    known = {name: value for name, value in said.items() if value is not None or name == "colbert_dimension"}
+    return cast("AbsEmbedder", SimpleNamespace(**known))
+
+
+_ANY_MODEL = cast(
+    "AbsEmbedder",
+    SimpleNamespace(model_name_or_path="", dimension=1, representations=frozenset({"dense"}), colbert_dimension=None),
+)
+
+
+def _package(address: StoreAddress) -> ModuleType:
+    return import_module(f"{_PACKAGES[address.database]}.address")

@@ -1,0 +1,87 @@
+"""``flagvec stats``, ``delete``, ``models`` and ``doctor``."""
+
+import pytest
+
+from flagvec import __version__, list_models
+
+
+def test_stats_says_what_a_store_holds(flagvec, articles, tiny_m3_directory):
+    done = flagvec("stats", "--store", articles, "--json")
+    [found] = done.json
+    assert (found["documents"], found["model"], found["holds"]) == (
+        3,
+        str(tiny_m3_directory),
+        ["dense", "sparse", "colbert"],
+    )
+    assert found["database"].startswith("qdrant-edge-py ")
+
+
+def test_stats_of_several_stores_come_in_order(flagvec, articles):
+    done = flagvec("stats", "--store", articles, "--store", f"{articles}?storage=small")
+    assert [line.split()[1] for line in done.out.splitlines() if line.startswith("store ")] == [
+        articles,
+        f"{articles}?storage=small",
+    ]
+
+
+def test_documents_are_deleted_by_id(flagvec, articles, documents_of):
+    done = flagvec("delete", "--store", articles, "--id", "rice", "--id", "none")
+    assert (done.code, done.out) == (0, "deleted 1 document, 2 left\n")
+    assert documents_of(articles).keys() == {"bread", "soupe"}
+
+
+def test_ids_are_read_from_standard_input(flagvec, articles, documents_of):
+    flagvec("delete", "--store", articles, "--id", "-", input="rice\nsoupe\n")
+    assert documents_of(articles).keys() == {"bread"}
+
+
+def test_documents_are_deleted_by_a_filter(flagvec, articles):
+    done = flagvec("delete", "--store", articles, "--filter", '{"lang": "en"}', "--yes", "--json")
+    assert done.json == {"store": articles, "deleted": 2, "documents": 1}
+
+
+def test_nothing_is_deleted_by_a_filter_if_nobody_can_be_asked(flagvec, articles, documents_of):
+    done = flagvec("delete", "--store", articles, "--filter", '{"lang": "en"}')
+    assert done.code == 2
+    assert "Delete 2 of 3 documents of edge:./articles?" in " ".join(done.err.split())
+    assert "add --yes" in done.err
+    assert len(documents_of(articles)) == 3
+
+
+def test_a_whole_store_is_deleted(flagvec, articles, tmp_path):
+    assert flagvec("delete", "--store", articles, "--all", "--yes").code == 0
+    assert not (tmp_path / "articles").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--id", "a", "--all"]])
+def test_delete_takes_one_way_of_choosing(flagvec, arguments):
+    done = flagvec("delete", "--store", "edge:./articles", *arguments)
+    assert done.code == 2 and "give one of --id, --filter and --all" in done.err
+
+
+def test_models_are_those_of_the_catalogue(flagvec):
+    assert [line.split("\t")[0] for line in flagvec("models").out.splitlines()] == [one.name for one in list_models()]
+    assert [one["name"] for one in flagvec("models", "--json").json] == [one.name for one in list_models()]
+
+
+def test_doctor_shows_each_part(flagvec, articles):
+    done = flagvec("doctor", "--store", articles, "--store", "edge:./none", "--json")
+    assert done.code == 0
+    found = done.json
+    assert found["program"]["flagvec"] == __version__
+    assert {"torch", "devices", "default", "AMX kernels", "AVX512-BF16 kernels"} <= found["encoding"].keys()
+    assert found["extras"]["edge"].startswith("qdrant-edge-py ")
+    assert "3 documents of " in found["stores"][articles]
+    assert found["stores"]["edge:./none"] == "does not exist yet"
+
+
+def test_doctor_says_why_kernels_are_off(run_python):
+    code = "from flagvec.cli.app import app; app(['doctor', '--json'])"
+    assert '"AMX kernels": "off: FLAGVEC_KERNELS=0"' in run_python(code, FLAGVEC_KERNELS="0")
+
+
+def test_doctor_fails_if_a_store_cannot_be_reached(flagvec, articles):
+    done = flagvec("doctor", "--store", "elasticsearch://127.0.0.1:1/articles", "--store", articles)
+    assert done.code == 1
+    assert "could not be opened: " in done.out and "Connection refused" in done.out
+    assert "3 documents of " in done.out
