@@ -1,21 +1,27 @@
 """Counts what is left of acknowledged documents after SIGKILL, power loss, a full disk and a fork.
 
     python benchmarks/faults.py [--engine edge ...] [--kills 30] [--power-losses 20] [--full-disks 20] [--forks 20]
+        [--ingestion-kills 30] [--documents 10000]
 
 Each round writes to a store in a process of its own, lets the fault happen at a random moment, and reads the store in
 another process. A round is kept if all that `add` has acknowledged is there once, unchanged, and found by a search; a
 forked child may also be refused with a `StoreError`. Power losses and full disks need root and loop devices.
+
+After these, one ingestion into each engine is killed again and again at random moments, and resumed each time. In the
+end the store is compared with the source, document by document. ELASTICSEARCH_URL adds Elasticsearch here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +34,7 @@ import disks
 from children import Child
 from forks import FORMS
 
-from stores import KINDS, acknowledged
+from stores import KINDS, acknowledged, open_store
 
 KEPT = "kept"
 # So many images of one disk are made while one process writes.
@@ -36,6 +42,8 @@ IMAGES = 4
 # Megabytes that are left on a disk before the writer starts, and after it has begun. The edge engine takes 130 for an
 # empty store on tmpfs.
 LEFT_AT_FIRST = {"edge": 150, "lite": 12}
+# Seconds that a process ingests before it is killed, at most.
+LONGEST_INGESTION = 1.5
 LEFT_LATER = {"edge": (0, 30), "lite": (0, 4)}
 
 
@@ -50,12 +58,18 @@ def main() -> None:
         "fork": (options.forks, forks),
     }
     for engine in options.engine or KINDS:
+        if engine not in KINDS:
+            continue
         for fault, (rounds, play) in faults.items():
             outcomes = Counter(play(engine, random.Random(f"{engine} {fault}"), rounds))
             others = "; ".join(f"{count} {what}" for what, count in outcomes.items() if what != KEPT)
             table.add_row(engine, fault, str(rounds), str(outcomes[KEPT]), others)
             print(engine, fault, dict(outcomes), flush=True)
-    Console(width=140, highlight=False).print(table)
+    console = Console(width=140, highlight=False)
+    console.print(table)
+    if options.ingestion_kills:
+        with_server = [*KINDS, "elasticsearch"] if os.environ.get("ELASTICSEARCH_URL") else KINDS
+        console.print(ingestions(options.engine or with_server, options.ingestion_kills, options.documents))
 
 
 def kills(engine: str, chosen: random.Random, rounds: int) -> Iterator[str]:
@@ -129,6 +143,41 @@ def forks(engine: str, chosen: random.Random, rounds: int) -> Iterator[str]:
                 yield _read(engine, Path(directory), acknowledged(lines) | set(range(50)))
 
 
+def ingestions(engines: Iterable[str], kills: int, documents: int) -> Table:
+    """Kill one ingestion into each engine again and again, and compare the store with the source in the end."""
+    table = Table(title=f"Ingestions of {documents:,} documents under SIGKILL", title_justify="left")
+    for column in ("engine", "kills", "runs without", "missing", "twice", "wrong", "encoded at most"):
+        table.add_column(column, justify="right" if column != "engine" else "left")
+    for engine in engines:
+        with tempfile.TemporaryDirectory() as directory:
+            counts = _killed_ingestion(engine, Path(directory), kills, documents)
+            if engine == "elasticsearch":
+                open_store(engine, Path(directory)).drop()
+        table.add_row(engine, *(f"{count:,}" for count in counts))
+        print(engine, "ingestion", counts, flush=True)
+    return table
+
+
+def _killed_ingestion(engine: str, directory: Path, kills: int, documents: int) -> list[int]:
+    arguments = engine, directory, "--documents", documents
+    chosen, done = random.Random(f"{engine} ingestion"), 0
+    for _ in range(kills):
+        with Child("ingest_process.py", "write", *arguments, seconds=300) as writer:
+            writer.wait_for(bool)
+            time.sleep(chosen.uniform(0, LONGEST_INGESTION))
+            writer.kill()
+            done += writer.process.returncode == -9
+    with Child("ingest_process.py", "write", *arguments, seconds=600) as writer:
+        status = writer.finish()
+        assert status == 0, writer.errors
+    with Child("ingest_process.py", "read", *arguments, seconds=600) as reader:
+        status = reader.finish()
+        assert status == 0, reader.errors
+        found = json.loads(reader.lines[-1])
+    counts = [len(found[what]) for what in ("missing", "twice", "wrong")]
+    return [done, kills - done, *counts, found["encoded"]]
+
+
 def _writer(engine: str, directory: Path, batch: int) -> Child:
     return Child("store_process.py", "write", engine, directory, "--batch", batch, "--batches", 4000, seconds=120)
 
@@ -153,11 +202,15 @@ def _read(engine: str, directory: Path, written: set[int]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", action="append", choices=KINDS, help="may be given several times")
+    parser.add_argument(
+        "--engine", action="append", choices=[*KINDS, "elasticsearch"], help="may be given several times"
+    )
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--power-losses", type=int, default=20)
     parser.add_argument("--full-disks", type=int, default=20)
     parser.add_argument("--forks", type=int, default=20)
+    parser.add_argument("--ingestion-kills", type=int, default=30)
+    parser.add_argument("--documents", type=int, default=10_000)
     return parser.parse_args()
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
-from flagvec.errors import FlagvecError, NotFiniteError
+from flagvec.errors import NotFiniteError
 from flagvec.forward_pass import join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
@@ -134,7 +135,7 @@ class AbsEmbedder(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         arguments, keywords = self._arguments
-        return _load_again, (type(self), arguments, {name: keywords[name] for name in keywords if name != "token"})
+        return partial(type(self), **{name: keywords[name] for name in keywords if name != "token"}), arguments
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -294,19 +295,6 @@ class AbsEmbedder(ABC):
                 done += len(batch)
                 progress.update(len(batch))
 
-    def _refuse_parents_gpu(self) -> None:
-        """Refuse a model that the parent process loaded on a GPU, which a forked process cannot use.
-
-        Raises:
-            FlagvecError: It is such a model.
-        """
-        device = self.target_devices[0]
-        if device != "cpu" and os.getpid() != self._process:
-            raise FlagvecError(
-                f"this model is on {device} in process {self._process}, which forked this one: a GPU cannot be used "
-                "after a fork; load the model in the child and not before, or start workers by 'spawn' or 'forkserver'"
-            )
-
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
         directory = find_checkpoint(self.model_name_or_path, hub)
@@ -317,7 +305,3 @@ class AbsEmbedder(ABC):
         # The default is the same for all models, so a model with a lower limit takes its limit.
         value = min(value, self.max_length) if value == _DEFAULT_MAX_LENGTH else value
         return checked_max_length(argument, value, self.max_length)
-
-
-def _load_again(model_class: type[AbsEmbedder], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> AbsEmbedder:
-    return model_class(*arguments, **keywords)

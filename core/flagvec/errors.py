@@ -5,7 +5,7 @@ FlagvecError
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
 ├── JournalError         a journal that cannot be used, or is of another store or model
-├── SourceError          a file of documents or vectors that cannot be read
+├── SourceError          a file of documents or vectors that cannot be read or written
 └── StoreError           a store that is missing, locked, of another schema, or whose database refused a request
     ├── WriteError       documents that were not written
     └── StoreDownError   a store that went away during an ingestion, which the same call resumes
@@ -68,7 +68,7 @@ class JournalError(FlagvecError):
 
 
 class SourceError(FlagvecError, ValueError):
-    """Raised when a file of documents or vectors cannot be read; the message names it and says what to do."""
+    """Raised when a file of documents or vectors cannot be read or written; the message names it."""
 
 
 class StoreError(FlagvecError):

@@ -21,7 +21,8 @@ _SUMS = (_TEXT_SUMS, _TOKEN_SUMS)
 _RESULTS = ("dense_vecs", "token_weights", "colbert_vecs")
 
 _NO_TEXTS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-_FEW_NUMBERS = 32_768
+# From 10,001 numbers on, OpenBLAS starts threads.
+_FEW_NUMBERS = 10_000
 
 # Whether `encode` returns results that are not finite, instead of raising. A store refuses single documents.
 _is_kept: ContextVar[bool] = ContextVar("_is_kept", default=False)
@@ -75,11 +76,13 @@ def texts_not_finite(found: Mapping[str, Tensor]) -> NDArray[np.intp]:
 
 
 def _is_finite(results: Tensor) -> bool:
-    # numpy takes a tenth of torch's time to add up the results of a short query, and torch uses all cores.
+    """Return False if a result is not finite. Results over 1e18 may give False too."""
+    # numpy takes a tenth of torch's time for the results of a short query, and torch uses all cores.
     if results.numel() > _FEW_NUMBERS:
         return math.isfinite(results.sum().item())
-    with np.errstate(invalid="ignore"):  # infinity of both signs
-        return math.isfinite(results.numpy().sum())
+    numbers = results.numpy().ravel()
+    with np.errstate(over="ignore"):
+        return math.isfinite(numbers.dot(numbers))
 
 
 def _find_texts(found: Mapping[str, Tensor], names: Sequence[str]) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ from flagvec.arguments import checked_texts
 from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenBatch
-from flagvec.engine.overlap import HostCopy, to_device
+from flagvec.engine.overlap import HostCopy, write_rows
 from flagvec.finite import keeping_not_finite, row_sums
 from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.heads import dense_vectors
@@ -185,7 +185,7 @@ class FlagModel(AbsEmbedder):
         texts = instructed(texts, instruction, instruction_format)
         forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
         for positions, found in forward_pass:
-            vectors[to_device(positions, vectors.device)] = found["dense_vecs"]
+            write_rows(positions, found["dense_vecs"], vectors)
         last_truncated.set(tuple(forward_pass.truncated))
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if settings.to_numpy else result

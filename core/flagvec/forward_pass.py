@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from flagvec.arguments import checked_batch_size, checked_format, checked_max_le
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
 from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
 from flagvec.engine.tokens import TokenIds, TokenizedTexts
+from flagvec.errors import FlagvecError
 from flagvec.finite import raise_for_not_finite, texts_not_finite, warn_of_wider_formats
 from flagvec.progress import progress_bar
 
@@ -59,7 +61,7 @@ class Settings:
             ValueError: ``batch_size`` or ``max_length`` is out of range.
             FlagvecError: The process that loaded the model on a GPU forked this one.
         """
-        model._refuse_parents_gpu()
+        _refuse_parents_gpu(model)
         longest = model.passage_max_length
         return cls(
             batch_size=model.batch_size if batch_size is None else checked_batch_size(batch_size),
@@ -68,6 +70,16 @@ class Settings:
             else checked_max_length("max_length", max_length, model.max_length),
             to_numpy=model.convert_to_numpy if convert_to_numpy is None else convert_to_numpy,
             show_progress=show_progress,
+        )
+
+
+def _refuse_parents_gpu(model: AbsEmbedder) -> None:
+    """Refuse a model that the parent process loaded on a GPU, which a forked process cannot use."""
+    device = model.target_devices[0]
+    if device != "cpu" and os.getpid() != model._process:
+        raise FlagvecError(
+            f"this model is on {device} in process {model._process}, which forked this one: a GPU cannot be used "
+            "after a fork; load the model in the child and not before, or start workers by 'spawn' or 'forkserver'"
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flagvec.engine.hidden_states import HiddenBatch
-from flagvec.engine.overlap import HostCopy, to_device
+from flagvec.engine.overlap import HostCopy, write_rows
 from flagvec.engine.reductions import TokenWeights, as_dicts
 from flagvec.finite import row_sums
 from flagvec.forward_pass import ForwardPass, Settings
@@ -116,8 +116,7 @@ class M3Batches:
 def _write(positions: NDArray[np.intp], found: Mapping[str, Tensor], output: M3Output) -> None:
     """Write the tensors of one batch to its texts' positions in `output`."""
     if "dense_vecs" in output:
-        dense = output["dense_vecs"]
-        dense[to_device(positions, dense.device)] = found["dense_vecs"]
+        write_rows(positions, found["dense_vecs"], output["dense_vecs"])
     per_text: dict[str, Sequence[Any]] = {}
     if "lexical_weights" in output:
         entries = TokenWeights(found["token_keys"], found["token_weights"])

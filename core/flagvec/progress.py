@@ -14,7 +14,20 @@ from tqdm import tqdm
 SHOWN_AFTER = 2.0
 
 
-def progress_bar(total: int | None, what: str, unit: str, show: bool | None) -> tqdm[Any]:
+class HiddenBar:
+    """A bar that shows nothing. It takes a fifth of the time of a hidden tqdm, which a short query would notice."""
+
+    def __enter__(self) -> HiddenBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        """Count nothing."""
+
+
+def progress_bar(total: int | None, what: str, unit: str, show: bool | None) -> tqdm[Any] | HiddenBar:
     """Return a bar on standard error: a context manager whose ``update(n)`` counts `n` more units.
 
     Args:
@@ -26,12 +39,13 @@ def progress_bar(total: int | None, what: str, unit: str, show: bool | None) -> 
     """
     in_notebook = _is_in_notebook()
     shown = in_notebook or _is_terminal(sys.stderr) if show is None else show
-    bar = _notebook_bar() if in_notebook and shown else tqdm
+    if not shown:
+        return HiddenBar()
+    bar = _notebook_bar() if in_notebook else tqdm
     return bar(
         total=total,
         desc=what,
         unit=f" {unit}",
-        disable=not shown,
         delay=SHOWN_AFTER if show is None else 0.0,
         dynamic_ncols=True,
     )
@@ -61,5 +75,5 @@ def _notebook_bar() -> type[tqdm[Any]]:
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    # Every bar, shown or not, takes tqdm's lock, which another thread may have held when the process was forked.
+    # Every bar takes tqdm's lock, which another thread may have held when the process was forked.
     os.register_at_fork(after_in_child=lambda: tqdm.set_lock(threading.RLock()))

@@ -127,9 +127,9 @@ def score_scale(representation: str, query: TextVectors) -> float:
     return 1.0
 
 
-def own_scores(ids: Sequence[PointId], representations: Sequence[str]) -> list[Stage]:
-    """Return one stage for each representation, which scores these points exactly."""
-    return [Stage(Nearest(name), len(ids), only=tuple(ids)) for name in representations]
+def own_scores(ids: Sequence[PointId], representation: str) -> Stage:
+    """Return the stage that scores these points exactly."""
+    return Stage(Nearest(representation), len(ids), only=tuple(ids))
 
 
 def _own_scores(
@@ -140,7 +140,7 @@ def _own_scores(
     A point has no score in a representation that it lacks, or in which it has nothing in common with the query.
     """
     own: dict[PointId, dict[str, float]] = {point: {} for point in ids}
-    for name, points in zip(representations, ask(own_scores(ids, representations)), strict=True):
+    for name, points in zip(representations, ask([own_scores(ids, name) for name in representations]), strict=True):
         for point in points:
             own[point.id][name] = point.score * score_scale(name, query)
     return own

@@ -52,8 +52,9 @@ def find_hits_by_codes(query: TextVectors, options: SearchOptions, kept: KeptCod
 
     def scores_of(missing: Mapping[str, list[str]]) -> dict[str, Scores]:
         scores: dict[str, Scores] = {COLBERT: candidates.scores}
-        for name in missing.keys() - {COLBERT}:
-            [points] = ask(own_scores([points_of[one] for one in missing[name]], [name]))
+        others = sorted(missing.keys() - {COLBERT})
+        stages = [own_scores([points_of[one] for one in missing[name]], name) for name in others]
+        for name, points in zip(others, ask(stages) if stages else (), strict=True):
             scores[name] = _by_name(points, candidates.names)
         return scores
 

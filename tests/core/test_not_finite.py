@@ -215,3 +215,9 @@ def test_the_copy_in_bfloat16_is_gone_when_that_in_float32_is_made(overflowing, 
 def test_texts_are_found_by_their_results_or_by_the_sums_of_an_accelerator(found, expected):
     tensors = {name: torch.tensor(values) for name, values in found.items()}
     assert texts_not_finite(tensors).tolist() == expected
+
+
+def test_large_results_are_finite():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert texts_not_finite({"dense_vecs": torch.full((2, 8), 1e30)}).tolist() == []

@@ -3,11 +3,11 @@
     python ingest_process.py write KIND DIRECTORY [--documents 1000] [--disk DIRECTORY] [--log DIRECTORY]
     python ingest_process.py read KIND DIRECTORY [--documents 1000]
 
-``write`` goes on where it was if it was run before. The journal and the dead letters are in ``--disk``, and the log of what
-was encoded is in ``--log``, each the directory itself by default. It prints a line of JSON after each window, with the number of
-documents that the store has acknowledged in this process, and in the end ``{"report": ...}`` or ``{"error": ...}``.
-``read`` prints one line of JSON: the ids that are missing, those that are there twice, wrong or strange, and how often
-the documents were encoded at most.
+``write`` goes on where it was if it was run before. The journal and the dead letters are in ``--disk``, and the log of
+what was encoded is in ``--log``; each is the directory itself by default. It prints a line of JSON after each window,
+with the number of documents that the store has acknowledged in this process. In the end comes ``{"report": ...}`` or
+``{"error": ...}``. ``read`` prints one line of JSON: the ids that are missing, those that are there twice, wrong or
+strange, and how often the documents were encoded at most.
 """
 
 from __future__ import annotations

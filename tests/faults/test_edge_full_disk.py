@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
 
@@ -27,15 +26,12 @@ def full_disk(request, small_disk):
     return make
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_store_is_filled_up_to_an_error_and_keeps_what_it_has_acknowledged(full_disk, child, read, seed):
-    chosen = random.Random(seed)
-    disk, ballast = full_disk(130 + chosen.randint(0, 4))
-    writer = child(
-        "store_process.py", "write", "edge", disk.path, "--batch", chosen.choice([300, 700, 1500]), "--batches", 30
-    )
+def test_a_store_is_filled_up_to_an_error_and_keeps_what_it_has_acknowledged(full_disk, child, read):
+    # benchmarks/faults.py tries many sizes.
+    disk, ballast = full_disk(132)
+    writer = child("store_process.py", "write", "edge", disk.path, "--batch", 700, "--batches", 30)
     writer.wait_for(lambda lines: len(lines) > 1)
-    more = disk.fill(chosen.randint(18, 24) * MEGABYTE)
+    more = disk.fill(21 * MEGABYTE)
     assert writer.finish() == 0, writer.errors
     assert "MB free on its disk, and writing" in writer.lines[-1]
     ballast.unlink()
@@ -45,7 +41,7 @@ def test_a_store_is_filled_up_to_an_error_and_keeps_what_it_has_acknowledged(ful
     assert (found["wrong"], found["count"]) == ([], len(found["right"]))
 
 
-@pytest.mark.parametrize("free_kilobytes", [0, 16, 128, 2048, 30_000])
+@pytest.mark.parametrize("free_kilobytes", [0, 128, 30_000])
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_store_is_read_on_a_full_disk_or_the_error_says_how_much_space_it_takes(
     full_disk, child, read, free_kilobytes, is_killed
@@ -80,7 +76,7 @@ def test_a_store_that_was_refused_goes_on_once_there_is_space(full_disk):
         assert store.count() == 200
 
 
-@pytest.mark.parametrize("megabytes", [0, 1, 3, 15])
+@pytest.mark.parametrize("megabytes", [0, 3, 15])
 def test_creating_a_store_on_a_full_disk_is_refused_and_leaves_no_half_of_one(full_disk, megabytes):
     disk, ballast = full_disk(megabytes)
     with pytest.raises(StoreError, match=r"MB free on its disk, and creating it needs 16\.0 MB free to be safe"):

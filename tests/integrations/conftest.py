@@ -2,7 +2,8 @@
 
 A factory has a ``name``, ``skip_reason()``, ``make(model, name, **options)`` and ``cleanup(name)``. It may have
 ``stored_weights(weights)`` and ``stored_rows(rows)``, what its store makes of lexical weights and of a document's
-ColBERT vectors, and for a server ``server_url()``,
+ColBERT vectors; and ``change_codes(store, document_id, text)``, which puts a text in place of a document's codes as
+another tool would, or removes them for None. A factory of a server may have ``server_url()``,
 ``make_at(url, model, name, **options)`` and ``is_write(method, path)``, for the tests that put a proxy in between.
 """
 

@@ -30,14 +30,15 @@ def combined_store(new_store, model):
     return store
 
 
-@pytest.fixture(scope="module")
-def scores(tiny_bert, colbert):
-    """The scores of each text's dense and ColBERT vectors, by its id."""
+@pytest.fixture
+def scores(tiny_bert, colbert, factory):
+    """The scores of each text's dense and ColBERT vectors, as the store keeps them, by its id."""
     dense, asked = tiny_bert.encode_queries(QUERY), colbert.encode_queries(QUERY)["colbert_vecs"]
+    stored_rows = getattr(factory, "stored_rows", lambda rows: rows)
     return {
         text_id(text): (
             float(dense_score(dense, tiny_bert.encode_corpus(text))),
-            float(colbert_score(asked, colbert.encode_corpus(text)["colbert_vecs"])),
+            float(colbert_score(asked, stored_rows(colbert.encode_corpus(text)["colbert_vecs"]))),
         )
         for text in TEXTS
     }

@@ -11,7 +11,7 @@ from flagvec.cli.exits import ExitCode, say
 from flagvec.cli.output import counted, print_json
 
 if TYPE_CHECKING:
-    from flagvec.ingest.parquet import FilesReport
+    from flagvec.ingest.vector_writer import FilesReport
 
 
 def print_report(report: FilesReport, directory: Path, dead_letters: Path | None, as_json: bool) -> None:

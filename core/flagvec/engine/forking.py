@@ -29,14 +29,15 @@ class ForkGate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside: list[int] = []  # a thread for each time that it entered
         self._forks = 0
         self._seen: set[int] = set()  # native ids of the threads that entered
 
     def __enter__(self) -> None:
         thread = threading.get_ident()
-        with self._changed:
+        with self._lock:
             if self._forks:
                 # A thread enters twice if a signal's handler encodes. It must not wait for itself.
                 self._changed.wait_for(lambda: not self._forks or thread in self._inside)
@@ -46,7 +47,7 @@ class ForkGate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._changed:
+        with self._lock:
             self._inside.remove(threading.get_ident())
             if self._forks:
                 self._changed.notify_all()
@@ -70,7 +71,8 @@ class ForkGate:
 
     def renew(self) -> None:
         """Forget the threads that the child does not have."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
         self._forks = 0
         self._seen = set()

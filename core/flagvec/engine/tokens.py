@@ -58,23 +58,17 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
         """Return at most `max_length` token ids of each text, and which texts had more."""
-        found: dict[int, TokenIds] = {}
-        beginnings = {
-            position: self._beginning(text, _CHARACTERS_A_TOKEN * max_length) for position, text in enumerate(texts)
-        }
-        while beginnings:
-            tokens = dict(zip(beginnings, self._encode(list(beginnings.values())), strict=True))
-            is_enough = {
-                position: len(text) == len(texts[position]) or len(tokens[position]) >= max_length + _MARGIN
-                for position, text in beginnings.items()
-            }
-            found |= {position: ids for position, ids in tokens.items() if is_enough[position]}
-            beginnings = {
-                position: self._beginning(texts[position], 4 * len(text))
-                for position, text in beginnings.items()
-                if not is_enough[position]
-            }
-        ids = [found[position] for position in range(len(texts))]
+        used = [self._beginning(text, _CHARACTERS_A_TOKEN * max_length) for text in texts]
+        ids = self._encode(used)
+        while short := [
+            position
+            for position, tokens in enumerate(ids)
+            if len(tokens) < max_length + _MARGIN and len(used[position]) < len(texts[position])
+        ]:
+            for position in short:
+                used[position] = self._beginning(texts[position], 4 * len(used[position]))
+            for position, tokens in zip(short, self._encode([used[position] for position in short]), strict=True):
+                ids[position] = tokens
         truncated = [position for position, tokens in enumerate(ids) if len(tokens) > max_length]
         for position in truncated:
             ids[position] = self._truncate(ids[position], max_length)

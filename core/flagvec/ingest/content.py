@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _HASH_BYTES = 16
 # Queries may get another instruction without encoding documents again.
 _NOT_OF_DOCUMENTS = frozenset({"query_instruction"})
+# Stores of one model may keep ColBERT vectors in different forms, or none.
+_OF_ALL_STORES = ("dimension", "pooling", "normalize", "passage_instruction", "passage_max_length")
 
 
 def vectors_of(schema: Schema, model: AbsEmbedder) -> dict[str, Any]:
@@ -43,10 +45,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 class Contents:
-    """Hashes documents. What else decides on their vectors is in the journal once for each store."""
+    """Hashes documents together with what decides on their vectors in all stores of a model.
 
-    def __init__(self) -> None:
-        self._start = blake2b(digest_size=_HASH_BYTES)
+    Args:
+        vectors: The answer of `vectors_of` for one of these stores.
+    """
+
+    def __init__(self, vectors: Mapping[str, Any]) -> None:
+        shared = {name: vectors.get(name) for name in _OF_ALL_STORES}
+        # A `CombinedModel` is two models in a store with ColBERT vectors, and the first one in any other store.
+        shared["model"] = vectors["model"].split(" + ")[0]
+        self._start = blake2b(json.dumps(shared, sort_keys=True).encode(), digest_size=_HASH_BYTES)
 
     def of(self, document: Document) -> bytes:
         """Return 16 bytes that differ if the text or the metadata of a checked document do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +25,14 @@ class JournaledStore:
         identity: What the database calls it, which differs for a store that was made anew.
         documents: How many documents it has acknowledged.
         number: Its number in the journal's tables.
+        vectors: What decides on its vectors, from `flagvec.ingest.content.vectors_of`.
     """
 
     name: str
     identity: str
     documents: int
     number: int
+    vectors: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 # Stands for no store in the table of what was refused: no store can hold these documents.
@@ -73,9 +75,9 @@ class Journal:
         counted = "SELECT count(*) FROM documents WHERE store = stores.store"
         with self._file.reading() as ask:
             return [
-                JournaledStore(name, identity, documents, number)
-                for number, name, identity, documents in ask(
-                    f"SELECT store, name, identity, ({counted}) FROM stores ORDER BY store"
+                JournaledStore(name, identity, documents, number, json.loads(vectors))
+                for number, name, identity, vectors, documents in ask(
+                    f"SELECT store, name, identity, vectors, ({counted}) FROM stores ORDER BY store"
                 )
             ]
 

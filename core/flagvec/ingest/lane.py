@@ -17,9 +17,9 @@ from flagvec.ingest.journal import Journal, JournaledStore
 from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.retry import Outcome, Request, Retries, requests, write_request
 from flagvec.ingest.seen import SeenIds
+from flagvec.m3_output import M3Output
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
-from flagvec.store.vectors import EncodedDocuments
 from flagvec.store.writing import Writing
 
 # How many windows a store may be behind the one that is being encoded. With two, a store that flushes does not hold up
@@ -54,6 +54,23 @@ class Rules:
     patience: float
     is_resumed: bool
     stop: Event = field(default_factory=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWindow:
+    """Documents of distinct ids with what a model gave for them.
+
+    Args:
+        documents: The documents.
+        output: A batch of their vectors, in the same order.
+        is_plain: Whether all are from a flagvec model, as `flagvec.store.vectors.validated` asks.
+        contents: The hash of each document by its id.
+    """
+
+    documents: Sequence[Document]
+    output: M3Output
+    is_plain: bool
+    contents: Mapping[str, bytes]
 
 
 class Lane:
@@ -134,18 +151,17 @@ class Lane:
                 journal.forget(known, unseen)
                 self.count(pruned=len(unseen))
 
-    def write(self, documents: Sequence[Document], encoded: EncodedDocuments, contents: Mapping[str, bytes]) -> None:
-        """Write documents of distinct ids behind the caller, who waits if too many windows are on their way.
+    def write(self, window: EncodedWindow, needed: Sequence[int]) -> None:
+        """Write documents of a window behind the caller, who waits if too many windows are on their way.
 
         Args:
-            documents: What to write.
-            encoded: Their vectors.
-            contents: The hash of each document by its id.
+            window: Documents and their vectors.
+            needed: The positions of those that the store needs, ascending.
 
         Raises:
             Exception: What the writing of an earlier window raised, such as a `JournalError`.
         """
-        self._background.submit(lambda: self._write(documents, encoded, contents))
+        self._background.submit(lambda: self._write(window, needed))
 
     def refuse(self, failures: Sequence[FailedWrite], contents: Mapping[str, bytes]) -> None:
         """Put documents that the store does not take into the dead letters and the journal.
@@ -180,9 +196,12 @@ class Lane:
         """Do not wait for what is on its way."""
         self._background.leave()
 
-    def _write(self, documents: Sequence[Document], encoded: EncodedDocuments, contents: Mapping[str, bytes]) -> None:
+    def _write(self, window: EncodedWindow, needed: Sequence[int]) -> None:
         if self.down is not None:
             return
+        contents = window.contents
+        encoded = self.writing.checked(window.documents, window.output, window.is_plain).part(needed)
+        documents = [window.documents[at] for at in needed]
         bad = [FailedWrite(documents[at].id, why, False, documents[at]) for at, why in encoded.refused.items()]
         self.refuse(bad, contents)
         records = [

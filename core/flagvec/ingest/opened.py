@@ -25,7 +25,7 @@ class Opened:
     Args:
         lanes: One for each store, in the given order.
         encoder: Encodes what they need together.
-        contents: Hashes documents.
+        contents: Hashes documents for this model.
     """
 
     lanes: list[Lane]
@@ -53,7 +53,7 @@ def opened_lanes(
     if all(lane.down for lane in lanes):
         raise StoreDownError({lane.name: str(lane.down) for lane in lanes})
     needed = {one for lane in lanes for one in lane.writing.representations}
-    return Opened(lanes, Encoder(model, sorted(needed)), Contents())
+    return Opened(lanes, Encoder(model, sorted(needed)), Contents(vectors_of(Schema.of(model), model)))
 
 
 def named_stores(stores: HybridStore | Sequence[HybridStore] | Mapping[str, HybridStore]) -> dict[str, HybridStore]:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -15,8 +15,9 @@ from more_itertools import constrained_batches
 
 from flagvec.errors import SourceError
 from flagvec.ingest.report import FailedWrite
-from flagvec.ingest.vector_files import FILE_BYTES, Position, VectorFiles, VectorFilesWriter
+from flagvec.ingest.vector_files import VectorFiles
 from flagvec.ingest.vector_layout import DenseType
+from flagvec.ingest.vector_writer import FILE_BYTES, FilesReport, Position, VectorFilesWriter
 from flagvec.late_interaction.storage import COMPACT, ColbertChoice, ColbertStorage, checked_colbert
 from flagvec.search.options import check_choice, whole_number
 from flagvec.store.backend import Record
@@ -36,25 +37,6 @@ _logger = logging.getLogger(__name__)
 _DOCUMENTS_PER_BATCH = 1_024
 # Read as it comes, so that progress is shown soon.
 _RECORDS_PER_BATCH, _BATCH_BYTES = 256, 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class FilesReport:
-    """What was written into a directory of vectors.
-
-    Args:
-        written: How many documents this call wrote.
-        found: How many documents of the source were in complete files before, so that they were skipped.
-        failed: How many cannot be encoded or written.
-        truncated: How many were longer than the model reads.
-        files: The complete files in the directory.
-    """
-
-    written: int
-    found: int
-    failed: int
-    truncated: int
-    files: tuple[Path, ...]
 
 
 def encode_to_parquet(
@@ -93,9 +75,9 @@ def encode_to_parquet(
     """
     schema = _schema_of(model, colbert)
     writer = VectorFilesWriter(directory, schema, *_checked(dense, file_bytes))
-    run = _Encoding(model, schema, writer, on_failure)
     most = CHARACTERS_PER_BATCH_WITHOUT_COLBERT if schema.colbert_dimension is None else CHARACTERS_PER_BATCH
     with writer, ThreadPoolExecutor(1, "flagvec-files") as thread:
+        run = _Encoding(model, schema, writer, on_failure)
         writing: Future[None] | None = None
         for batch in constrained_batches(
             run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=_characters, strict=False
@@ -154,9 +136,7 @@ def export(
     """
     dense, file_bytes = _checked(dense, file_bytes)
     records = store.scroll_vectors(filter, timeout=timeout)  # opens the store, which settles its schema
-    writer = VectorFilesWriter(directory, store.schema, dense, file_bytes)
-    if writer.files:
-        raise SourceError(f"{str(directory)!r} holds {len(writer.files)} files of vectors already: choose another")
+    writer = VectorFilesWriter(directory, store.schema, dense, file_bytes, goes_on=False)
 
     def report() -> FilesReport:
         return FilesReport(writer.written, 0, 0, 0, tuple(writer.files))

@@ -109,6 +109,8 @@ def parquet_rows(file: IO[bytes], columns: Columns, where: str) -> Iterator[Numb
 
     try:
         table = pq.ParquetFile(file)
+        if b"flagvec" in (table.schema_arrow.metadata or {}):
+            raise SourceError(f"{where} holds documents with their vectors: flagvec load writes them to a store")
         _check_header(table.schema_arrow.names, columns, where)
         wanted = columns.chosen(table.schema_arrow.names)
         yield from _numbered(table.iter_batches(_ROWS_AT_ONCE, columns=wanted))

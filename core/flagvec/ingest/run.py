@@ -12,7 +12,7 @@ from flagvec.errors import StoreDownError
 from flagvec.ingest.encoded import EncodedDocument, Encoder, from_bytes, text_vectors, to_bytes
 from flagvec.ingest.ingest_report import IngestReport
 from flagvec.ingest.interruption import first_interrupt
-from flagvec.ingest.lane import Lane, Rules
+from flagvec.ingest.lane import EncodedWindow, Lane, Rules
 from flagvec.ingest.report import carry_report
 from flagvec.ingest.seen import SeenIds
 from flagvec.ingest.selection import Selection, Wanted
@@ -142,15 +142,21 @@ class Run:
         if journal is None:
             return documents, *self._encoder.output(documents)
         begun = journal.begin([(name, one.content, len(one.lanes)) for name, one in window.items()])
-        kept = {name: vectors for name, vectors in begun.items() if vectors is not None}
+        kept = {name: from_bytes(vectors) for name, vectors in begun.items() if vectors is not None}
+        # A store that has joined since may need more.
+        kept = {name: vectors for name, vectors in kept.items() if self._encoder.suffices(vectors)}
         documents = [
-            EncodedDocument(one.id, one.text, one.metadata, from_bytes(kept[one.id])) if one.id in kept else one
+            EncodedDocument(one.id, one.text, one.metadata, kept[one.id]) if one.id in kept else one
             for one in documents
         ]
+        second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
+        if not second:
+            return documents, *self._encoder.output(documents)
+        # Nothing else may run now, so that the moment between encoding and keeping is short.
+        for lane in self._lanes:
+            lane.settle()
         output, is_plain = self._encoder.output(documents)
-        if len(begun) > len(kept):
-            second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
-            journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
+        journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
         return documents, output, is_plain
 
     def _write(
@@ -159,11 +165,9 @@ class Run:
         self._truncated += len(output.truncated)
         contents = {name: one.content for name, one in window.items()}
         for lane in self._lanes:
-            if lane.down is None:
-                encoded = lane.writing.checked(documents, output, is_plain)
-                kept = [at for at, one in enumerate(window.values()) if lane in one.lanes]
-                if kept:
-                    lane.write([documents[at] for at in kept], encoded.part(kept), contents)
+            needed = [at for at, one in enumerate(window.values()) if lane in one.lanes]
+            if needed and lane.down is None:
+                lane.write(EncodedWindow(documents, output, is_plain, contents), needed)
 
     def _acknowledge_all(self) -> None:
         for lane in self._lanes:

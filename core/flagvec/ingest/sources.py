@@ -172,7 +172,7 @@ def _found(given: str, format: Format | None) -> list[_Source]:
         if not (paths := sorted(glob.glob(given, recursive=True))):  # noqa: PTH207 (Path.glob refuses absolute patterns)
             raise SourceError(f"{given!r}: no file has a name of this pattern")
         return [_file(Path(path), format) for path in paths if not Path(path).is_dir()]
-    if is_saved_dataset(Path(given.rpartition(":")[0])):
+    if ":" in given and is_saved_dataset(Path(given.rpartition(":")[0])):
         return [_Source(given, None, None)]
     if _looks_like_file(given):
         raise SourceError(f"{given!r}: there is no such file")

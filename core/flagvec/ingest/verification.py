@@ -46,7 +46,7 @@ def verify(store: HybridStore, journal: Journal, *, name: str | None = None, for
     It reads the texts and metadata of the whole store. Its memory grows with the differences only.
 
     Args:
-        store: An existing store. Its model is not used.
+        store: An existing store.
         journal: Has to know it.
         name: What the journal calls it. None takes what the store's messages call it.
         forget: Take what is missing or changed out of the journal, so that the next ingestion writes it again.
@@ -56,7 +56,7 @@ def verify(store: HybridStore, journal: Journal, *, name: str | None = None, for
         StoreError: The store cannot be read.
     """
     known = journal.store(store.writing.backend.name if name is None else name)
-    hashes = Contents()
+    hashes = Contents(known.vectors)
     changed: list[str] = []
     unknown: list[str] = []
     documents = 0

@@ -146,7 +146,7 @@ class MemoryBackend(Backend):
     def search(self, query, options):
         raise NotImplementedError
 
-    get = delete_where = search
+    get = delete_where = scroll_vectors = search
 
     def _ask(self):
         if self.is_away:

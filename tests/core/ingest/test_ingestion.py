@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from flagvec import Document, EncodedDocument, JournalError, StoreDownError, StoreError
-from flagvec.ingest import Journal, ingest, verify
+from flagvec.ingest import Journal, ingest, selection, verify
 from flagvec.ingest import lane as lanes
-from flagvec.ingest import selection
 from flagvec.ingest import windows as sizes
 from flagvec.ingest.report import FailedWrite
 from flagvec.store.backend import Refusal
@@ -417,6 +416,25 @@ def test_what_was_kept_is_not_used_for_a_document_that_changed(memory, model, in
             into(documents(10), store)
     backend(store).answer = lambda given: []
     assert into(documents(10, text="new"), store).encoded == 10
+
+
+def test_what_was_kept_is_encoded_again_for_a_store_that_needs_more(memory, model, into, refusing):
+    store = memory(model, answer=lambda given: refusing(Refusal("forbidden", retryable=False)))
+    for _ in range(3):
+        with pytest.raises(StoreDownError):
+            into(documents(10), {"first": store})
+    joined = memory(model, colbert=True)
+    assert into(documents(10), {"second": joined}).encoded == 10
+    assert len(held(joined)) == 10
+
+
+def test_verify_needs_no_model_that_fits(memory, model, into, tmp_path, counting):
+    store = memory(model)
+    into(documents(5), store)
+    other = counting()
+    other.passage_max_length = 8
+    with Journal(tmp_path / "journal") as journal:
+        assert verify(HybridStore(other, backend(store), colbert=False), journal).is_equal
 
 
 def test_a_store_that_is_slow_is_at_most_two_windows_behind(memory, model, into):

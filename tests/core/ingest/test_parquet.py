@@ -261,3 +261,39 @@ def test_files_of_two_models_do_not_go_together(tmp_path, tiny_m3, tiny_bert):
 def test_reading_stops_where_the_reader_does(tmp_path, tiny_m3):
     encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path)
     assert [one.document.id for one in islice(read_vectors(tmp_path), 2)] == ["0", "1"]
+
+
+# One writer at a time
+
+
+def test_two_writers_of_one_directory_are_refused(tmp_path, tiny_m3):
+    def documents():
+        yield from DOCUMENTS[:5]
+        with pytest.raises(SourceError, match="another process is writing into"):
+            encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path)
+        yield from DOCUMENTS[5:]
+
+    assert encode_to_parquet(documents(), tiny_m3, tmp_path).written == 60
+    check_complete(tmp_path, tiny_m3)
+
+
+def test_a_call_that_is_refused_leaves_a_complete_directory_complete(tmp_path, tiny_m3):
+    encode_to_parquet(DOCUMENTS[:40], tiny_m3, tmp_path)
+    with pytest.raises(SourceError):
+        encode_to_parquet(DOCUMENTS[1:], tiny_m3, tmp_path)
+    with pytest.raises(SourceError):
+        encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path, colbert=False)
+    check_complete(tmp_path, tiny_m3, DOCUMENTS[:40])
+
+
+def test_no_documents_are_a_directory_of_none(tmp_path, tiny_m3):
+    assert encode_to_parquet([], tiny_m3, tmp_path).written == 0
+    assert list(read_vectors(tmp_path)) == []
+    assert encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path).written == 60
+    check_complete(tmp_path, tiny_m3)
+
+
+def test_files_of_vectors_are_no_source_of_documents(tmp_path, tiny_m3):
+    encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path)
+    with pytest.raises(SourceError, match="holds documents with their vectors: flagvec load writes them to a store"):
+        list(DocumentReader(tmp_path / "part-00000.parquet"))

@@ -3,6 +3,7 @@
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from threading import Event
+from time import monotonic
 
 import pytest
 
@@ -139,3 +140,40 @@ def test_nothing_more_is_sent_once_it_is_stopped(scripted, refused, refusal):
 def test_a_reason_has_no_secret(scripted, refused):
     outcome = send(scripted([refused], Refusal("POST https://me:secret@db failed", retryable=False)), "a")
     assert outcome.failed[0].reason == "POST https://***@db failed"
+
+
+def within(seconds, backend, names, stop=None):
+    """Send a request that is sent again for so many seconds."""
+    request = Request([Document(name, "text") for name in names], list(names))
+    return write_request(request, backend, None, Retries(stop or Event(), monotonic() + seconds))
+
+
+def test_a_request_that_is_too_much_at_the_moment_is_cut_in_two_until_the_deadline(scripted, refused):
+    backend = scripted(lambda sent: refused if len(sent[-1]) > 2 else [], Refusal("too much", retryable=True))
+    assert within(30, backend, "abcd") == ([], None)
+    assert backend.sent == ["abcd"] * 3 + ["ab", "cd"]
+
+
+def test_a_database_that_stays_away_is_asked_for_one_document_until_the_deadline(scripted, refused):
+    away = Refusal("away", retryable=True)
+    backend = scripted(lambda sent: refused, away)
+    backend.limits = WriteLimits(attempts=1, first_pause=0.01, jitter=0)
+    outcome = within(0.3, backend, "abcd")
+    assert [failure.id for failure in outcome.failed] == list("abcd")
+    assert outcome.hopeless == away
+    assert set(backend.sent) == {"abcd", "ab", "a"}
+    assert backend.sent.count("a") > 1
+
+
+def test_documents_that_stay_busy_are_sent_again_until_the_deadline(scripted):
+    backend = scripted(lambda sent: [busy("b")] if len(sent) < 20 else [])
+    assert within(30, backend, "ab") == ([], None)
+    assert backend.sent == ["ab"] + ["b"] * 19
+
+
+def test_each_attempt_but_the_first_is_counted(scripted):
+    counted = []
+    backend = scripted([[busy("b")], [busy("b")], []])
+    request = Request([Document("b", "text")], ["b"])
+    write_request(request, backend, None, Retries(Event(), None, lambda: counted.append(1)))
+    assert len(counted) == 2

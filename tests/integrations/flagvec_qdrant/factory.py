@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import qdrant_edge as edge
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
 from flagvec import ColbertStorage
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+from flagvec_qdrant.convert import point_id
 
 
 class EdgeFactory:
@@ -27,6 +29,14 @@ class EdgeFactory:
 
     def make(self, model: Any, name: str, **options: Any) -> QdrantEdgeStore:
         return QdrantEdgeStore(model, self._directory / name, **options)
+
+    def change_codes(self, store: QdrantEdgeStore, document_id: str, text: str | None) -> None:
+        """Put a text in place of a document's codes, or remove them."""
+        points, update = [point_id(document_id)], edge.UpdateOperation
+        change = update.delete_payload(points, ["colbert"])
+        if text is not None:
+            change = update.set_payload(points, {"colbert": text})
+        store._edge._shard.update(change)
 
     def cleanup(self, name: str) -> None:
         shutil.rmtree(self._directory / name, ignore_errors=True)
@@ -47,6 +57,14 @@ class LocalFactory:
 
     def make(self, model: Any, name: str, **options: Any) -> QdrantStore:
         return QdrantStore(model, self._client, name, **options)
+
+    def change_codes(self, store: QdrantStore, document_id: str, text: str | None) -> None:
+        """Put a text in place of a document's codes, or remove them."""
+        points = [point_id(document_id)]
+        if text is None:
+            store.client.delete_payload(store.collection_name, ["colbert"], points, wait=True)
+        else:
+            store.client.set_payload(store.collection_name, {"colbert": text}, points, wait=True)
 
     def cleanup(self, name: str) -> None:
         self._client.delete_collection(name)

@@ -160,7 +160,7 @@ def test_a_collection_of_a_former_version_is_opened(client, seeded):
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"version": 2}, "has layout 2; this version of flagvec reads layout 1: update flagvec"),
+        ({"version": 3}, "has layout 3; this version of flagvec reads layouts 1 and 2: update flagvec"),
         ({"version": 1}, "is damaged: KeyError.'schema'"),
         ({"version": 1, "schema": {"model": "seeded"}}, "is damaged: KeyError.'dimension'"),
         ({"version": 1, "schema": None}, "is damaged"),

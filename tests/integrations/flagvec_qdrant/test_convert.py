@@ -33,7 +33,7 @@ def test_different_ids_have_different_uuids(unique_names):
 @given(names, st.text(), st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
 def test_a_document_comes_back_from_its_payload(name, text, metadata):
     document = Document(name, text, metadata)
-    point = SimpleNamespace(payload=json.loads(json.dumps(convert.to_payload(document))))
+    point = SimpleNamespace(payload=json.loads(json.dumps(convert.to_payload(Record(document, TextVectors())))))
     assert convert.to_documents([point]) == [document]
 
 
@@ -44,3 +44,12 @@ def test_a_point_is_never_longer_as_json_than_its_bound(name, text, values):
     record = Record(Document(name, text, {"été": ["\x00", None, 1.5]}), TextVectors(rows[0], weights, rows))
     written = point(record).model_dump_json().encode()
     assert len(written) <= convert.json_bytes(record)
+
+
+@given(st.integers(0, 500), st.integers(1, 40))
+def test_a_point_of_codes_is_never_longer_as_json_than_its_bound(rows, width):
+    codes = np.full((rows, width), 255, np.uint8)
+    record = Record(Document("a", "text"), TextVectors(np.ones(4, np.float32), {}, colbert_codes=codes))
+    written = point(record).model_dump_json().encode()
+    assert len(written) <= convert.json_bytes(record)
+    assert len(point(record).payload["colbert"]) == convert.codes_size(record)

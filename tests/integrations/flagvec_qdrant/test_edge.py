@@ -225,8 +225,8 @@ def test_a_damaged_description_is_refused_by_its_file_if_nothing_else_says_what_
 def test_a_layout_of_a_later_version_is_refused(store, seeded):
     store.close()
     description = store.path / "flagvec.json"
-    description.write_text(json.dumps(json.loads(description.read_text()) | {"version": 2}))
-    with pytest.raises(StoreError, match="has layout 2; this version of flagvec reads layout 1: update flagvec"):
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"version": 3}))
+    with pytest.raises(StoreError, match="has layout 3; this version of flagvec reads layouts 1 and 2: update flagvec"):
         QdrantEdgeStore(seeded(), store.path).count()
 
 

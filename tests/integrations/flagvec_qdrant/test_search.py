@@ -45,10 +45,8 @@ def test_a_query_without_tokens_leaves_the_empty_legs_out():
     assert ranking(bare, fusion=Weighted()).order == WeightedSum((1 / 3,))
 
 
-def test_chosen_points_are_scored_in_each_representation():
-    assert search.own_scores(["a", "b"], ["dense", "colbert"]) == [
-        Stage(Nearest("dense"), 2, only=("a", "b")), Stage(Nearest("colbert"), 2, only=("a", "b")),
-    ]  # fmt: skip
+def test_chosen_points_are_scored_alone():
+    assert search.own_scores(["a", "b"], "dense") == Stage(Nearest("dense"), 2, only=("a", "b"))
 
 
 def test_only_colberts_scores_are_scaled():

@@ -228,7 +228,7 @@ def _is_bfloat16_on_cpu(states: Tensor) -> bool:
 
 def _check_starts(starts: Tensor, rows: int) -> None:
     is_readable = starts.dtype is torch.int32 and starts.is_cpu and starts.is_contiguous()
-    _require(is_readable and 0 <= int(starts[-1]) <= rows, f"starts in int32 on a CPU, which end within {rows} rows")
+    _require(is_readable and 0 <= starts.numpy()[-1] <= rows, f"starts in int32 on a CPU, which end within {rows} rows")
 
 
 def _require(holds: bool, expected: str) -> None:
