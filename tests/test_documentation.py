@@ -115,6 +115,12 @@ def session_of(markdown):
     return found
 
 
+def pages_with_sessions():
+    found = [page for page in PAGES if session_of(page.read_text(encoding="utf-8"))]
+    assert found, "no page shows a session"
+    return found
+
+
 def run_session(session, folder, environment):
     """Run the commands in one shell in a folder, and return what each printed to both streams."""
     # The exit code of a command is there for the next one.
@@ -275,11 +281,9 @@ def test_the_examples_of_a_page_print_what_they_say(page, hub_cache, home, tmp_p
     run_examples(sys.executable, examples, tmp_path, HF_HUB_CACHE=str(hub_cache), **home)
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with_sessions(), ids=lambda page: page.name)
 def test_the_session_of_a_page_prints_what_it_says(page, tmp_path):
     session = session_of(page.read_text(encoding="utf-8"))
-    if not session:
-        pytest.skip(f"{page.name} has no session")
     for typed, printed in zip(session, run_session(session, tmp_path, {"HOME": str(tmp_path)}), strict=True):
         same = doctest.OutputChecker().check_output(typed.printed, printed, PRINTED)
         assert same, f"{typed.command}\nprinted\n{printed}"

@@ -12,6 +12,7 @@ import pytest
 
 from flagvec import ColbertStorage, Document, StoreError
 from flagvec.errors import SourceError
+from flagvec.ingest import DocumentReader, Splitter, ingest
 
 pytest.importorskip("pyarrow")
 
@@ -238,3 +239,36 @@ def test_a_document_that_lost_its_colbert_vectors_is_exported_without_and_logged
     assert "1 documents have no usable ColBERT vectors" in caplog.text
     found = by_id(read_vectors(tmp_path))
     assert len(found) == len(DOCUMENTS)
+
+
+def test_bad_rows_of_a_file_go_to_the_dead_letters_which_are_a_source_again(make, tmp_path):
+    source, dead = tmp_path / "docs.jsonl", tmp_path / "dead.jsonl"
+    source.write_text('{"id": "a", "text": "one"}\nno json\n{"id": "b", "text": "two", "n": 1}\n{"text": 3}\n')
+    store = make("edge")
+    report = ingest(DocumentReader(source), stores={"edge": store}, dead_letters=dead)
+    assert (report.read, report.invalid, store.count()) == (4, 2, 2)
+    letters = list(DocumentReader(dead))
+    assert [one.reason for one in letters] == [
+        f"a dead letter without a document: {source}, line {line}: {reason}"
+        for line, reason in (
+            (2, "not JSON: Expecting value: line 1 column 1 (char 0)"),
+            (4, "the column 'text' is int, not str: 3"),
+        )
+    ]
+    with pytest.raises(ValueError, match=r"docs.jsonl, line 2: not JSON"):
+        ingest(DocumentReader(source), stores={"edge": store}, on_error="raise")
+    with pytest.raises(ValueError, match=r"docs.jsonl, line 2: not JSON"):
+        store.add(DocumentReader(source))
+    assert [failure.id for failure in store.add(DocumentReader(source), on_error="report").failed] == [
+        f"{source}:2",
+        f"{source}:4",
+    ]
+
+
+def test_parts_of_long_documents_are_found_with_their_parent(make, tiny_m3, tmp_path):
+    sentences = [f"Sentence number {number} has a few words." for number in range(40)]
+    splitter = Splitter(tiny_m3, 60)
+    store = make("edge")
+    ingest(splitter.split_all([Document("long", " ".join(sentences), {"n": 1})]), stores={"edge": store})
+    assert store.count({"parent": "long"}) == store.count() > 2
+    assert store.get("long#1")[0].metadata == {"n": 1, "parent": "long"}

@@ -1,5 +1,6 @@
 """Encoding a store anew into another one, while the first one is written to, and switching an alias at the end."""
 
+import json
 import os
 import uuid
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from qdrant_client import QdrantClient
 from flagvec import Document, StoreError
 from flagvec.ingest.migrate import migrate
 from flagvec_elasticsearch import ElasticsearchStore
+from flagvec_milvus import MilvusStore, lite_client
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
 
 DOCUMENTS = [Document(f"no-{number}", f"word{number} shared", {"n": number}) for number in range(600)]
@@ -137,6 +139,18 @@ def test_a_migration_that_ended_early_goes_on(migration):
 def test_a_store_that_is_written_to_without_end_is_refused(migration):
     with pytest.raises(StoreError, match="written to during each of 20 passes over it: pause its writers"):
         migration.run(on_progress=lambda number, _: migration.old.add(Document(f"late-{number}", "more")))
+
+
+def test_what_the_new_store_refuses_is_a_dead_letter_once(seeded, tmp_path):
+    old = QdrantEdgeStore(seeded(16), tmp_path / "old")
+    old.create()
+    # Milvus takes texts of up to 65,535 bytes.
+    old.add([*DOCUMENTS[:5], Document("long", "word " * 20_000)])
+    new = MilvusStore(seeded(24), lite_client(tmp_path / "new.db"), "articles")
+    (tmp_path / "letters").write_text('{"text": "of another run"}\n')
+    report = migrate(old, new, journal=tmp_path / "journal", dead_letters=tmp_path / "letters")
+    assert (report.documents, report.refused, len(report.passes)) == (5, 1, 2)
+    assert [json.loads(line).get("id") for line in (tmp_path / "letters").read_text().splitlines()] == [None, "long"]
 
 
 def test_a_name_of_a_store_is_no_alias_and_nothing_is_encoded(migration):

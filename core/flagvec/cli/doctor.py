@@ -109,7 +109,8 @@ def _extras() -> Iterator[tuple[str, str]]:
 
 def _extras_of(requirement: Requirement) -> list[str]:
     marker = requirement.marker
-    if marker is None or marker.evaluate({"extra": ""}):
+    # An extra that is made of others names flagvec itself.
+    if marker is None or marker.evaluate({"extra": ""}) or requirement.name == "flagvec":
         return []
     text = str(marker)
     return [name for name in text.replace('"', "'").split("'")[1::2] if marker.evaluate({"extra": name})]

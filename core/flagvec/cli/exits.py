@@ -21,7 +21,7 @@ _LONGEST_LINE = 2_000
 
 
 class ExitCode(IntEnum):
-    """What a process tells its caller. The two large ones have the names of ``sysexits.h``.
+    """What a process tells its caller; 65 and 75 are those of ``sysexits.h``.
 
     Attributes:
         FAILED: Something failed, and running the command again may fail in the same way.

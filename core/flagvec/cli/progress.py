@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -55,10 +55,9 @@ def progress(
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
+        BarColumn(bar_width=10),
         _Share(),
         TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
         _TimeLeft(),
     )
     began, tokens_before = monotonic(), _tokens(model)
@@ -68,9 +67,10 @@ def progress(
         def show(documents: int, retries: int = 0, failed: int = 0) -> None:
             seconds = max(monotonic() - began, 1e-3)
             said = [f"{documents:,} docs", f"{documents / seconds:,.0f}/s"]
+            # What does not fit into the terminal is cut at the end.
+            said += [f"{count:,} {name}" for count, name in ((failed, "failed"), (retries, "retries")) if count]
             if tokens := _tokens(model) - tokens_before:
                 said.append(f"{tokens / seconds:,.0f} tok/s")
-            said += [f"{count:,} {name}" for count, name in ((retries, "retries"), (failed, "failed")) if count]
             read = share() if share is not None else documents / total if total else None
             bar.update(task, total=None if read is None else 1.0, completed=read or 0.0, said=" ".join(said))
 

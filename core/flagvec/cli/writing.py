@@ -81,7 +81,7 @@ def finished(run: Callable[[], Result], is_resumable: bool) -> Result:
         _say_how_far(interrupt, is_resumable)
         raise
     except StoreDownError as error:
-        say(str(error))
+        # The report says why each store is down.
         _say_how_far(error, is_resumable)
         raise typer.Exit(ExitCode.TEMPFAIL) from error
     except (TypeError, ValueError) as error:

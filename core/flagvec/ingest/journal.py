@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -160,10 +159,6 @@ class Journal:
             rows = [(*document, begun.get(document[0])) for document in documents]
             self._file.for_each("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", rows)
         return begun
-
-    def held(self) -> AbstractContextManager[None]:
-        """Let other threads wait, in a ``with`` block in which this one may use the journal."""
-        return self._file.held()
 
     def keep(self, vectors: Iterable[tuple[str, bytes]]) -> None:
         """Keep the vectors of documents that were begun, as pairs of id and vectors, until all stores have them."""

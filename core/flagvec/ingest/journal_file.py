@@ -90,12 +90,6 @@ class JournalFile:
             self._connection.close()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let other threads wait, in a ``with`` block in which this one may read and write."""
-        with self._lock:
-            yield
-
-    @contextmanager
     def reading(self) -> Iterator[Ask]:
         """Give a function that asks, in a ``with`` block.
 

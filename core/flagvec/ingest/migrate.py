@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flagvec.errors import StoreError
@@ -51,8 +52,8 @@ class MigrateReport:
 
     @property
     def refused(self) -> int:
-        """How many documents the new store does not have, because it refused them for good."""
-        return sum(_refused(one) for one in self.passes)
+        """How many documents the new store does not have, because it refused them for good, in each pass."""
+        return _refused(self.passes[-1]) if self.passes else 0
 
 
 def migrate(
@@ -97,15 +98,20 @@ def migrate(
         _check_alias(target, alias)
     target.create()
     passes: list[IngestReport] = []
+    letters = Path(dead_letters)
+    letters_before = letters.stat().st_size if letters.exists() else 0
 
     def catch_up() -> int:
         number = len(passes) + 1
+        if passes and passes[-1].dead_letters is not None:
+            # What is still refused is written again by this pass.
+            os.truncate(letters, letters_before)
         report = ingest(
             source.scroll(timeout=timeout),
             stores=target if name is None else {name: target},
             journal=journal,
             prune=True,
-            dead_letters=dead_letters,
+            dead_letters=letters,
             patience=patience,
             timeout=timeout,
             show_progress=False,

@@ -152,10 +152,11 @@ class Run:
         second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
         if not second:
             return documents, *self._encoder.output(documents)
-        # An acknowledgement of another thread, which waits for the disk, must not come between encoding and keeping.
-        with journal.held():
-            output, is_plain = self._encoder.output(documents)
-            journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
+        # Nothing else may run now, so that the moment between encoding and keeping is short.
+        for lane in self._lanes:
+            lane.settle()
+        output, is_plain = self._encoder.output(documents)
+        journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
         return documents, output, is_plain
 
     def _write(

@@ -96,6 +96,14 @@ def test_completion_is_offered(flagvec):
     assert "--install-completion" in flagvec("--help").out
 
 
+def test_commands_and_options_are_completed(run_python):
+    code = "import sys; sys.argv = ['flagvec']; from flagvec.__main__ import main; main()"
+    shell = {"_FLAGVEC_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "flagvec mi"}
+    assert run_python(code, **shell).split() == ["migrate"]
+    shell |= {"COMP_CWORD": "2", "COMP_WORDS": "flagvec migrate --al"}
+    assert run_python(code, **shell).split() == ["--alias"]
+
+
 def test_an_error_has_its_traceback_only_if_asked_for(flagvec):
     arguments = ("search", "x", "--store", "edge:./none")
     assert "Traceback" not in flagvec(*arguments).err

@@ -121,3 +121,14 @@ def test_numbers_that_cannot_be_are_refused(tiny_m3, arguments, message):
 def test_a_number_that_is_none_is_refused(tiny_m3, value):
     with pytest.raises(TypeError, match="tokens takes a whole number"):
         Splitter(tiny_m3, value)
+
+
+def test_a_tokenizer_that_is_set_to_cut_and_pad_counts_all_tokens(tiny_m3):
+    wanted, tokenizer = Splitter(tiny_m3, 60).split(LONG), tiny_m3.tokenizer.backend_tokenizer
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=100)
+    try:
+        assert Splitter(tiny_m3, 60).split(LONG) == wanted
+    finally:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()

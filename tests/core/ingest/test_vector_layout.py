@@ -139,3 +139,14 @@ def test_damaged_codes_are_refused():
     batch = to_batch([Record(Document("a", "b"), vectors)], columns)
     with pytest.raises(ValueError, match="no codes"):
         to_records(batch, schema)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_a_slice_of_rows_has_the_vectors_of_its_rows(schema):
+    @settings(deadline=None, max_examples=20)
+    @given(st.lists(records(schema), min_size=3, max_size=5))
+    def check(given_records):
+        batch = to_batch(given_records, arrow_schema(schema, "float32"))
+        check_equal(to_records(batch.slice(1, 2), schema), given_records[1:3])
+
+    check()

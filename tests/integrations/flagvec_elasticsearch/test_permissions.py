@@ -28,7 +28,11 @@ NEEDED = {
     ("DELETE", ""): "delete_index",  # indices:admin/delete
 }
 # A point in time belongs to its index. Everyone may close one.
-WITHOUT_INDEX = {("POST", "/_search"): "read", ("DELETE", "/_pit"): None}
+WITHOUT_INDEX = {
+    ("POST", "/_search"): "read",
+    ("DELETE", "/_pit"): None,
+    ("POST", "/_aliases"): "manage",  # indices:admin/aliases
+}
 METHODS = {
     "search": lambda store: [store.search("one", rerank=rerank) for rerank in ("colbert", None)],
     "search_vectors": lambda store: store.search_vectors(
@@ -42,6 +46,8 @@ METHODS = {
     "repair": lambda store: store.repair(),
     "create": lambda store: [store.drop(), ElasticsearchStore(store.model, store.client, store.index_name).create()],
     "drop": lambda store: store.drop(),
+    "leads_to": lambda store: store.leads_to(f"{store.index_name}-live"),
+    "switch_alias": lambda store: store.switch_alias(f"{store.index_name}-live"),
 }
 
 
@@ -64,7 +70,7 @@ def needed(requests, index, method):
             )  # indices:data/write/delete, indices:data/write/index
         else:
             assert path.startswith(f"/{index}")
-            found.add(NEEDED[verb, path.removeprefix(f"/{index}")])
+            found.add(NEEDED[verb, path.removeprefix(f"/{index}").removeprefix("-live")])
     return found - {None}
 
 

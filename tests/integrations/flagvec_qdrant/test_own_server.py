@@ -197,6 +197,17 @@ def test_a_token_that_names_the_collection_does_not_open_its_alias(store, server
         QdrantStore(seeded(), client, alias).count()
 
 
+def test_a_token_to_manage_the_server_switches_aliases(store, server, wire, seeded, alias):
+    QdrantStore(seeded(), server.client(wire, token(access="m")), "articles").switch_alias("other")
+    assert store.leads_to("other") == store.leads_to(alias) == "articles"
+
+
+def test_a_token_to_write_one_collection_switches_no_alias(store, server, wire, seeded):
+    with pytest.raises(StoreError, match="could not be given an alias"):
+        as_user(server, wire, seeded(), "rw").switch_alias("live")
+    assert store.leads_to("live") is None
+
+
 def test_a_token_for_another_collection_is_refused(store, server, wire, seeded):
     stranger = server.client(wire, token(access=[{"collection": "letters", "access": "rw"}]))
     with pytest.raises(StoreError, match="could not be opened"):
