@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
+from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
 from flagvec.store.asking import Patience
 from flagvec.store.backend import Ask, Backend, Record, Refusal
@@ -20,12 +20,14 @@ from flagvec_elasticsearch.client import FoundIndex, Index
 from flagvec_elasticsearch.queries import MOST_HITS
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 from flagvec_elasticsearch.search import Search
+from flagvec_elasticsearch.stored_colbert import StoredColbert, stored_colbert
 from flagvec_elasticsearch.versions import check_created, takes_packed_vectors
-
-_logger = logging.getLogger(__name__)
 
 # Elasticsearch takes no more vectors in one value of a rank_vectors field, nor in a query of one.
 _MOST_RANK_VECTORS = 8_192
+_REMEDY = (
+    "repair() encodes documents without ColBERT vectors anew, repair(check_vectors=True) also those with damaged ones"
+)
 
 
 class ElasticsearchBackend(Backend[bytes]):
@@ -39,13 +41,14 @@ class ElasticsearchBackend(Backend[bytes]):
 
     Attributes:
         fuses_natively: Whether Elasticsearch does so; known once the backend is open.
-        has_warned: Whether documents without usable ColBERT vectors were found and logged.
+        lost: Logs documents without usable ColBERT vectors.
     """
 
     def __init__(
         self, index: Index, chosen: Mapping[str, Any], settings: Mapping[str, Any], native_fusion: bool
     ) -> None:
         self.fuses_natively = False
+        self.lost = LostColbert(str(index), _REMEDY)
         self._index = index
         self._chosen = chosen
         self._settings = settings
@@ -53,7 +56,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._layout = Layout(**chosen)
         self._described: FoundIndex | None = None
         self._packs_vectors = False
-        self.has_warned = False
+        self._stored: StoredColbert | None = None
 
     @property
     def name(self) -> str:
@@ -62,6 +65,7 @@ class ElasticsearchBackend(Backend[bytes]):
     def describe(self) -> Schema | None:
         self._described = self._index.found()
         if self._described is None:
+            self._layout = Layout(**self._chosen)
             return None
         schema = schema_of(self._described.mapping, self.name)
         self._layout = layout_of(self._described.mapping, schema, self._chosen, self.name)
@@ -82,6 +86,7 @@ class ElasticsearchBackend(Backend[bytes]):
                     f"{self.name} was made with {argument}={found!r}, not {wanted!r}: leave {argument} out to use the "
                     "index as it is, or make another"
                 )
+        self._stored = stored_colbert(schema, self._layout)
         self._packs_vectors = takes_packed_vectors(self._described.created)
         self._index.opened = self._described
         self.fuses_natively = self._native_fusion and self._index.has_enterprise_licence()
@@ -90,7 +95,7 @@ class ElasticsearchBackend(Backend[bytes]):
         self._index.drop()
 
     def compares_colbert(self) -> bool:
-        return True
+        return self._layout.colbert_field == "rank_vectors"
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         return _MOST_RANK_VECTORS if self._layout.colbert_field == "rank_vectors" else None
@@ -116,7 +121,8 @@ class ElasticsearchBackend(Backend[bytes]):
                 f"limit={options.limit}, candidates={options.candidates}: a search of Elasticsearch finds at most "
                 f"{MOST_HITS} documents; use scroll to go through all"
             )
-        search = Search(self._index, self._layout, query, options, Patience(options.timeout), self._warn_of_lost)
+        patience = Patience(options.timeout)
+        search = Search(self._index, self._layout, self._stored, query, options, patience, self.lost)
         return search.hits(self.fuses_natively)
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
@@ -141,19 +147,6 @@ class ElasticsearchBackend(Backend[bytes]):
     def flush(self, timeout: float | None) -> None:
         # A bulk request that waits for the next refresh waits up to a second.
         self._index.refresh(timeout)
-
-    def _warn_of_lost(self, lost: int, wanted: int) -> None:
-        if self.has_warned:
-            return
-        self.has_warned = True
-        _logger.warning(
-            "%s: %d of the %d candidates of a search have no usable ColBERT vectors, because another tool removed or "
-            "changed them. They are ranked by their other vectors, and further searches do not log this. repair() "
-            "encodes documents without ColBERT vectors anew, repair(check_vectors=True) also those with damaged ones",
-            self.name,
-            lost,
-            wanted,
-        )
 
 
 def _query(filter: Filter | NativeFilter | None) -> filters.Query | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flagvec.filters.typed_values import typed_fields
 from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text, text_size
+from flagvec.late_interaction.stored import codes_to_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec_elasticsearch.filters import typed_terms
@@ -67,6 +68,14 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
+def codes_text(found: Mapping[str, Any]) -> str | None:
+    """Return the codes of a hit that has them in its ``_source``, as base64; None if they are missing or not a text."""
+    # Another tool may have written anything.
+    colbert = found.get("_source", {}).get(COLBERT)
+    text = colbert.get("codes") if isinstance(colbert, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
 def colbert_rows(value: Any, count: int, dimension: int) -> NDArray[np.float32] | None:
     """Return a document's ColBERT vectors, (count, dimension) float32; None if they are missing or damaged.
 
@@ -100,6 +109,9 @@ def _source(record: Record, dense: Any, layout: Layout) -> dict[str, Any]:
         source[TYPED] = typed_terms(typed_fields(document.metadata))
     if vectors.sparse:
         source[SPARSE] = vectors.sparse
+    if (codes := vectors.colbert_codes) is not None:
+        text = {"codes": codes_to_text(codes)} if len(codes) else {}
+        return {**source, COLBERT: {"rows": len(codes), **text}}
     if vectors.colbert is None:
         return source
     if layout.colbert_field == "rank_vectors":

@@ -42,7 +42,7 @@ _REMEDIES = {
     r"\bsecurity_exception": "flagvec's docs/permissions.md lists the privileges that each method needs",
     r"\bversion_conflict_engine_exception": "the document was changed meanwhile: call repair() again",
     # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
-    r"(?i)rank.vectors": ("rank_vectors need an Enterprise licence: choose colbert_field='binary', or leave it out"),
+    r"(?i)rank.vectors": ("rank_vectors need an Enterprise licence: choose colbert='compact', which needs none"),
 }
 # The server describes a full queue in 2,000 characters of its own objects.
 _LONGEST_REASON = 300

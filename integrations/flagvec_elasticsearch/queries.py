@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flagvec.search.fusion import RRF_K, best_first
 from flagvec_elasticsearch.convert import unit
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, METADATA, SPARSE, TEXT, SparseField
+from flagvec_elasticsearch.schema import COLBERT, DENSE, ID, METADATA, SPARSE, TEXT, SparseField
 
 # `index.max_result_window`, and the most that `num_candidates` may be.
 MOST_HITS = 10_000
@@ -23,9 +23,13 @@ _BREADTH = 4
 
 # Reading the id from doc values alone takes half the time of opening the stored document, which has _id.
 ONLY_IDS: Query = {"stored_fields": "_none_", "docvalue_fields": [ID]}
-IDS_AND_ROWS: Query = {"stored_fields": "_none_", "docvalue_fields": [ID, COLBERT_ROWS]}
 ONLY_DOCUMENTS: Query = {"_source": [TEXT, METADATA]}
 NO_DOCUMENTS: Query = {"_source": False}
+
+
+def ids_and(field: str) -> Query:
+    """Return what a search reads to get documents' ids and a field that has doc values."""
+    return {**ONLY_IDS, "docvalue_fields": [ID, field]}
 
 
 def nearest(vector: NDArray[np.float32], limit: int, candidates: int, filters: Sequence[Query]) -> Query:
@@ -85,10 +89,9 @@ def max_sim_of(rows: NDArray[np.float32], ids: Sequence[str]) -> Query:
     return {"query": {"script_score": {"query": having, "script": script}}, "size": len(ids)}
 
 
-def colbert_vectors_of(ids: Sequence[str]) -> Query:
-    """Return the search for the ColBERT vectors of chosen documents in a ``binary`` field."""
-    found = {"stored_fields": "_none_", "docvalue_fields": [ID, COLBERT]}
-    return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), **found}
+def reading(ids: Sequence[str], read: Query) -> Query:
+    """Return the search for chosen documents; `read` says what of each."""
+    return {"query": {"bool": {"filter": [with_ids(ids)]}}, "size": len(ids), "track_total_hits": False, **read}
 
 
 def documents_of(ids: Sequence[str], weights: Mapping[int, float] | None, field_type: SparseField) -> Query:
@@ -106,9 +109,9 @@ def fused(legs: Sequence[Query], limit: int, candidates: int) -> Query:
     return {"retriever": {"rrf": rrf}, "size": limit}
 
 
-def without_colbert() -> Query:
+def without_colbert(rows_field: str) -> Query:
     """Return the query for documents without ColBERT vectors, except those that say that they have none."""
-    return {"bool": {"must_not": [{"exists": {"field": COLBERT}}, {"term": {COLBERT_ROWS: 0}}]}}
+    return {"bool": {"must_not": [{"exists": {"field": COLBERT}}, {"term": {rows_field: 0}}]}}
 
 
 def with_ids(ids: Sequence[str]) -> Query:

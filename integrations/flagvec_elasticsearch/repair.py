@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.store.backend import Ask, Record
 from flagvec.store.documents import Document
-from flagvec.store.schema import Schema
-from flagvec.store.vectors import LENGTH_TOLERANCE
 from flagvec_elasticsearch import convert, queries
 from flagvec_elasticsearch.backend import ElasticsearchBackend
 from flagvec_elasticsearch.client import Found, Index
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, METADATA, TEXT
+from flagvec_elasticsearch.schema import COLBERT_ROWS, METADATA, TEXT
+from flagvec_elasticsearch.stored_colbert import StoredColbert
 
 _DOCUMENTS: Query = {"_source": [TEXT, METADATA], "seq_no_primary_term": True}
-# ColBERT vectors of a long text take 11 MB at 1,024 dimensions.
+# In half precision, the ColBERT vectors of a long text take 11 MB at 1,024 dimensions.
 _PAGE_WITH_VECTORS = 16
 
 
@@ -37,13 +34,7 @@ class RepairBackend(ElasticsearchBackend):
     def __init__(self, index: Index, chosen: Mapping[str, Any], check_vectors: bool) -> None:
         super().__init__(index, chosen, settings={}, native_fusion=False)
         self._check_vectors = check_vectors
-        self._dimension = 0
         self._versions: dict[str, convert.Version] = {}
-
-    def open(self, schema: Schema) -> None:
-        """Open the index."""
-        super().open(schema)
-        self._dimension = schema.colbert_dimension or 0
 
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
         """Yield the documents without usable ColBERT vectors; there is no filter."""
@@ -58,19 +49,20 @@ class RepairBackend(ElasticsearchBackend):
         return convert.rows(records, self._layout, self._packs_vectors, versions)
 
     def _pages(self, size: int, ask: Ask) -> Iterator[Sequence[Found]]:
-        if not self._check_vectors or self._layout.colbert_field != "binary":
-            yield from self._index.pages(queries.without_colbert(), size, ask, _DOCUMENTS)
+        stored = self._stored
+        if not self._check_vectors or stored is None:
+            rows_field = COLBERT_ROWS if stored is None else stored.rows_field
+            yield from self._index.pages(queries.without_colbert(rows_field), size, ask, _DOCUMENTS)
             return
-        read = {**_DOCUMENTS, "docvalue_fields": [COLBERT, COLBERT_ROWS]}
+        read = {
+            "_source": [TEXT, METADATA, *stored.read.get("_source", ())],
+            "docvalue_fields": [*stored.read["docvalue_fields"], stored.rows_field],
+            "seq_no_primary_term": True,
+        }
         for page in self._index.pages(None, min(size, _PAGE_WITH_VECTORS), ask, read):
-            yield [found for found in page if not self._is_intact(found)]
+            yield [found for found in page if not _is_intact(found, stored)]
 
-    def _is_intact(self, found: Found) -> bool:
-        count = queries.value(found, COLBERT_ROWS)
-        if not count:
-            return bool(count == 0)
-        vectors = convert.colbert_rows(queries.value(found, COLBERT), count, self._dimension)
-        if vectors is None:
-            return False
-        # A comparison with NaN is false. Half precision changes a length of 1 by less.
-        return bool(np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1.0) <= 2 * LENGTH_TOLERANCE))
+
+def _is_intact(found: Found, stored: StoredColbert) -> bool:
+    rows = queries.value(found, stored.rows_field)
+    return bool(rows == 0) if not rows else stored.is_intact(found, rows)

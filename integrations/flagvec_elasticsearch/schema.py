@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flagvec.errors import StoreError
+from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.store.schema import Schema
 
 DenseIndex = Literal[
@@ -17,11 +18,14 @@ ColbertField = Literal["binary", "rank_vectors"]
 
 ID, TEXT, METADATA, TYPED = "id", "text", "metadata", "typed"
 DENSE, SPARSE, COLBERT, COLBERT_ROWS = "dense", "sparse", "colbert", "colbert_rows"
+# In an index of codes, COLBERT is an object of these two.
+CODES, CODES_ROWS = f"{COLBERT}.codes", f"{COLBERT}.rows"
 
 _MADE_BY = "flagvec"
 # Layout 1 left the ColBERT vectors out of _source, which Elasticsearch does not let an index change (tried on 8.19).
-_VERSION = 2
-_READ_VERSIONS = (1, 2)
+# Layout 3 is layout 2 with codes for ColBERT vectors.
+_VERSION, _VERSION_OF_CODES = 2, 3
+_READ_VERSIONS = (1, 2, 3)
 _UNQUANTISED = ("hnsw", "flat")
 # The server's default for bbq, its coarsest quantisation; the finer ones need less.
 _OVERSAMPLE = 3.0
@@ -56,9 +60,10 @@ def mappings(schema: Schema, layout: Layout) -> dict[str, Any]:
 
     Everything stays in ``_source``, from which Elasticsearch's ``_update`` and ``_reindex`` make a document anew.
     """
+    version = _VERSION if schema.colbert_storage is None else _VERSION_OF_CODES
     return {
         "dynamic": "strict",
-        "_meta": {_MADE_BY: {"made_by": _MADE_BY, "version": _VERSION, "schema": schema.to_json()}},
+        "_meta": {_MADE_BY: {"made_by": _MADE_BY, "version": version, "schema": schema.to_json()}},
         "properties": _properties(schema, layout),
     }
 
@@ -82,7 +87,9 @@ def schema_of(mapping: Mapping[str, Any], name: str) -> Schema:
             "index_name"
         ) from error
     if version not in _READ_VERSIONS:
-        raise StoreError(f"{name} has layout {version}, but this flagvec reads layouts 1 to {_VERSION}: update flagvec")
+        raise StoreError(
+            f"{name} has layout {version}, but this flagvec reads layouts 1 to {_VERSION_OF_CODES}: update flagvec"
+        )
     return schema
 
 
@@ -100,7 +107,8 @@ def layout_of(mapping: Mapping[str, Any], schema: Schema, chosen: Mapping[str, A
     """
     properties = mapping.get("properties", {})
     counts_rows = mapping["_meta"][_MADE_BY]["version"] > 1
-    layout = Layout(**{**chosen, **_known_types(properties)}, counts_rows=counts_rows)
+    known = _known_types(properties) | ({"colbert_field": "binary"} if schema.colbert_storage else {})
+    layout = Layout(**{**chosen, **known}, counts_rows=counts_rows)
     for field, parameters in _properties(schema, layout).items():
         essential = [key for key in _ESSENTIAL if key in parameters]
         found, expected = ({key: one.get(key) for key in essential} for one in (properties.get(field, {}), parameters))
@@ -138,13 +146,17 @@ def _properties(schema: Schema, layout: Layout) -> dict[str, Any]:
         unpruned = {"index_options": {"prune": False}} if layout.sparse_field == "sparse_vector" else {}
         properties[SPARSE] = {"type": layout.sparse_field, **unpruned}
     if schema.colbert_dimension is not None:
-        properties |= _colbert_properties(layout.colbert_field, schema.colbert_dimension)
+        properties |= _colbert_properties(layout.colbert_field, schema.colbert_dimension, schema.colbert_storage)
     return properties
 
 
-def _colbert_properties(colbert_field: ColbertField, dimension: int) -> dict[str, Any]:
+def _colbert_properties(colbert_field: ColbertField, dimension: int, storage: ColbertStorage | None) -> dict[str, Any]:
     if colbert_field == "rank_vectors":
         return {COLBERT: {"type": "rank_vectors", "dims": dimension}}
+    if storage is not None:
+        # Both are in one object, so that another tool which leaves COLBERT out leaves out the number as well. The
+        # number has doc values, by which `repair` finds documents without codes.
+        return {COLBERT: {"properties": {"codes": {"type": "binary"}, "rows": {"type": "integer", "index": False}}}}
     # A rerank reads doc values, because reading its candidates from _source takes half as long again.
     return {COLBERT: {"type": "binary", "doc_values": True}, COLBERT_ROWS: {"type": "integer", "index": False}}
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from more_itertools import constrained_batches
+from more_itertools import chunked_even, constrained_batches
 
-from flagvec.late_interaction.half_precision import text_size
-from flagvec.scoring import colbert_score
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
+from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
 from flagvec.store.asking import Patience
 from flagvec.store.documents import Hit
-from flagvec.store.vectors import LENGTH_TOLERANCE, TextVectors
+from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import queries
 from flagvec_elasticsearch.client import Found, Index
-from flagvec_elasticsearch.convert import colbert_rows, to_document
+from flagvec_elasticsearch.convert import to_document
 from flagvec_elasticsearch.filters import Query, to_query
-from flagvec_elasticsearch.schema import COLBERT, COLBERT_ROWS, DENSE, ID, SPARSE, Layout
+from flagvec_elasticsearch.schema import COLBERT, DENSE, ID, SPARSE, Layout
+from flagvec_elasticsearch.stored_colbert import Rows, Scores, StoredColbert, count
 
 # One request fetches ColBERT vectors of this size at most, because candidates may be many and long.
 _FETCHED_BYTES = 64 * 2**20
-# Of vectors of length 1, rounded to half precision.
-_MOST_SCORE = 1.0 + 2 * LENGTH_TOLERANCE
-
-Scores = dict[str, float]
-# How many ColBERT vectors a document has, by its id; None if it does not say.
-Rows = Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,19 +37,20 @@ class Search:
     Args:
         index: Where to search.
         layout: The index's field types.
+        stored: How the index keeps ColBERT vectors that are compared here; None if it has none of these.
         query: What is searched for.
         options: The search's options.
         patience: The time that all requests together may take.
-        without_colbert: Called with the number of candidates that have lost their ColBERT vectors, if there are any,
-            and with the number of all candidates whose ColBERT vectors were wanted. They have no ColBERT score.
+        lost: Counts the candidates that have lost their ColBERT vectors, which have no ColBERT score.
     """
 
     index: Index
     layout: Layout
+    stored: StoredColbert | None
     query: TextVectors
     options: SearchOptions
     patience: Patience
-    without_colbert: Callable[[int, int], object]
+    lost: LostColbert
 
     def hits(self, native_fusion: bool) -> list[Hit]:
         """Return the best ``options.limit`` hits; with `native_fusion` Elasticsearch fuses by reciprocal ranks."""
@@ -108,63 +103,51 @@ class Search:
 
     def _candidates(self, legs: Sequence[str]) -> tuple[dict[str, Scores], Rows]:
         """Return the scores of each leg's candidates, and how many ColBERT vectors they have if these are fetched."""
-        fetched = COLBERT in self.options.representations and self._is_fetched(COLBERT)
-        read = queries.IDS_AND_ROWS if fetched else queries.ONLY_IDS
+        fetched = self.stored if COLBERT in self.options.representations else None
+        read = queries.ids_and(fetched.rows_field) if fetched else queries.ONLY_IDS
         answers = self._searches([{**self._leg(leg, self.options.candidates), **read} for leg in legs])
         found = {leg: self._scores(leg, hits) for leg, hits in zip(legs, answers, strict=True)}
-        rows = {queries.value(hit, ID): queries.value(hit, COLBERT_ROWS) for hits in answers for hit in hits}
+        if fetched is None:
+            return found, {}
+        rows = {queries.value(hit, ID): queries.value(hit, fetched.rows_field) for hits in answers for hit in hits}
         return found, rows
 
     def _scores_of(self, missing: Mapping[str, list[str]], rows: Rows) -> dict[str, Scores]:
         """Return the exact scores of the ids that are missing in a representation; `rows` is from `_candidates`."""
-        exact = {name: self._exact(name, ids) for name, ids in missing.items() if not self._is_fetched(name)}
-        wanted = missing.get(COLBERT, []) if self._is_fetched(COLBERT) else []
-        fetches = [queries.colbert_vectors_of(part) for part in self._parts(wanted, rows)]
-        answers = self._searches([*exact.values(), *fetches[:1]])
+        wanted = missing.get(COLBERT) if self.stored else None
+        exact = {name: self._exact(name, ids) for name, ids in missing.items() if name != COLBERT or wanted is None}
+        if not wanted or self.stored is None:
+            answers = self._searches(list(exact.values()))
+            return {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=True)}
+        requests = list(self._fetches(wanted, rows, self.stored))
+        first = requests[0] if requests else []
+        answers = self._searches([*exact.values(), *first])
         scores = {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=False)}
-        if wanted:
-            further = (hits for fetch in fetches[1:] for hits in self._searches([fetch]))
-            fetched = chain.from_iterable(chain(answers[len(exact) :], further))
-            scores[COLBERT] = self._max_sims(fetched, rows)
-            self._count_lost(wanted, rows, scores[COLBERT])
+        parts = chain([answers[len(exact) :]], map(self._searches, requests[1:]))
+        scores[COLBERT] = self._max_sims(parts, rows, self.stored)
+        lost = [name for name in wanted if name not in scores[COLBERT] and rows.get(name) not in self.stored.empty]
+        self.lost.count(len(lost), len(wanted))
         return scores
 
-    def _parts(self, ids: Sequence[str], rows: Rows) -> Iterable[tuple[str, ...]]:
-        """Yield the documents that have ColBERT vectors, in parts whose vectors one request fetches."""
-        return constrained_batches(
-            [name for name in ids if _count(rows, name)],
+    def _fetches(self, ids: Sequence[str], rows: Rows, stored: StoredColbert) -> Iterable[list[Query]]:
+        """Yield the searches for the documents that have ColBERT vectors, in lists that are one request each."""
+        requests = constrained_batches(
+            [name for name in ids if count(rows, name)],
             max_size=_FETCHED_BYTES,
             max_count=queries.MOST_HITS,
-            get_len=lambda name: text_size(_count(rows, name), self._colbert_dimension),
+            get_len=lambda name: stored.size(count(rows, name)),
             strict=False,
         )
+        for request in requests:
+            yield [queries.reading(part, stored.read) for part in chunked_even(request, stored.documents_a_search)]
 
-    def _max_sims(self, fetched: Iterable[Found], rows: Rows) -> Scores:
+    def _max_sims(self, answers: Iterable[list[list[Found]]], rows: Rows, stored: StoredColbert) -> Scores:
         """Return the ColBERT scores of documents, without those whose vectors are missing or damaged."""
         assert self.query.colbert is not None
-        scores = {}
-        for hit in fetched:
-            name = queries.value(hit, ID)
-            vectors = colbert_rows(queries.value(hit, COLBERT), _count(rows, name), self._colbert_dimension)
-            # Vectors of length 1 have no larger score, and a comparison with NaN is false.
-            if vectors is not None and abs(score := float(colbert_score(self.query.colbert, vectors))) <= _MOST_SCORE:
-                scores[name] = score
+        scores: Scores = {}
+        for answer in answers:
+            scores |= stored.scores(self.query.colbert, chain.from_iterable(answer), rows)
         return scores
-
-    def _count_lost(self, wanted: Sequence[str], rows: Rows, scored: Scores) -> None:
-        # In an index of layout 1, a text without tokens has no count.
-        intact = (0,) if self.layout.counts_rows else (0, None)
-        lost = [name for name in wanted if name not in scored and rows.get(name) not in intact]
-        if lost:
-            self.without_colbert(len(lost), len(wanted))
-
-    @property
-    def _colbert_dimension(self) -> int:
-        return 0 if self.query.colbert is None else self.query.colbert.shape[1]
-
-    def _is_fetched(self, name: str) -> bool:
-        """Return whether scores of this representation are computed here, from vectors that are fetched."""
-        return name == COLBERT and self.layout.colbert_field == "binary"
 
     def _leg(self, leg: str, limit: int) -> Query:
         filters = [] if self.options.filter is None else [to_query(self.options.filter)]
@@ -198,11 +181,6 @@ class Search:
     def _read(self, ranked: Sequence[Ranked]) -> list[Hit]:
         found = self.index.documents([place.id for place in ranked], self.patience.of_attempt()) if ranked else []
         return _hits(ranked, found)
-
-
-def _count(rows: Rows, name: str) -> int:
-    # Another tool may have written any whole number.
-    return max(rows.get(name) or 0, 0)
 
 
 def _hits(ranked: Sequence[Ranked], found: Iterable[Found]) -> list[Hit]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from elasticsearch import Elasticsearch
 
 from flagvec.ingest.report import WriteReport
+from flagvec.late_interaction.storage import ColbertChoice, ColbertStorage
 from flagvec.search.options import MAX_LIMIT, check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
@@ -47,7 +48,9 @@ class ElasticsearchStore(HybridStore):
         model: Encodes documents and queries.
         client: Any ``Elasticsearch`` client.
         index_name: An index, or an alias of one. `create` makes the index.
-        colbert: Keep ColBERT vectors, if the model gives them, in float16.
+        colbert: How to keep ColBERT vectors, as in `HybridStore`. True and ``"compact"`` keep codes in ``_source``, and
+            a search fetches those of its candidates. ``"native"`` is ``colbert_field="rank_vectors"``. An index that an
+            older flagvec made keeps its float16 vectors.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, see `HybridStore`.
         max_limit: The most documents that one search may find; Elasticsearch itself finds at most 10,000.
         dense_index: How `create` has dense vectors indexed, one of Elasticsearch's ``index_options``. The default is
@@ -55,15 +58,15 @@ class ElasticsearchStore(HybridStore):
             every document. Scores are exact with each, because hits of a quantised index are scored again in full.
         sparse_field: The field type that `create` gives lexical weights: ``"rank_features"``, which is the default, or
             ``"sparse_vector"``. Both find the same.
-        colbert_field: The field type that `create` gives ColBERT vectors. From ``"binary"``, the default, a search
-            fetches the vectors of its candidates and compares them here. ``"rank_vectors"`` lets Elasticsearch compare
-            them, which needs an Enterprise licence.
+        colbert_field: The field type that `create` gives ColBERT vectors. ``"binary"``, the default, keeps what is
+            compared here. ``"rank_vectors"`` lets Elasticsearch compare them, which needs an Enterprise licence.
         native_fusion: Let Elasticsearch fuse by reciprocal ranks in its ``rrf`` retriever, if the licence includes it
             as an Enterprise licence does. Otherwise flagvec fuses. The hits are the same but for exact ties.
         settings: Index settings for `create`, like ``{"number_of_shards": 3}``.
 
     Raises:
-        ValueError: No index can have this name, or an option is unknown.
+        ValueError: No index can have this name, an option is unknown, or ``colbert`` and ``colbert_field`` contradict
+            each other.
 
     Example:
         >>> from elasticsearch import Elasticsearch
@@ -82,7 +85,7 @@ class ElasticsearchStore(HybridStore):
         client: Elasticsearch,
         index_name: str,
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         dense_index: DenseIndex | None = None,
@@ -97,6 +100,7 @@ class ElasticsearchStore(HybridStore):
         check_choice("colbert_field", colbert_field, [None, *get_args(ColbertField)])
         self.client = client
         self.index_name = index_name
+        colbert_field = _field_for(colbert, colbert_field)
         fields = {"dense_index": dense_index, "sparse_field": sparse_field, "colbert_field": colbert_field}
         self._chosen = {name: value for name, value in fields.items() if value is not None}
         self._index = ElasticsearchBackend(Index(client, index_name), self._chosen, dict(settings or {}), native_fusion)
@@ -130,7 +134,7 @@ class ElasticsearchStore(HybridStore):
         with HybridStore(self.model, backend, colbert_overflow=self.colbert_overflow) as damaged:
             documents = damaged.scroll(timeout=timeout)
             report = damaged.add(documents, on_error="report", show_progress=show_progress, timeout=timeout)
-        self._index.has_warned = False
+        self._index.lost.has_warned = False
         return report
 
     async def arepair(
@@ -143,6 +147,21 @@ class ElasticsearchStore(HybridStore):
 
     def __repr__(self) -> str:
         return f"ElasticsearchStore({self.schema.model!r}, {self.index_name!r})"
+
+
+def _field_for(colbert: ColbertChoice, colbert_field: ColbertField | None) -> ColbertField | None:
+    """Return the field type that both arguments choose; None for the default."""
+    wanted: ColbertField | None = None
+    if colbert == "native":
+        wanted = "rank_vectors"
+    elif colbert == "compact" or isinstance(colbert, ColbertStorage):
+        wanted = "binary"
+    if wanted and colbert_field not in (None, wanted):
+        raise ValueError(
+            f"colbert={colbert!r}, colbert_field={colbert_field!r}: these contradict each other; leave colbert_field "
+            f"out, which is {wanted!r} then"
+        )
+    return wanted or colbert_field
 
 
 def _check_name(name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.late_interaction.half_precision import text_size
+from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal, WriteLimits
 from flagvec.store.documents import Document, Hit
@@ -19,6 +19,7 @@ from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.convert import Row
 from flagvec_milvus.schema import MAX_ELEMENTS, Contents, Layout, identity_of
 from flagvec_milvus.search import Search
+from flagvec_milvus.stored_colbert import StoredColbert
 
 # A server takes requests of up to 64 MB.
 _LARGEST_REQUEST_BYTES = 60 * 2**20
@@ -29,18 +30,22 @@ class MilvusBackend(Backend[Row]):
 
     # The client itself retries to connect until the timeout.
     limits = WriteLimits(attempts=3)
-    _layout: Layout  # set by open
+    # Set by open.
+    _layout: Layout
+    _stored: StoredColbert
 
     def __init__(self, client: CollectionClient) -> None:
         self._client = client
+        self._described: Contents | None = None
+        self._lost = LostColbert(self.name)
 
     @property
     def name(self) -> str:
         return f"the collection {self._client.collection_name!r}"
 
     def describe(self) -> Schema | None:
-        contents = self._contents()
-        return None if contents is None else contents.schema
+        self._described = self._contents()
+        return None if self._described is None else self._described.schema
 
     def identity(self, timeout: float | None) -> str | None:
         description = self._client.description(timeout)
@@ -54,6 +59,7 @@ class MilvusBackend(Backend[Row]):
         if contents is None:
             raise StoreError(f"{self.name} was dropped while it was opened: call create() first")
         self._layout = contents.layout
+        self._stored = StoredColbert.of(schema)
         self._client.load()
 
     def check_usable(self) -> None:
@@ -63,14 +69,16 @@ class MilvusBackend(Backend[Row]):
         self._client.drop()
 
     def compares_colbert(self) -> bool:
-        return True
+        if self._described is None:
+            return self._client.engine.has_struct_arrays
+        return self._described.layout.native_colbert
 
     def max_colbert_rows(self, schema: Schema) -> int | None:
         if schema.colbert_dimension is None:
             return None
         if self._layout.native_colbert:
             return MAX_ELEMENTS
-        return _LARGEST_REQUEST_BYTES // text_size(1, schema.colbert_dimension)
+        return _LARGEST_REQUEST_BYTES // self._stored.text_size(1)
 
     def check(self, document: Document) -> None:
         convert.check_document(document, self._layout)
@@ -92,7 +100,7 @@ class MilvusBackend(Backend[Row]):
         return isinstance(value, str)
 
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        return Search(self._client, self._layout, query, options).hits()
+        return Search(self._client, self._layout, self._stored, query, options, self._lost).hits()
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(row) for row in self._client.rows(ids, self._layout.document_fields, timeout)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.half_precision import rows_from_text, rows_to_text
-from flagvec.scoring import colbert_score, dense_score, lexical_score
+from flagvec.late_interaction.stored import codes_to_text
+from flagvec.scoring import dense_score, lexical_score
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.vectors import LARGEST_TOKEN_ID, SMALLEST_WEIGHT, TextVectors
@@ -31,8 +31,6 @@ from flagvec_milvus.schema import (
     VECTOR,
     Layout,
 )
-
-_logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -74,7 +72,9 @@ def to_row(record: Record, layout: Layout) -> Row:
         row[DENSE] = vectors.dense
     if vectors.sparse is not None:
         row[SPARSE] = vectors.sparse or _NO_WEIGHTS
-    if vectors.colbert is not None:
+    if vectors.colbert_codes is not None:
+        row[COLBERT] = _cut(codes_to_text(vectors.colbert_codes))
+    elif vectors.colbert is not None:
         row[COLBERT] = _structs(vectors.colbert) if layout.native_colbert else to_parts(vectors.colbert)
     return row
 
@@ -94,15 +94,11 @@ def to_document(row: Row) -> Document:
     return Document(row[ID], row[TEXT], json.loads("".join(parts)) if parts else row[METADATA])
 
 
-def own_score(name: str, query: TextVectors, value: Any) -> float | None:
-    """Return a document's score in the representation `name` from its field's value; None without ColBERT vectors."""
+def own_score(name: str, query: TextVectors, value: Any) -> float:
+    """Return a document's dense or sparse score, as `name` says, from its field's value."""
     if name == DENSE:
         return float(dense_score(query.dense, value))
-    if name == SPARSE:
-        return lexical_score(query.sparse or {}, value)
-    assert query.colbert is not None, "a search asks for scores of representations that the query has"
-    rows = colbert_rows(value, query.colbert.shape[1])
-    return float(colbert_score(query.colbert, rows)) if len(rows) else None
+    return lexical_score(query.sparse or {}, value)
 
 
 def to_parts(rows: NDArray[np.float32]) -> list[str]:
@@ -115,19 +111,24 @@ def to_parts(rows: NDArray[np.float32]) -> list[str]:
     return _cut(rows_to_text(rows))
 
 
-def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.float32]:
-    """Return the (tokens, dimension) vectors of a field, in parts or structs.
+def from_parts(value: Any) -> str | None:
+    """Return the text of a field that keeps it in parts; None if it keeps something else."""
+    parts = value or ()
+    return "".join(parts) if all(isinstance(part, str) for part in parts) else None
 
-    There are no rows for None, nor for damaged parts, which another tool may have written. A warning is logged then.
+
+def colbert_rows(value: Sequence[Any] | None, dimension: int) -> NDArray[np.float32] | None:
+    """Return the (tokens, dimension) vectors of a field, in parts or structs; None if they are damaged.
+
+    A field that is None has no vectors.
     """
-    if value and not isinstance(value[0], str):
-        return np.array([element[VECTOR] for element in value], dtype=np.float32)
+    if (text := from_parts(value)) is None:
+        return np.array([element[VECTOR] for element in value or ()], dtype=np.float32)
     with suppress(ValueError):  # not base64, or no whole number of vectors
-        rows = rows_from_text("".join(value or ()), dimension)
+        rows = rows_from_text(text, dimension)
         if np.isfinite(rows).all():
             return rows
-    _logger.warning("a document's ColBERT vectors are damaged, so it is ranked by its other vectors: add it again")
-    return np.empty((0, dimension), dtype=np.float32)
+    return None
 
 
 def _structs(rows: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:

@@ -25,7 +25,8 @@ COLBERT_PATH = f"{COLBERT}[{VECTOR}]"
 MAX_STRING_BYTES = 65_535
 MAX_ELEMENTS = 4_096
 
-_VERSION = 2
+# Version 3 is version 2 with codes for ColBERT vectors.
+_VERSION, _VERSION_OF_CODES = 2, 3
 _PROPERTY = "flagvec"
 _STRUCT_ARRAYS_SINCE = (2, 6, 4)
 # Milvus Lite holds strings of any length.
@@ -57,7 +58,8 @@ class Layout:
     """What differs in a row from engine to engine.
 
     Args:
-        native_colbert: ColBERT vectors are an array of structs that the server compares, not text.
+        native_colbert: ColBERT vectors are an array of structs that the server compares, not text. The text holds
+            codes if the schema has a ``colbert_storage``, and vectors in half precision in older collections.
         metadata_parts: Metadata over the size of a JSON field are in an array of strings.
         packed_terms: The terms of filters are one string, not an array.
     """
@@ -87,9 +89,9 @@ class Contents:
     @classmethod
     def of(cls, schema: Schema, engine: Engine) -> Contents:
         """Return what a new collection of this engine holds."""
-        has_colbert = schema.colbert_dimension is not None
+        keeps_vectors = schema.colbert_dimension is not None and schema.colbert_storage is None
         layout = Layout(
-            native_colbert=has_colbert and engine.has_struct_arrays,
+            native_colbert=keeps_vectors and engine.has_struct_arrays,
             metadata_parts=not engine.is_lite,
             packed_terms=engine.is_lite,
         )
@@ -105,15 +107,19 @@ class Contents:
         about = next(_said(description), None)
         if about is None:
             raise StoreError(f"{name} was not made by flagvec: choose another collection_name")
-        if (version := about.get("version", about.get("flagvec"))) != _VERSION:
+        if (version := about.get("version", about.get("flagvec"))) not in (_VERSION, _VERSION_OF_CODES):
             remedy = "update flagvec" if version > _VERSION else "drop it, create it anew and add its documents again"
-            raise StoreError(f"{name} has layout {version}, this version of flagvec reads {_VERSION}: {remedy}")
+            raise StoreError(
+                f"{name} has layout {version}, this version of flagvec reads {_VERSION} and {_VERSION_OF_CODES}: "
+                f"{remedy}"
+            )
         return cls(Schema.from_json(about["schema"]), Layout(**about["layout"]))
 
     def create_arguments(self, engine: Engine) -> dict[str, Any]:
         """Return the arguments of ``create_collection``."""
         held = {"schema": self.schema.to_json(), "layout": asdict(self.layout)}
-        about = {"made_by": "flagvec", "version": _VERSION, **held}
+        version = _VERSION if self.schema.colbert_storage is None else _VERSION_OF_CODES
+        about = {"made_by": "flagvec", "version": version, **held}
         # Newer servers take at most 1,024 bytes of description (milvus#50173).
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
         # Milvus Lite drops the description. Servers give properties meanings of their own.

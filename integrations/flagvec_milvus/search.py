@@ -12,9 +12,9 @@ from more_itertools import chunked
 from pymilvus import AnnSearchRequest, RRFRanker
 from pymilvus.client.embedding_list import EmbeddingList
 
-from flagvec.late_interaction.half_precision import text_size
 from flagvec.search.exact import Scores, by_scores
 from flagvec.search.fusion import RRF_K
+from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
 from flagvec.search.ties import best_with_ties
 from flagvec.store.documents import Hit
@@ -23,6 +23,7 @@ from flagvec_milvus.client import MOST_ROWS, CollectionClient
 from flagvec_milvus.convert import Row, own_score, to_document
 from flagvec_milvus.filters import expression, one_of
 from flagvec_milvus.schema import COLBERT, COLBERT_PATH, DENSE, ID, Layout
+from flagvec_milvus.stored_colbert import StoredColbert
 
 # Milvus Lite returns answers of up to 256 MB.
 _LARGEST_ANSWER_BYTES = 200 * 2**20
@@ -32,12 +33,23 @@ _IDS_PER_REQUEST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search of a collection whose rows lie as `layout` says."""
+    """A search of a collection.
+
+    Args:
+        client: The collection.
+        layout: How its rows lie.
+        stored: How it keeps ColBERT vectors, if it does.
+        query: What is searched for.
+        options: The search's options.
+        lost: Counts the candidates whose ColBERT vectors are damaged.
+    """
 
     client: CollectionClient
     layout: Layout
+    stored: StoredColbert
     query: TextVectors
     options: SearchOptions
+    lost: LostColbert
 
     def hits(self) -> list[Hit]:
         """Return the best documents.
@@ -96,7 +108,7 @@ class Search:
             return [_found_hit(row, {}) for row in found]
         names = self.options.scored
         own = {
-            row[ID]: {name: self._own_score(name, row) or 0.0 for name in names}
+            row[ID]: {name: self._own_score(name, row) for name in names}
             for row in self.client.rows([row["id"] for row in found], (ID, *names), timeout)
         }
         return [_found_hit(row, own[row["id"]]) for row in found if row["id"] in own]
@@ -126,16 +138,27 @@ class Search:
         return dict(zip(ids, self.client.at_once(asked), strict=True))
 
     def _own_scores_in(self, name: str, ids: Sequence[str]) -> Scores:
-        by_server = self._compared_by_server(ids) if name == COLBERT and self.layout.native_colbert else {}
-        others = [found for found in ids if found not in by_server]
-        rows = self.client.rows(others, (ID, name), self.options.timeout, self._ids_per_request(name))
-        scores = {row[ID]: self._own_score(name, row) for row in rows}
-        return {**by_server, **{found: score for found, score in scores.items() if score is not None}}
+        if name == COLBERT:
+            return self._colbert_scores(ids)
+        rows = self.client.rows(ids, (ID, name), self.options.timeout, _IDS_PER_REQUEST)
+        return {row[ID]: self._own_score(name, row) for row in rows}
 
-    def _own_score(self, name: str, row: Row) -> float | None:
-        return own_score(name, self.query, row[name]) if name in self.query.present else None
+    def _own_score(self, name: str, row: Row) -> float:
+        return own_score(name, self.query, row[name]) if name in self.query.present else 0.0
 
-    def _compared_by_server(self, ids: Sequence[str]) -> Scores:
+    def _colbert_scores(self, ids: Sequence[str]) -> Scores:
+        assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
+        scores = self._compared_by_server(ids) if self.layout.native_colbert else {}
+        others = [found for found in ids if found not in scores]
+        lost = 0
+        for part in chunked(others, self._ids_per_request()):
+            rows = self.client.rows(part, (ID, COLBERT), self.options.timeout, len(part))
+            found, damaged = self.stored.scores(self.query.colbert, rows)
+            scores, lost = {**scores, **found}, lost + damaged
+        self.lost.count(lost, len(ids))
+        return scores
+
+    def _compared_by_server(self, ids: Sequence[str]) -> dict[str, float]:
         """Return the ColBERT scores of those documents that the server's graph leads to, which need not be all."""
         assert self.query.colbert is not None, "a search asks for scores of representations that the query has"
         vectors = EmbeddingList(self.query.colbert)
@@ -147,10 +170,8 @@ class Search:
             scores |= {row["id"]: row["distance"] / len(self.query.colbert) for row in rows}
         return scores
 
-    def _ids_per_request(self, name: str) -> int:
-        if name != COLBERT or self.query.colbert is None:
-            return _IDS_PER_REQUEST
-        longest = text_size(_LONGEST_TEXT_TOKENS, self.query.colbert.shape[1])
+    def _ids_per_request(self) -> int:
+        longest = self.stored.text_size(_LONGEST_TEXT_TOKENS)
         return min(_IDS_PER_REQUEST, max(1, _LARGEST_ANSWER_BYTES // longest))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT, check_choice
 from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
@@ -33,8 +34,9 @@ class MilvusStore(HybridStore):
         model: Encodes documents and queries.
         client: Any ``MilvusClient``.
         collection_name: The collection; `create` makes it.
-        colbert: Keep ColBERT vectors, if the model gives them. Servers from 2.6.4 on compare them. Elsewhere they are
-            stored in half precision and compared in this process.
+        colbert: How to keep ColBERT vectors, as in `HybridStore`. Servers from 2.6.4 on compare them, so True is
+            ``"native"`` there. Elsewhere it is ``"compact"``. A collection that an older flagvec made elsewhere keeps
+            its float16 vectors.
         colbert_overflow: What happens to a text of more ColBERT vectors than the store takes, as in `HybridStore`.
         max_limit: The most documents that one search may find. A server finds at most 16,384.
         consistency_level: What a search, get or count is sure to find: ``"Session"`` what this process wrote,
@@ -58,7 +60,7 @@ class MilvusStore(HybridStore):
         client: MilvusClient,
         collection_name: str,
         *,
-        colbert: bool = True,
+        colbert: ColbertChoice = True,
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         consistency_level: ConsistencyLevel = "Session",

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_POOL = 4
-# The error of a dot product grows with fewer bits and falls with the width of the vectors.
-_BITS_FROM_WIDTH: tuple[tuple[int, Bits], ...] = ((768, 1), (256, 2), (1, 4))
+# The error of a dot product falls with the width of the vectors, so that one bit a number is enough from here on.
+_WIDE = 768
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ColbertStorage:
     """How ColBERT vectors become the codes that every store keeps and compares alike.
 
     Args:
-        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more, 2 from 256 on and 4
-            below, because wide vectors need fewer bits for scores of the same accuracy.
+        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more and 4 for others,
+            because wide vectors need fewer bits for scores of the same accuracy.
         pool: 1 keeps every vector. 2, 3 or 4 keeps about so many times fewer, the means of clusters of similar ones.
         seed: Chooses the rotation before a vector is packed. Codes of different seeds do not go together.
 
@@ -71,8 +71,7 @@ class ColbertStorage:
 
     def resolved(self, dimension: int) -> Self:
         """Return this with `bits` chosen for vectors of the width `dimension`."""
-        chosen = self.bits or next(bits for width, bits in _BITS_FROM_WIDTH if dimension >= width)
-        return replace(self, bits=chosen)
+        return replace(self, bits=self.bits or (1 if dimension >= _WIDE else 4))
 
     def codec(self, dimension: int) -> ColbertCodec:
         """Return what packs and compares vectors of the width `dimension`."""

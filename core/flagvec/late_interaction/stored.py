@@ -9,7 +9,6 @@ import pybase64
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import Codes, ColbertCodec
-from flagvec.late_interaction.maxsim import maxsim
 
 
 def codes_to_text(codes: Codes) -> str:
@@ -50,6 +49,8 @@ def scores_of_codes(
         The score by id, as `flagvec.late_interaction.maxsim.maxsim` computes it. A document is left out if it has no
         vectors, or if its codes are missing or damaged.
     """
+    from flagvec.late_interaction.maxsim import maxsim  # which imports torch, and packages of stores must not
+
     found = {name: codes_from_text(text, codec) for name, text in texts.items()}
     filled = {name: codes for name, codes in found.items() if codes is not None and len(codes)}
     scores = maxsim(query_rows, list(filled.values()), codec)

@@ -45,6 +45,11 @@ class Factory:
         """Make a store whose requests go to `url`."""
         return ElasticsearchStore(model, Elasticsearch(url, request_timeout=30), name, **options)
 
+    def change_codes(self, store: ElasticsearchStore, name: str, value: str | None) -> None:
+        """Change a document's codes as another tool may; None removes them, and "" leaves a document without any."""
+        fields = {"codes": value or None} | ({"rows": 0} if value == "" else {})
+        self._client.update(index=store.index_name, id=name, doc={"colbert": fields}, refresh=True)
+
     @cached_property
     def _client(self) -> Elasticsearch:
         return Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=30)

@@ -94,7 +94,7 @@ def test_an_answer_without_an_error_is_named_by_the_clients_message():
 
 def test_a_server_without_rank_vectors_has_the_remedy_in_the_reason():
     error = {"type": "mapper_parsing_exception", "reason": "The mapper type [rank_vectors] does not exist"}
-    assert classify(api_error(400, {"error": error})).reason.endswith("choose colbert_field='binary', or leave it out")
+    assert classify(api_error(400, {"error": error})).reason.endswith("choose colbert='compact', which needs none")
 
 
 def test_a_client_newer_than_the_server_has_the_remedy_in_the_reason():

@@ -29,6 +29,16 @@ def found(store, **options):
 
 @pytest.fixture
 def filled(store):
+    """A store of codes."""
+    store.add(DOCUMENTS)
+    return store
+
+
+@pytest.fixture
+def halves(client, index, new_store):
+    """A store on an index of layout 2, with ColBERT vectors in half precision."""
+    store = new_store()
+    client.indices.create(index=index, mappings=mappings(store.schema, Layout()))
     store.add(DOCUMENTS)
     return store
 
@@ -55,23 +65,27 @@ def change(client, index):
 @pytest.fixture
 def lost(caplog):
     """A function that returns the numbers in the warnings of lost vectors: of documents, and of candidates."""
-    caplog.set_level(logging.WARNING, "flagvec_elasticsearch")
-    return lambda: [record.args[1:] for record in caplog.records if OTHER_TOOLS in record.getMessage()]
+    caplog.set_level(logging.WARNING, "flagvec")
+    return lambda: [record.args[1:3] for record in caplog.records if OTHER_TOOLS in record.getMessage()]
 
 
+@pytest.mark.parametrize("layout", ["filled", "halves"])
 @pytest.mark.parametrize("options", SEARCHES, ids=str)
-def test_an_update_by_another_tool_keeps_all_vectors(filled, change, lost, options):
-    before = found(filled, **options)
+def test_an_update_by_another_tool_keeps_all_vectors(request, change, lost, layout, options):
+    store = request.getfixturevalue(layout)
+    before = found(store, **options)
     change("0", metadata={"seen": True})
-    assert found(filled, **options) == before
-    assert filled.get("0")[0].metadata == {"seen": True}
+    assert found(store, **options) == before
+    assert store.get("0")[0].metadata == {"seen": True}
     assert not lost()
 
 
+@pytest.mark.parametrize("layout", ["filled", "halves"])
 @pytest.mark.parametrize("options", SEARCHES, ids=str)
-def test_documents_that_are_copied_from_their_source_keep_all_vectors(filled, client, index, seeded, options):
+def test_documents_that_are_copied_from_their_source_keep_all_vectors(request, client, index, seeded, layout, options):
+    filled = request.getfixturevalue(layout)
     other = ElasticsearchStore(seeded(), client, f"{index}-copy")
-    other.create()
+    client.indices.create(index=other.index_name, mappings=client.indices.get_mapping(index=index)[index]["mappings"])
     try:
         # Elasticsearch 9 leaves dense vectors out of what it shows of _source, unless asked.
         hits = scan(client, index=index, query={"_source": {"exclude_vectors": False}})
@@ -114,14 +128,50 @@ def test_what_is_lost_after_a_repair_is_logged_again(old, change, lost):
         assert lost() == [(1, 5)] * number
 
 
-@pytest.mark.parametrize("layout", ["filled", "old"])
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+def test_update_by_query_and_reindex_keep_all_vectors(filled, client, index, seeded, lost, options):
+    before = found(filled, **options)
+    answer = client.options(ignore_status=[400, 405]).update_by_query(index=index, refresh=True)
+    if "error" in answer:
+        pytest.skip("this server lacks the module that has _update_by_query and _reindex")
+    assert found(filled, **options) == before
+    other = ElasticsearchStore(seeded(), client, f"{index}-copy")
+    other.create()
+    try:
+        client.reindex(source={"index": index}, dest={"index": other.index_name}, refresh=True)
+        assert found(other, **options) == before
+    finally:
+        other.drop()
+    assert not lost()
+
+
+@pytest.mark.parametrize("layout", ["filled", "halves", "old"])
 def test_a_text_without_tokens_has_lost_nothing(request, lost, layout):
     store = request.getfixturevalue(layout)
     assert "4" in {hit.id for hit in store.search("one", limit=20, fusion=Weighted())}
     assert not lost()
 
 
-DAMAGES = {
+def row_of_code(factor):
+    """The code of a vector of 16 numbers at 4 bits, in base64."""
+    return base64.b64encode((bytes(8) + np.array(factor, "<f2").tobytes()) * 2).decode()
+
+
+OF_CODES = {
+    "other length": {"codes": "AAAA"},
+    "no codes": {"codes": None},
+    "not base64": {"codes": "?" * 28},
+    "not ASCII": {"codes": "é" * 28},
+    "two values": {"codes": ["AAAA", "BBBB"]},
+    "not finite": {"codes": row_of_code(np.nan)},
+    "too long": {"codes": row_of_code(60_000)},
+    "other count": {"rows": 3},
+    "negative count": {"rows": -2},
+    "huge count": {"rows": 2**31 - 1},
+    "no count": {"rows": None},
+    "several counts": {"rows": [1, 2]},
+}
+OF_HALVES = {
     "other length": {"colbert": "AAAA"},
     "no value": {"colbert": None},
     "odd bytes": {"colbert": base64.b64encode(bytes(61)).decode()},
@@ -136,9 +186,18 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+DAMAGES = {
+    "filled, nothing": ("filled", {"colbert": None}),
+    "filled, several": ("filled", {"colbert": [{"codes": "AAAA"}, {"codes": "BBBB"}]}),
+    **{f"filled, {name}": ("filled", {"colbert": damage}) for name, damage in OF_CODES.items()},
+    **{f"halves, {name}": ("halves", damage) for name, damage in OF_HALVES.items()},
+}
+
+
+@pytest.mark.parametrize(("layout", "damage"), DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("options", SEARCHES, ids=str)
-def test_damaged_colbert_vectors_count_as_lost(filled, change, lost, damage, options):
+def test_damaged_colbert_vectors_count_as_lost(request, change, lost, layout, damage, options):
+    filled = request.getfixturevalue(layout)
     before = found(filled, **options)
     change("0", **damage)
     after = found(filled, **options)
@@ -162,7 +221,9 @@ def test_repair_encodes_anew_what_lost_its_vectors_and_nothing_else(old, client,
     assert not lost()
 
 
-def test_repair_mends_a_document_that_another_tool_wrote_without_vectors(filled, client, index, lost):
+@pytest.mark.parametrize("layout", ["filled", "halves"])
+def test_repair_mends_a_document_that_another_tool_wrote_without_vectors(request, client, index, lost, layout):
+    filled = request.getfixturevalue(layout)
     before = found(filled, rerank="colbert")
     # Elasticsearch 9 leaves dense vectors out of what it shows of _source, unless asked.
     [hit] = client.search(index=index, query={"ids": {"values": ["0"]}}, source={"exclude_vectors": False})["hits"][
@@ -176,8 +237,9 @@ def test_repair_mends_a_document_that_another_tool_wrote_without_vectors(filled,
     assert found(filled, rerank="colbert") == before
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_repair_finds_damaged_vectors_if_it_checks_all(filled, change, damage):
+@pytest.mark.parametrize(("layout", "damage"), DAMAGES.values(), ids=DAMAGES)
+def test_repair_finds_damaged_vectors_if_it_checks_all(request, change, layout, damage):
+    filled = request.getfixturevalue(layout)
     before = found(filled, rerank="colbert")
     change("0", **damage)
     assert filled.repair(check_vectors=True).ok == ("0",)

@@ -1,17 +1,42 @@
 """Mappings, and what is read of them."""
 
+from dataclasses import replace
+
 import pytest
 
-from flagvec import StoreError
+from flagvec import ColbertStorage, StoreError
 from flagvec.store.schema import Schema
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 
 SCHEMA = Schema("tiny", dimension=64, sparse=True, colbert_dimension=32)
+COMPACT = replace(SCHEMA, colbert_storage=ColbertStorage(bits=1))
 DENSE_ONLY = Schema("tiny", dimension=64, sparse=False, colbert_dimension=None)
 
 
-def test_the_schema_is_read_back_from_the_mapping():
-    assert schema_of(mappings(SCHEMA, Layout()), "the index") == SCHEMA
+@pytest.mark.parametrize("schema", [SCHEMA, COMPACT, DENSE_ONLY])
+def test_the_schema_is_read_back_from_the_mapping(schema):
+    assert schema_of(mappings(schema, Layout()), "the index") == schema
+
+
+@pytest.mark.parametrize(("schema", "version"), [(SCHEMA, 2), (COMPACT, 3), (DENSE_ONLY, 2)])
+def test_only_an_index_of_codes_has_a_layout_that_an_older_flagvec_refuses(schema, version):
+    assert mappings(schema, Layout())["_meta"]["flagvec"]["version"] == version
+
+
+def test_codes_are_kept_once_because_they_have_no_doc_values():
+    assert mappings(COMPACT, Layout())["properties"]["colbert"]["properties"]["codes"] == {"type": "binary"}
+
+
+@pytest.mark.parametrize("chosen", [{}, {"colbert_field": "binary"}, {"colbert_field": "rank_vectors"}])
+def test_the_layout_of_an_index_of_codes_is_read_back_whatever_was_chosen(chosen):
+    assert layout_of(mappings(COMPACT, Layout()), COMPACT, chosen, "the index") == Layout()
+
+
+def test_a_field_of_codes_without_their_number_is_refused():
+    mapping = mappings(COMPACT, Layout())
+    del mapping["properties"]["colbert"]["properties"]["rows"]
+    with pytest.raises(StoreError, match=r"its field 'colbert' has .*'codes'.*, not .*'rows'"):
+        layout_of(mapping, COMPACT, {}, "the index")
 
 
 def test_the_mapping_says_who_made_it():
@@ -79,7 +104,7 @@ def test_an_index_of_others_is_refused(meta):
 def test_an_index_of_a_newer_flagvec_is_refused():
     mapping = mappings(SCHEMA, Layout())
     mapping["_meta"]["flagvec"]["version"] = 9
-    with pytest.raises(StoreError, match="has layout 9, but this flagvec reads layouts 1 to 2: update flagvec"):
+    with pytest.raises(StoreError, match="has layout 9, but this flagvec reads layouts 1 to 3: update flagvec"):
         schema_of(mapping, "the index")
 
 

@@ -120,7 +120,7 @@ def test_scores_that_all_legs_brought_need_no_second_round(new_store, requests):
 def test_colbert_vectors_that_are_fetched_in_parts_give_the_same_hits(filled, requests, monkeypatch, options):
     store = filled()
     whole = ranking(store.search("word1 word7 word9", **options))
-    monkeypatch.setattr(search, "_FETCHED_BYTES", 20_000)
+    monkeypatch.setattr(search, "_FETCHED_BYTES", 5_000)
     requests.clear()
     assert ranking(store.search("word1 word7 word9", **options)) == whole
     assert len(requests) > 5

@@ -233,7 +233,7 @@ def test_a_server_without_rank_vectors_is_refused_with_what_to_choose(client, in
     if not refused:
         pytest.skip("this server has rank_vectors")
     assert re.search(
-        r"could not be created: 400: .*rank.vectors.* Enterprise licence: choose colbert_field='binary'", str(refused)
+        r"could not be created: 400: .*rank.vectors.* Enterprise licence: choose colbert='compact'", str(refused)
     )
     assert isinstance(refused.__cause__, ApiError)
     assert not client.indices.exists(index=index)

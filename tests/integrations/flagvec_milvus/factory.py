@@ -9,6 +9,7 @@ import tempfile
 from functools import cached_property
 from typing import Any
 
+import pytest
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 
@@ -29,6 +30,13 @@ class ServerFactory:
     def cleanup(self, name: str) -> None:
         if self.client.has_collection(name, timeout=30):
             self.client.drop_collection(name, timeout=30)
+
+    def change_codes(self, store: MilvusStore, name: str, value: str | None) -> None:
+        """Change a document's codes as another tool may; "" leaves a document without any."""
+        if value is None:
+            pytest.skip("in Milvus, a document without codes is one without vectors")
+        change = {"id": name, "colbert": [value] if value else []}
+        self.client.upsert(store.collection_name, [change], partial_update=True)
 
     @cached_property
     def client(self) -> MilvusClient:

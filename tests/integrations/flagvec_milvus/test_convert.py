@@ -1,3 +1,4 @@
+import base64
 import json
 
 import numpy as np
@@ -99,10 +100,18 @@ def test_colbert_vectors_in_the_shorter_parts_of_an_older_flagvec_are_read():
     assert np.array_equal(convert.colbert_rows([text[:8], text[8:]], 4), rows)
 
 
-def test_a_document_without_colbert_vectors_has_no_score():
-    query = TextVectors(colbert=np.eye(2, dtype=np.float32))
-    assert convert.own_score("colbert", query, convert.to_parts(np.zeros((0, 2), np.float32))) is None
-    assert convert.own_score("colbert", query, convert.to_parts(np.eye(2, dtype=np.float32))) == 1.0
+@given(rows=st.integers(0, 3_000), width=st.integers(3, 300))
+def test_codes_come_back_from_their_parts(rows, width):
+    codes = np.random.default_rng(0).integers(0, 256, (rows, width), dtype=np.uint8)
+    vectors = TextVectors(np.ones(8, np.float32), {1: 0.5}, colbert_codes=codes)
+    row = convert.to_row(Record(Document("a", "text"), vectors), SERVER)
+    assert all(len(part) <= 65_535 for part in row["colbert"])
+    assert base64.b64decode(convert.from_parts(row["colbert"])) == codes.tobytes()
+
+
+@pytest.mark.parametrize("value", [["AAAA", 1], [{"vector": [1.0]}]])
+def test_a_field_of_something_else_than_text_has_no_text(value):
+    assert convert.from_parts(value) is None
 
 
 def test_native_colbert_vectors_are_structs_of_one_vector():
@@ -112,10 +121,8 @@ def test_native_colbert_vectors_are_structs_of_one_vector():
 
 
 def test_native_colbert_vectors_are_compared_here_as_they_are_read_back():
-    query = TextVectors(colbert=np.eye(2, dtype=np.float32))
-    assert convert.own_score("colbert", query, [{"vector": [0.6, 0.8]}, {"vector": [1.0, 0.0]}]) == pytest.approx(0.9)
-    assert convert.own_score("colbert", query, []) is None
-    assert convert.own_score("colbert", query, None) is None
+    rows = convert.colbert_rows([{"vector": [0.6, 0.8]}, {"vector": [1.0, 0.0]}], 2)
+    assert rows == pytest.approx(np.array([[0.6, 0.8], [1.0, 0.0]]))
 
 
 @given(

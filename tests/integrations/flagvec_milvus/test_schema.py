@@ -8,7 +8,7 @@ from pymilvus.client.abstract import CollectionSchema
 from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from flagvec import Document, StoreError
+from flagvec import ColbertStorage, Document, StoreError
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -17,6 +17,7 @@ from flagvec_milvus.schema import Contents, Engine
 
 LITE, OLD_SERVER, SERVER = Engine("milvus_lite-3.2.2"), Engine("2.5.4"), Engine("v2.6.4")
 ALL = Schema("bge-m3", dimension=1024, sparse=True, colbert_dimension=128)
+COMPACT = replace(ALL, colbert_storage=ColbertStorage(bits=4))
 DENSE = Schema("bge-small", dimension=384, sparse=False, colbert_dimension=None)
 
 
@@ -100,22 +101,31 @@ def description_of(contents, engine):
 
 
 @pytest.mark.parametrize("engine", [LITE, OLD_SERVER, SERVER], ids=["lite", "2.5", "2.6"])
-@pytest.mark.parametrize("schema", [ALL, DENSE], ids=["all", "dense"])
+@pytest.mark.parametrize("schema", [ALL, COMPACT, DENSE], ids=["all", "compact", "dense"])
 def test_a_collection_says_what_it_holds(schema, engine):
     contents = Contents.of(schema, engine)
     assert Contents.found(description_of(contents, engine), "the collection 'x'") == contents
 
 
+@pytest.mark.parametrize(("schema", "version"), [(ALL, 2), (COMPACT, 3)], ids=["all", "compact"])
 @pytest.mark.parametrize("engine", [LITE, SERVER], ids=["lite", "server"])
-def test_a_collection_says_who_made_it(engine):
-    kept = description_of(Contents.of(ALL, engine), engine)
+def test_a_collection_says_who_made_it_and_an_older_flagvec_refuses_codes(engine, schema, version):
+    kept = description_of(Contents.of(schema, engine), engine)
     about = json.loads(kept["description"] or kept["properties"]["flagvec"])
-    assert (about["made_by"], about["version"], about["schema"]) == ("flagvec", 2, ALL.to_json())
+    assert (about["made_by"], about["version"], about["schema"]) == ("flagvec", version, schema.to_json())
+
+
+def test_codes_are_text_parts_on_a_server_that_could_compare_vectors():
+    colbert = fields_of(COMPACT, SERVER)["colbert"]
+    assert (colbert["type"], colbert["element_type"]) == (DataType.ARRAY, DataType.VARCHAR)
+    assert "colbert[vector]" not in indexes_of(COMPACT, SERVER)
 
 
 def test_a_servers_description_of_a_long_name_and_instructions_is_short_enough():
     instruction = "为这个句子生成表示以用于检索相关文章：" * 3
-    schema = replace(ALL, model="/models/" + "x" * 200, passage_instruction=instruction, query_instruction=instruction)
+    schema = replace(
+        COMPACT, model="/models/" + "x" * 200, passage_instruction=instruction, query_instruction=instruction
+    )
     assert len(description_of(Contents.of(schema, SERVER), SERVER)["description"].encode()) <= 1_024
 
 
@@ -136,8 +146,8 @@ def test_a_collection_of_others_is_refused(description):
 @pytest.mark.parametrize(
     ("about", "remedy"),
     [
-        ({"flagvec": 1}, "layout 1, .* reads 2: drop it, create it anew and add its documents again"),
-        ({"made_by": "flagvec", "version": 3}, "layout 3, .* reads 2: update flagvec"),
+        ({"flagvec": 1}, "layout 1, .* reads 2 and 3: drop it, create it anew and add its documents again"),
+        ({"made_by": "flagvec", "version": 4}, "layout 4, .* reads 2 and 3: update flagvec"),
     ],
 )
 def test_a_collection_of_another_layout_is_refused(about, remedy):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flagvec import Weighted
+from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -14,6 +15,7 @@ from flagvec_milvus.client import CollectionClient
 from flagvec_milvus.filters import Expression
 from flagvec_milvus.schema import Engine, Layout
 from flagvec_milvus.search import Search
+from flagvec_milvus.stored_colbert import StoredColbert
 
 SCHEMA = Schema("m", dimension=2, sparse=True, colbert_dimension=2)
 QUERY = TextVectors(np.array([1, 0], np.float32), {1: 1.0}, np.eye(2, dtype=np.float32))
@@ -46,7 +48,8 @@ class Recorder:
 
 def hits_of(client, **options):
     checked = SearchOptions.checked(SCHEMA, **options)
-    return Search(CollectionClient(client, "articles", "Session"), LAYOUT, QUERY, checked).hits()
+    collection, stored = CollectionClient(client, "articles", "Session"), StoredColbert.of(SCHEMA)
+    return Search(collection, LAYOUT, stored, QUERY, checked, LostColbert("articles")).hits()
 
 
 def test_each_request_has_a_timeout_and_a_consistency_level():

@@ -17,7 +17,7 @@ import pytest
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus.exceptions import MilvusException
 
-from flagvec import Document, StoreError, Weighted, WriteError
+from flagvec import ColbertStorage, Document, StoreError, Weighted, WriteError
 from flagvec.filters.portable import NativeFilter
 from flagvec_milvus import MilvusStore, lite_client
 from flagvec_milvus.client import CollectionClient
@@ -328,7 +328,7 @@ def test_a_write_is_split_into_requests_of_bounded_size(store, monkeypatch):
     requests = []
     upsert = store.client.upsert
     monkeypatch.setattr(store.client, "upsert", lambda *a, **o: requests.append(len(o["data"])) or upsert(*a, **o))
-    store._backend.limits = replace(store._backend.limits, bytes=10_000)
+    store._backend.limits = replace(store._backend.limits, bytes=5_000)
     store.add(Document(str(number), "word " * 100) for number in range(20))
     assert len(requests) > 5
     assert (sum(requests), store.count()) == (20, 20)
@@ -429,13 +429,47 @@ def test_a_collection_that_is_dropped_while_it_is_opened_is_named(store):
         store._backend.open(store.schema)
 
 
+@pytest.fixture
+def halves(client, seeded):
+    """A store on a collection as older versions made it, with ColBERT vectors in half precision."""
+    store = MilvusStore(seeded(), client, "articles")
+    collection = CollectionClient(client, "articles", "Session")
+    collection.create(Contents.of(store.schema, collection.engine))
+    return store
+
+
+def test_a_collection_with_vectors_in_half_precision_is_read_and_written(halves, client):
+    halves.add([Document("a", "one two"), Document("b", "three")])
+    assert halves.schema.colbert_storage is None
+    # A vector of 16 numbers takes 32 bytes, and two of them 88 characters.
+    [row] = client.query("articles", filter="id == 'a'", output_fields=["colbert"])
+    assert len(row["colbert"][0]) == 88
+    hits = {hit.id: hit.score for hit in halves.search("two", rerank="colbert")}
+    assert hits["a"] == pytest.approx(1.0, abs=1e-3)
+    assert hits.get("b", 0.0) < 0.9
+
+
+@pytest.mark.parametrize("colbert", ["native", "compact", ColbertStorage(bits=1)])
+def test_a_collection_with_vectors_in_half_precision_is_opened_as_it_is_alone(halves, client, seeded, colbert):
+    with pytest.raises(StoreError, match=r"in half precision, as an older flagvec did, .* open it with colbert=True"):
+        MilvusStore(seeded(), client, "articles", colbert=colbert).count()
+
+
+def test_milvus_lite_is_refused_for_native_vectors_before_anything_is_made(client, seeded):
+    with pytest.raises(StoreError, match=r"colbert='native'.* does not compare them itself: choose colbert='compact'"):
+        MilvusStore(seeded(), client, "articles", colbert="native").create()
+    assert not client.has_collection("articles")
+
+
+@pytest.mark.parametrize("layout", ["store", "halves"])
 @pytest.mark.parametrize("parts", [["AAAA"], ["no base64"], [base64.b64encode(b"\x00\x7e" * 16).decode()]])
 @pytest.mark.parametrize("search", [{"rerank": "colbert"}, {"fusion": {"dense": 1, "colbert": 1}}])
-def test_damaged_colbert_vectors_end_no_search(store, client, caplog, parts, search):
+def test_damaged_colbert_vectors_end_no_search(request, client, caplog, layout, parts, search):
+    store = request.getfixturevalue(layout)
     store.add([Document("a", "one two"), Document("b", "one three")])
     client.upsert("articles", [{"id": "a", "colbert": parts}], partial_update=True)
     client.flush("articles")
     hits = {hit.id: hit.scores.get("colbert") for hit in store.search("one", **search)}
     assert hits["b"] > 0
     assert not hits.get("a")
-    assert "ColBERT vectors are damaged" in caplog.text
+    assert "1 of the 2 candidates of a search have no usable ColBERT vectors" in caplog.text
