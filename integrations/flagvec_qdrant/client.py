@@ -36,8 +36,8 @@ _FORMER_KEY = "flagvec_model"
 # What tells a collection from one that has the same name later.
 _ID = "id"
 _METADATA_SINCE = (1, 16)
-# So many points are read in one request, 4.5 MB at 200 ColBERT vectors of 1,024 dimensions each.
-_POINTS_PER_REQUEST = 128
+# So many points are read in one request, 2.2 MB at 200 ColBERT vectors of 1,024 dimensions each.
+_POINTS_PER_REQUEST = 64
 
 # Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
 _local_locks: weakref.WeakKeyDictionary[QdrantClient, AbstractContextManager[Any]] = weakref.WeakKeyDictionary()
