@@ -27,7 +27,7 @@ def allocated(directory):
 @pytest.mark.parametrize(
     ("dimension", "text", "metadata"),
     [
-        (256, "one two three four five six seven", {}),
+        (256, " ".join(map(str, range(60))), {}),
         (8, "é漢字" * 3_000, {"key": "漢字" * 500}),
         (8, "x", {f"key{number}": number for number in range(200)}),
         (8, "x", {}),
