@@ -43,9 +43,11 @@ def main() -> None:
         store.create()
         seconds = _seconds(lambda: store.add(Document(text, text) for text in texts))
         print(f"{options.documents:,} documents added and indexed in {seconds[0]:.1f} s, {seconds[1]:.1f} s of a core")
-        medians, found = [], []
+        medians: list[float] = []
+        found: list[set[int]] = []
         for _ in range(_ROUNDS):
-            took, found = [], []
+            took: list[float] = []
+            found = []
             for vector in asked:
                 query = M3Output(dense_vecs=vector[None])
                 started = time.perf_counter()
