@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from flagvec import BGEM3FlagModel
 from flagvec.late_interaction.codec import ColbertCodec
@@ -66,7 +64,7 @@ class Choice:
 
 
 def main() -> None:
-    """Encode the documents and queries once, and print the quality of each choice."""
+    """Encode the documents and queries once, and print a table of each choice's quality."""
     options = _options()
     asked = [query for query in read(options.queries) if query.get("lang", "en") == "en"]
     documents = chosen(read(options.documents), {name for one in asked for name in one["relevant"]}, options.limit)
@@ -74,17 +72,18 @@ def main() -> None:
     choices = [Choice(16, 1)]
     choices += [Choice(bits, pool) for pool in options.pool for bits in [16, *options.bits] if (bits, pool) != (16, 1)]
     choices += [Choice(bits, 1, seed) for bits in options.bits for seed in range(1, options.seeds) if bits < 4]
-    title = f"{len(queries)} queries in {len(documents):,} documents, mini-M3"
-    table = Table(title=title, title_justify="left")
-    for heading in ("vectors", "bytes a document", *(part for name in RANKINGS for part in (name, "difference"))):
-        table.add_column(heading)
+    print(f"{len(queries)} queries in {len(documents):,} documents, mini-M3\n")
+    _print_row("vectors", "bytes a document", *(part for name in RANKINGS for part in (name, "difference")))
+    _print_row(*["---"] * (2 + 2 * len(RANKINGS)))
     native: Mapping[str, NDArray[np.float64]] | None = None
     for choice, size, ranks in measured(rows, queries, choices):
         native = native or ranks
-        cells = [cell for name in RANKINGS for cell in _cells(ranks[name], native[name])]
-        table.add_row(str(choice), f"{size:,.0f}", *cells)
-        print(choice, round(size), *cells, flush=True)
-    Console().print(table)
+        cells = (cell for name in RANKINGS for cell in _cells(ranks[name], native[name]))
+        _print_row(str(choice), f"{size:,.0f}", *cells)
+
+
+def _print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _encoded(

@@ -72,17 +72,14 @@ class HybridStore:
     Args:
         model: Encodes documents and queries.
         backend: The database.
-        colbert: How to keep ColBERT vectors, if the model gives them. ``"native"`` lets the database compare them, at 2
-            to 6 kB a token of 1,024 dimensions. ``"compact"`` keeps codes of 130 bytes, or what a `ColbertStorage`
-            chooses, and compares those of a search's candidates here. True is native if the database can compare them
-            and compact otherwise, and opens every store. Another choice must be the one that the store was made with.
+        colbert: How to keep ColBERT vectors, if the model gives any. With ``"native"`` the database compares them, and
+            a token of 1,024 dimensions takes 2 kB or more. With ``"compact"`` it keeps codes, 130 bytes for such a
+            token, and searches compare those of their candidates here; a `ColbertStorage` chooses other codes. True is
+            native if the database can compare and else compact, and opens a store of either form. False keeps none.
         colbert_overflow: What happens to a document or query of more ColBERT vectors than the store takes.
             ``"error"`` refuses it, ``"truncate"`` keeps its first vectors, ``"pool"`` replaces neighbouring vectors by
             their mean, scaled to length 1, until they are few enough.
         max_limit: The largest ``limit``, ``candidates`` and ``batch_size`` that a call may ask for.
-
-    Attributes:
-        max_limit: The argument.
     """
 
     def __init__(
@@ -105,7 +102,7 @@ class HybridStore:
 
     @property
     def schema(self) -> Schema:
-        """What the store holds, and how the model makes it. Its ``colbert_storage`` is known once the store is open."""
+        """What the store holds and how the model makes it; its ``colbert_storage`` is known once the store is open."""
         return self._opening.schema
 
     def create(self) -> None:

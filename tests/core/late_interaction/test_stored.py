@@ -63,7 +63,7 @@ def mean_max_sim(query, rows):
     return float(np.mean([max(float(q @ row) for row in rows) for q in query.astype(np.float64)]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     bits=st.sampled_from(BITS),
     dimension=st.sampled_from(WIDTHS),

@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from flagvec import StoreError
+from flagvec import ColbertStorage, StoreError
 from flagvec.store import opening as module
 from flagvec.store.backend import Backend, Refusal, WriteLimits
 from flagvec.store.opening import Opening
@@ -115,6 +115,29 @@ def test_documents_are_not_added_to_a_store_of_another_model(opening, database):
         "vectors of mean pooling, but is opened with the model 'models/m3' for vectors of cls pooling: make the model "
         "with the same arguments, or make another store"
     )
+
+
+def test_where_the_name_leads_to_codes_the_next_documents_become_codes(database):
+    native = replace(OURS, colbert_dimension=1024)
+    codes = replace(native, colbert_storage=ColbertStorage(bits=2, pool=3))
+    database.stores.update(first=native, same=codes)
+    opening = Opening(database, native, "Store", colbert=True)
+    opening.opened()
+    assert opening.schema == native
+    database.target = "same"
+    opening.confirm(None, Event())
+    assert opening.schema == codes
+
+
+def test_a_name_that_leads_to_another_form_than_was_chosen_is_refused(database):
+    native = replace(OURS, colbert_dimension=1024)
+    codes = replace(native, colbert_storage=ColbertStorage(bits=2, pool=3))
+    database.stores.update(first=codes, same=native)
+    opening = Opening(database, native, "Store", colbert="compact")
+    opening.opened()
+    database.target = "same"
+    with pytest.raises(StoreError, match=r"led to first .* leads to same now: .* is opened with colbert='compact'"):
+        opening.confirm(None, Event())
 
 
 def test_a_store_of_another_model_is_refused_until_the_alias_is_back(opening, database):
