@@ -104,5 +104,9 @@ def _median(store: HybridStore, corpus: Corpus, name: str, searches: int) -> flo
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """Return the bytes that all files in a folder take on disk; a hole in a file takes none."""
-    return sum(file.stat().st_blocks * _BLOCK for file in folder.rglob("*") if file.is_file())
+    """Return the bytes that all files in a folder take on disk; a hole in a file takes none.
+
+    Qdrant's log of operations is left out, because it holds the last ones only, however many documents there are.
+    """
+    files = (file for file in folder.rglob("*") if file.is_file() and "wal" not in file.parts)
+    return sum(file.stat().st_blocks * _BLOCK for file in files)
