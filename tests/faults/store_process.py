@@ -62,9 +62,9 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     right = [one for one in found if one == document(int(one.id))]
     # A document that is in the store must also be found, in each of its representations.
     for one in right[:: max(1, len(right) // 5)]:
-        for mode in ("dense", "sparse", "hybrid"):
-            hits = store.search(one.text, limit=3, mode=mode)
-            assert any(hit.id == one.id for hit in hits), f"{mode} search does not find document {one.id}"
+        for options in ({"mode": "dense"}, {"mode": "sparse"}, {"mode": "hybrid"}, {"rerank": "colbert"}):
+            hits = store.search(one.text, limit=3, **options)
+            assert any(hit.id == one.id for hit in hits), f"search with {options} does not find document {one.id}"
     return {
         "right": sorted(int(one.id) for one in right),
         "wrong": sorted({one.id for one in found} - {one.id for one in right}),

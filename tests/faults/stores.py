@@ -18,12 +18,17 @@ KINDS = ("edge", "lite")
 
 
 def open_store(kind: str, directory: Path, model: Any = None) -> HybridStore:
-    """Return the store of a kind in a directory, with a model whose vectors are known; `create` makes it."""
-    model = model or SeededModel(dimension=64)
-    if kind == "edge":
-        from flagvec_qdrant import QdrantEdgeStore
+    """Return the store of a kind in a directory, with a model whose vectors are known; `create` makes it.
 
-        return QdrantEdgeStore(model, directory / "edge")
+    ``"edge-compact"`` keeps ColBERT vectors as codes, and ``"edge-indexed"`` has an index once it has 1,500 documents.
+    """
+    model = model or SeededModel(dimension=2048 if kind == "edge-indexed" else 64)
+    if kind.startswith("edge"):
+        from flagvec_qdrant import QdrantEdgeStore, edge
+
+        if kind == "edge-indexed":
+            edge.MOST_UNINDEXED_BYTES = 1
+        return QdrantEdgeStore(model, directory / "edge", colbert="compact" if kind == "edge-compact" else True)
     from flagvec_milvus import MilvusStore, lite_client
 
     return MilvusStore(model, lite_client(directory / "lite.db"), "documents")

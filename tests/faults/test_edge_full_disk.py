@@ -8,6 +8,7 @@ import random
 import pytest
 
 from flagvec import StoreError, WriteError
+from flagvec_qdrant import edge
 from stores import acknowledged, documents, open_store
 
 MEGABYTE = 2**20
@@ -100,6 +101,20 @@ def test_optimizing_is_refused_without_the_space_of_a_second_copy(full_disk):
         with pytest.raises(StoreError, match="and optimizing it needs"):
             store.optimize()
         assert store.count() == 100
+
+
+def test_an_add_without_the_space_of_an_index_warns_and_keeps_its_documents(full_disk, caplog, monkeypatch):
+    monkeypatch.setattr(edge, "MOST_UNINDEXED_BYTES", 0)
+    disk, _ = full_disk(200)
+    with open_store("edge", disk.path) as store:
+        store.create()
+        store.add(documents(range(100)))
+        # Enough to write one more, which is checked against 16 MB.
+        disk.fill(16 * MEGABYTE + 300_000)
+        store.add(documents([100]))
+        assert store.count() == 101
+    assert "got no index over its dense vectors, so searches stay slow: " in caplog.text
+    assert "and optimizing it needs" in caplog.text
 
 
 def test_a_store_on_a_full_disk_is_dropped(full_disk, child):

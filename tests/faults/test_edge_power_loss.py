@@ -10,28 +10,31 @@ from stores import acknowledged, documents, open_store
 
 @pytest.fixture
 def write(child, disk):
-    """A function that adds batches of 100 documents, keeps the store open, and returns what was acknowledged."""
+    """A function that adds batches of documents, keeps the store open, and returns what was acknowledged."""
 
-    def acknowledge(batches):
-        writer = child("store_process.py", "write", "edge", disk.path, "--batches", batches, "--stay")
+    def acknowledge(batches, kind="edge", size=100):
+        writer = child("store_process.py", "write", kind, disk.path, "--batches", batches, "--batch", size, "--stay")
         lines = writer.wait_for(
-            lambda lines: "ready" in "".join(lines) and len(acknowledged(lines[1:])) == 100 * batches
+            lambda lines: "ready" in "".join(lines) and len(acknowledged(lines[1:])) == size * batches
         )
-        assert len(acknowledged(lines[1:])) == 100 * batches, writer.errors
+        assert len(acknowledged(lines[1:])) == size * batches, writer.errors
         return acknowledged(lines[1:])
 
     return acknowledge
 
 
-@pytest.mark.parametrize("batches", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("kind", "batches", "size"),
+    [("edge", 0, 100), ("edge", 1, 100), ("edge", 5, 100), ("edge-compact", 5, 100), ("edge-indexed", 1, 1500)],
+)
 @pytest.mark.parametrize("is_journaled", [False, True])
 def test_all_that_was_acknowledged_is_there_after_a_power_loss(
-    disk, write, read, after_power_loss, batches, is_journaled
+    disk, write, read, after_power_loss, kind, batches, size, is_journaled
 ):
-    written = write(batches)
+    written = write(batches, kind, size)
     if is_journaled:
         disk.wait_for_journal()
-    found = read("edge", after_power_loss(disk).path)
+    found = read(kind, after_power_loss(disk).path)
     assert "error" not in found
     assert set(found["right"]) == written
     assert (found["wrong"], found["count"]) == ([], len(written))

@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 import qdrant_edge as engine
 
-from flagvec import Document, StoreError, WriteError
+from flagvec import ColbertStorage, Document, StoreError, WriteError
 from flagvec_qdrant import QdrantEdgeStore, edge, edge_files, edge_models
 
 # A process of its own that opens the store at argv[1] with a model that gives two-dimensional vectors.
@@ -197,6 +197,23 @@ def test_a_missing_description_is_restored_from_the_copy_beside_the_documents(st
     description.unlink()
     QdrantEdgeStore(seeded(), store.path).create()
     assert description.read_text() == whole
+
+
+def test_a_restored_description_says_how_codes_are_made(seeded, tmp_path):
+    with QdrantEdgeStore(seeded(), tmp_path, colbert=ColbertStorage(bits=2, pool=2)) as store:
+        store.create()
+        store.add(["one two", "three"])
+        expected = store.search("one", rerank="colbert")
+    (tmp_path / "flagvec.json").write_text("")
+    with QdrantEdgeStore(seeded(), tmp_path) as again:
+        assert again.search("one", rerank="colbert") == expected
+        assert again.schema.colbert_storage == ColbertStorage(bits=2, pool=2)
+
+
+def test_versions_that_know_no_codes_refuse_a_store_of_codes_by_its_number(seeded, tmp_path):
+    with QdrantEdgeStore(seeded(), tmp_path, colbert="compact") as store:
+        store.create()
+    assert json.loads((tmp_path / "flagvec.json").read_text())["version"] == 2
 
 
 @pytest.mark.parametrize("content", DAMAGED)

@@ -34,11 +34,12 @@ def above_the_last(hits):
 
 
 class Recorder:
-    """A shard that notes the limits of the queries that it gets."""
+    """A shard that notes the limits of the queries that it gets, and which keys of payloads it is asked for."""
 
     def __init__(self, shard):
         self.limits = []
         self.batches = 0
+        self.payloads = []
         self._shard = shard
 
     def query(self, request):
@@ -47,7 +48,16 @@ class Recorder:
 
     def query_batch(self, batch):
         self.batches += 1
+        self.payloads += [request.with_payload for request in batch.queries]
         return self._shard.query_batch(batch)
+
+    def retrieve(self, ids, with_payload, with_vector):
+        self.payloads.append(with_payload)
+        return self._shard.retrieve(ids, with_payload=with_payload, with_vector=with_vector)
+
+    def scroll(self, request):
+        self.payloads.append(request.with_payload)
+        return self._shard.scroll(request)
 
     def __getattr__(self, name):
         return getattr(self._shard, name)
@@ -142,3 +152,36 @@ def test_a_field_with_an_index_makes_no_filter_long(tmp_path, seeded, monkeypatc
         monkeypatch.setattr(store._edge._shared, "shard", recorder)
         assert len(store.search("word3", 300, mode="dense", filter={"number": {"lt": 10}})) == 10
         assert (recorder.batches, recorder.limits) == (1, [])
+
+
+@pytest.fixture
+def of_codes(tmp_path, seeded):
+    with QdrantEdgeStore(seeded(), tmp_path / "codes", colbert="compact") as store:
+        store.create()
+        store.add(DOCUMENTS)
+        yield store
+
+
+def test_codes_are_read_only_to_be_compared(of_codes, monkeypatch):
+    recorder = Recorder(of_codes._edge._shard)
+    monkeypatch.setattr(of_codes._edge._shared, "shard", recorder)
+    of_codes.get("001")
+    assert len(list(of_codes.scroll())) == len(DOCUMENTS)
+    of_codes.search("word3")
+    of_codes.search("word3", mode="dense", filter={"parity": "odd"})
+    assert not any("colbert" in (payload or ()) for payload in recorder.payloads if payload is not False)
+    assert True not in recorder.payloads
+    recorder.payloads.clear()
+    of_codes.search("word3", rerank="colbert")
+    assert [payload for payload in recorder.payloads if payload] == [["id", "colbert"]] * 2 + [
+        ["id", "text", "metadata"]
+    ]
+
+
+def test_codes_are_read_in_calls_of_bounded_size(of_codes, monkeypatch):
+    monkeypatch.setattr(edge_search, "_CALL_SECONDS", 0.0)
+    expected = of_codes.search("word3 own200", rerank="colbert", candidates=300)
+    recorder = Recorder(of_codes._edge._shard)
+    monkeypatch.setattr(of_codes._edge._shared, "shard", recorder)
+    assert of_codes.search("word3 own200", rerank="colbert", candidates=300) == expected
+    assert recorder.payloads.count(["id", "colbert"]) == 1 + len(DOCUMENTS) - edge_search._FIRST_READ

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flagvec import Document
+from flagvec import ColbertStorage, Document
 from flagvec.store.backend import Record
 from flagvec.store.encoding import encode_documents
 from flagvec_qdrant import QdrantEdgeStore
@@ -23,6 +23,7 @@ def allocated(directory):
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "replaced"])
+@pytest.mark.parametrize("storage", [None, ColbertStorage(bits=8)], ids=["native", "codes"])
 @pytest.mark.parametrize(
     ("dimension", "text", "metadata"),
     [
@@ -33,15 +34,25 @@ def allocated(directory):
     ],
     ids=["vectors", "text", "metadata", "nothing"],
 )
-def test_a_write_takes_no_more_space_than_the_bound(tmp_path, seeded, dimension, text, metadata, again):
+def test_a_write_takes_no_more_space_than_the_bound(tmp_path, seeded, storage, dimension, text, metadata, again):
     model = seeded(dimension)
     documents = [Document(str(number), f"{number} {text}", metadata) for number in range(60)]
     texts = [document.text for document in documents]
-    encoded = encode_documents(model, texts, texts, model.representations)
+    encoded = encode_documents(model, texts, texts, model.representations, colbert_storage=storage)
     bound = sum(map(bytes_on_disk, map(Record, documents, encoded.vectors)))
-    with QdrantEdgeStore(model, tmp_path / "index") as store:
+    with QdrantEdgeStore(model, tmp_path / "index", colbert=storage or True) as store:
         store.create()
         for _ in range(1 + again):
             before = allocated(store.path)
             store.add(documents)
         assert allocated(store.path) - before <= bound + TABLES
+
+
+def test_the_log_of_a_store_of_codes_is_short(tmp_path, seeded):
+    text = " ".join(f"word{number}" for number in range(200))
+    with QdrantEdgeStore(seeded(256), tmp_path / "index", colbert=ColbertStorage(bits=16)) as store:
+        store.create()
+        store.add(Document(str(number), f"{number} {text}") for number in range(200))
+        # The codes take 27 MB as text.
+        assert allocated(store.path) > 27e6
+        assert allocated(store.path / "shard" / "wal") < 8e6

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
-from flagvec import Document, StoreError
+from flagvec import ColbertStorage, Document, StoreError
 from flagvec.filters.portable import matches, parse_filter
 from flagvec.store.schema import Schema
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore, client_models
@@ -170,3 +170,8 @@ def test_the_memory_option_is_for_servers_and_clients_since_1_19(version, knows)
 def test_a_multivector_has_fewer_than_1048576_numbers(dimension, rows):
     assert max_colbert_rows(Schema("m3", dimension=4, sparse=True, colbert_dimension=dimension)) == rows
     assert rows * dimension < 1_048_576 <= (rows + 1) * dimension
+
+
+def test_codes_may_be_of_any_number_of_vectors():
+    schema = Schema("m3", dimension=4, sparse=True, colbert_dimension=1024, colbert_storage=ColbertStorage(bits=1))
+    assert max_colbert_rows(schema) is None
