@@ -32,6 +32,9 @@ class QdrantStore(HybridStore):
             the client's own ``timeout``, 5 seconds by default, ends a request even if the verb's is longer. Give such a
             client ``grpc_options={"grpc.max_reconnect_backoff_ms": 1000}``: without it gRPC waits longer and longer
             before it connects again, and a server that is back seems away.
+            With compact ColBERT vectors, let the server not compress its answers, because codes do not get smaller and
+            a search takes up to ten times as long: over gRPC add ``"grpc.compression_enabled_algorithms_bitset": 1``
+            to ``grpc_options``, over REST pass ``headers={"Accept-Encoding": "identity"}``.
         collection_name: The collection, or an alias of one; `create` makes it. The server must be Qdrant 1.16 or later.
         colbert: How to keep ColBERT vectors, if the model gives them. True and ``"native"`` keep them in float16, and
             Qdrant compares them. ``"compact"`` keeps codes in the payload, a fifteenth of the size, and compares those

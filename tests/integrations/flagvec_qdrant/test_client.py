@@ -1,3 +1,4 @@
+import uuid
 from dataclasses import replace
 from threading import Thread
 
@@ -235,3 +236,17 @@ def test_local_mode_compares_chosen_points_without_searching_all(store, client, 
         own = {hit.id: hit.score for hit in store.search("word3 shared", 20, mode=representation)}
         for hit in explained:
             assert hit.scores[representation] == pytest.approx(own.get(hit.id, 0.0), abs=1e-6)
+
+
+def test_candidates_of_several_requests_are_all_compared(any_client, seeded, monkeypatch):
+    monkeypatch.setattr("flagvec_qdrant.client._POINTS_PER_REQUEST", 3)
+    name = f"flagvec_test_{uuid.uuid4().hex}"
+    store = QdrantStore(seeded(), any_client, name, colbert="compact")
+    store.create()
+    try:
+        store.add(Document(str(number), f"word{number} shared") for number in range(8))
+        hits = store.search("shared word5", mode="dense", rerank="colbert")
+        assert {hit.id for hit in hits} == {str(number) for number in range(8)}
+        assert hits[0].id == "5"
+    finally:
+        store.drop()
