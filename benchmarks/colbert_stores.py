@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,17 @@ def cost(open_store: Open, corpus: Corpus, choice: str, searches: int) -> Cost |
         choice: One of `CHOICES`.
         searches: The number of each kind of search.
     """
-    try:
-        opened = open_store(corpus, CHOICES[choice])
-        kept = opened.__enter__()
-    except StoreError:
-        return None
-    try:
+    with ExitStack() as stack:
+        try:
+            kept = stack.enter_context(open_store(corpus, CHOICES[choice]))
+        except StoreError:
+            return None
         started = time.perf_counter()
         kept.store.add(corpus.documents, show_progress=False).raise_for_failures()
         written = time.perf_counter() - started
         kept.at_rest()
         size = kept.size()
         took = {name: _median(kept.store, corpus, name, searches) for name in SEARCHES if _possible(name, choice)}
-    finally:
-        opened.__exit__(None, None, None)
     count = len(corpus.documents)
     return Cost(None if size is None else size / count, count / written, took)
 
@@ -104,5 +101,9 @@ def _median(store: HybridStore, corpus: Corpus, name: str, searches: int) -> flo
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """Return the bytes that all files in a folder take on disk; a hole in a file takes none."""
-    return sum(file.stat().st_blocks * _BLOCK for file in folder.rglob("*") if file.is_file())
+    """Return the bytes that all files in a folder take on disk; a hole in a file takes none.
+
+    Qdrant's log of operations is left out, because it holds the last ones only, however many documents there are.
+    """
+    files = (file for file in folder.rglob("*") if file.is_file() and "wal" not in file.parts)
+    return sum(file.stat().st_blocks * _BLOCK for file in files)
