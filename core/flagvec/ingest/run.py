@@ -12,7 +12,7 @@ from flagvec.errors import StoreDownError
 from flagvec.ingest.encoded import EncodedDocument, Encoder, from_bytes, text_vectors, to_bytes
 from flagvec.ingest.ingest_report import IngestReport
 from flagvec.ingest.interruption import first_interrupt
-from flagvec.ingest.lane import EncodedWindow, Lane, Rules
+from flagvec.ingest.lane import WINDOWS_BEHIND, EncodedWindow, Lane, Rules
 from flagvec.ingest.report import carry_report
 from flagvec.ingest.seen import SeenIds
 from flagvec.ingest.selection import Selection, Wanted
@@ -177,11 +177,10 @@ class Run:
 
     def _acknowledge_what_can_be(self) -> None:
         for lane in self._lanes:
-            # The first error matters more than a second one.
-            with suppress(Exception):
-                lane.acknowledge()
-            with suppress(Exception):
-                lane.settle()
+            # Each window on its way may raise. The first error matters more than all of these.
+            for step in (*[lane.settle] * WINDOWS_BEHIND, lane.acknowledge, lane.settle):
+                with suppress(Exception):
+                    step()
 
     def _leave(self) -> None:
         self._rules.stop.set()

@@ -460,6 +460,28 @@ def test_an_error_of_the_source_leaves_what_was_encoded_acknowledged(memory, mod
     assert raised.value.report.stores["memory"].written == len(model.texts) == len(backend(store).flushed)
 
 
+def test_an_error_while_windows_fail_leaves_what_was_written_acknowledged(memory, model, into):
+    encode, begun = model.encode_corpus, Event()
+
+    def failing(texts, **options):
+        if len(model.texts) >= 30:
+            assert begun.wait(LONG)
+            raise MemoryError("no more")
+        return encode(texts, **options)
+
+    def answer(given):
+        if given[0].id == "20":
+            begun.set()
+            raise RuntimeError("a bug")
+        return []
+
+    model.encode_corpus = failing
+    store = memory(model, answer=answer)
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        into(documents(100), store)
+    assert raised.value.report.stores["memory"].written == 20
+
+
 def test_the_first_interrupt_ends_after_the_windows_that_are_on_their_way(memory, model, into, interruptible):
     def interrupted():
         for one in documents(500):
