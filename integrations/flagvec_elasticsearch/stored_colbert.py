@@ -47,7 +47,7 @@ class Codes:
     codec: ColbertCodec
     rows_field: ClassVar[str] = CODES_ROWS
     empty: ClassVar[tuple[int | None, ...]] = (0,)
-    documents_a_search: ClassVar[int] = 64
+    documents_a_search: ClassVar[int] = 32
     read: ClassVar[Query] = {"_source": [CODES], "docvalue_fields": [ID]}
 
     def size(self, rows: int) -> int:

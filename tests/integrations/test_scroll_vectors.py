@@ -7,6 +7,7 @@ import pytest
 
 from flagvec import ColbertStorage, Document
 from flagvec.store.encoding import encode_documents
+from flagvec.store.schema import Schema
 
 TEXTS = [f"word{number} shared {'longer ' * (number % 3)}" for number in range(40)]
 HALF = 1e-3
@@ -86,3 +87,27 @@ async def test_the_async_verb_gives_the_same(store):
     store.add(TEXTS)
     found = [record.document async for record in store.ascroll_vectors(batch_size=9)]
     assert found == [record.document for record in store.scroll_vectors()]
+
+
+def test_vectors_in_half_precision_of_an_older_store_come_back(new_store, factory, seeded):
+    if factory.name not in ("elasticsearch", "milvus-lite"):
+        pytest.skip("older stores of this kind have them as the database compares them")
+    store = new_store(seeded())
+    store._backend.create(Schema.of(store.model))
+    store.add([*TEXTS, ""])
+    found = {record.document.text: record for record in store.scroll_vectors()}
+    for text, wanted in zip(TEXTS, reference(store.model, TEXTS), strict=True):
+        np.testing.assert_allclose(found[text].vectors.colbert, wanted.colbert, atol=HALF)
+        assert found[text].vectors.colbert_codes is None
+    assert rows(found[""]) == 0
+
+
+def test_lexical_weights_of_a_sparse_vector_field_come_back(new_store, factory, seeded):
+    if factory.name != "elasticsearch":
+        pytest.skip("only Elasticsearch has such a field")
+    store = new_store(seeded(), sparse_field="sparse_vector")
+    store.create()
+    store.add(TEXTS)
+    found = {record.document.text: record.vectors.sparse for record in store.scroll_vectors()}
+    for text, wanted in zip(TEXTS, reference(store.model, TEXTS), strict=True):
+        assert found[text] == pytest.approx(dict(wanted.sparse), rel=1e-6)

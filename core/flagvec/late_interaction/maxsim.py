@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.engine import kernels
 from flagvec.late_interaction.codec import Codes, ColbertCodec
+from flagvec.scoring import as_float32
 
 # Rows that are unpacked at once, so that their numbers stay in the processor's cache.
 _ROWS_AT_ONCE = 256
 
 
-def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: ColbertCodec) -> NDArray[np.float64]:
+def maxsim(query: Any, documents: Sequence[Codes], codec: ColbertCodec) -> NDArray[np.float64]:
     """Return each document's score: the mean over query vectors of the best dot product with a document's vector.
 
     Args:
-        query: (query vectors, dimension) float32, in full precision.
+        query: (query vectors, dimension) array or tensor, in full precision.
         documents: The codes of each document.
         codec: What made the codes.
 
@@ -29,6 +31,7 @@ def maxsim(query: NDArray[np.float32], documents: Sequence[Codes], codec: Colber
     Raises:
         ValueError: The query has another width, or codes are of another codec or damaged.
     """
+    query = as_float32(query)
     if query.ndim != 2 or query.shape[1] != codec.dimension:
         raise ValueError(f"query has the shape {query.shape}; the codes are of (vectors, {codec.dimension})")
     for number, codes in enumerate(documents):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,15 @@ def test_scores_do_not_depend_on_the_kernel(monkeypatch):
     with_kernel = maxsim(query, documents, codec)
     monkeypatch.setattr(kernels, "can_sum_bits", lambda: False)
     np.testing.assert_allclose(maxsim(query, documents, codec), with_kernel, atol=1e-6)
+
+
+def test_a_query_may_be_a_tensor_or_in_double_precision():
+    rows = vectors(9, 64, np.random.default_rng(0))
+    codec = ColbertCodec(64)
+    codes = [codec.encode(rows)]
+    expected = maxsim(rows, codes, codec)
+    np.testing.assert_array_equal(maxsim(torch.from_numpy(rows), codes, codec), expected)
+    np.testing.assert_array_equal(maxsim(rows.astype(np.float64), codes, codec), expected)
 
 
 def test_a_query_of_another_width_is_refused():

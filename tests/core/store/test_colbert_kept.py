@@ -75,7 +75,7 @@ class Memory(Backend):
     def classify(self, error):
         return None
 
-    get = delete = delete_where = count = scroll = None
+    get = delete = delete_where = count = scroll = scroll_vectors = None
 
 
 @pytest.fixture

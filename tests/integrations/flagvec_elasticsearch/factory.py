@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
 
+from flagvec import ColbertStorage
 from flagvec_elasticsearch import ElasticsearchStore
 
 
@@ -32,6 +34,11 @@ class Factory:
         values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
         kept = (values.view(np.uint32) & np.uint32(0xFFFF8000)).view(np.float32)
         return dict(zip(weights, kept.tolist(), strict=True))
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors that a document's codes stand for."""
+        storage = ColbertStorage()
+        return storage.codec(rows.shape[1]).decode(storage.encode(rows))
 
     def server_url(self) -> str:
         """Where a proxy is put in front of."""

@@ -1,5 +1,6 @@
 """The index that a store makes, finds and refuses."""
 
+import base64
 import re
 from datetime import date, datetime, timezone
 from enum import Enum
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from elasticsearch import ApiError, Elasticsearch
 
-from flagvec import Document, StoreError
+from flagvec import ColbertStorage, Document, StoreError
 from flagvec_elasticsearch import ElasticsearchStore
 from flagvec_elasticsearch.client import Index
 from flagvec_elasticsearch.schema import Layout, mappings
+
+STORAGE = ColbertStorage(bits=2)
 
 
 @pytest.mark.parametrize(
@@ -237,3 +240,61 @@ def test_a_server_without_rank_vectors_is_refused_with_what_to_choose(client, in
     )
     assert isinstance(refused.__cause__, ApiError)
     assert not client.indices.exists(index=index)
+
+
+@pytest.mark.parametrize(
+    ("colbert", "field", "fitting"),
+    [("native", "binary", "rank_vectors"), ("compact", "rank_vectors", "binary"), (STORAGE, "rank_vectors", "binary")],
+)
+def test_a_form_of_colbert_vectors_that_its_field_cannot_hold_is_refused(new_store, colbert, field, fitting):
+    with pytest.raises(ValueError, match=rf"colbert_field='{field}': these contradict each other; .* '{fitting}' then"):
+        new_store(colbert=colbert, colbert_field=field)
+
+
+def test_native_colbert_vectors_are_in_a_field_that_elasticsearch_compares(new_store, client, index):
+    store = new_store(colbert="native")
+    try:
+        store.create()
+    except StoreError as refused:
+        assert re.search(r"Enterprise licence: choose colbert='compact'", str(refused))
+        pytest.skip(str(refused))
+    mapping = client.indices.get_mapping(index=index)[index]["mappings"]
+    assert mapping["properties"]["colbert"]["type"] == "rank_vectors"
+    assert store.schema.colbert_storage is None
+
+
+@pytest.mark.parametrize("colbert", [True, "compact", STORAGE], ids=str)
+def test_codes_are_in_the_source(new_store, client, index, colbert):
+    store = new_store(colbert=colbert)
+    store.create()
+    store.add([Document("a", "one two three"), Document("b", "")])
+    sources = {hit["_id"]: hit["_source"]["colbert"] for hit in client.search(index=index)["hits"]["hits"]}
+    codec = store.schema.colbert_storage.codec(16)
+    assert (sources["a"]["rows"], len(base64.b64decode(sources["a"]["codes"]))) == (3, 3 * codec.row_bytes)
+    assert sources["b"] == {"rows": 0}
+
+
+@pytest.mark.parametrize("colbert", ["compact", STORAGE, "native"], ids=str)
+def test_an_index_of_vectors_in_half_precision_is_opened_as_it_is_alone(new_store, client, index, colbert):
+    client.indices.create(index=index, mappings=mappings(new_store().schema, Layout()))
+    with pytest.raises(StoreError, match=r"in half precision, as an older flagvec did, .* open it with colbert=True"):
+        new_store(colbert=colbert).count()
+    store = new_store()
+    store.add(Document("a", "one two"))
+    assert store.schema.colbert_storage is None
+    assert store.search("one", rerank="colbert")[0].score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_field_that_was_chosen_is_not_that_of_an_index_of_codes(new_store):
+    new_store().create()
+    with pytest.raises(StoreError, match="was made with colbert_field='binary', not 'rank_vectors': leave"):
+        new_store(colbert_field="rank_vectors").count()
+
+
+def test_codes_of_many_candidates_are_read_by_several_searches_of_one_request(new_store, requests):
+    store = new_store()
+    store.create()
+    store.add(f"one word{number}" for number in range(100))
+    requests.clear()
+    assert len(store.search("one", limit=100, candidates=100, rerank="colbert")) == 100
+    assert [path.rpartition("/")[2] for _, path in requests] == ["_msearch", "_msearch", "_mget"]

@@ -9,10 +9,13 @@ import tempfile
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pytest
 from milvus_lite.server_manager import server_manager_instance
+from numpy.typing import NDArray
 from pymilvus import MilvusClient
 
+from flagvec import ColbertStorage
 from flagvec_milvus import MilvusStore, lite_client
 
 
@@ -50,6 +53,11 @@ class LiteFactory(ServerFactory):
 
     def skip_reason(self) -> str | None:
         return None
+
+    def stored_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors that a document's codes stand for."""
+        storage = ColbertStorage()
+        return storage.codec(rows.shape[1]).decode(storage.encode(rows))
 
     @cached_property
     def client(self) -> MilvusClient:
