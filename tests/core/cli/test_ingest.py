@@ -82,6 +82,15 @@ def test_what_the_files_lost_is_pruned(ingest, jsonl, documents_of):
     assert documents_of("edge:./articles").keys() == {"rice"}
 
 
+def test_a_store_that_was_deleted_is_made_anew(ingest, flagvec, jsonl, documents_of):
+    ingest(jsonl("docs.jsonl", RICE), "--store", "edge:./other")
+    flagvec("delete", *STORE, "--all", "--yes")
+    again = ingest("docs.jsonl", "--store", "edge:./other", "--json")
+    assert again.code == 0
+    assert [one["written"] for one in again.json["stores"].values()] == [1, 0]
+    assert documents_of("edge:./articles").keys() == {"rice"}
+
+
 def test_a_store_without_colbert_vectors(ingest, flagvec, jsonl):
     ingest(jsonl("docs.jsonl", RICE), "--colbert", "off")
     [found] = flagvec("stats", *STORE, "--json").json
