@@ -208,6 +208,13 @@ class Journal:
         with self._file.transaction():
             self._file.for_each("DELETE FROM documents WHERE store = ? AND id = ?", rows)
 
+    def forget_store(self, name: str) -> None:
+        """Forget a store with all its documents, because it was deleted; a name that is not known does nothing."""
+        with self._file.transaction() as ask:
+            for (number,) in ask("SELECT store FROM stores WHERE name = ?", (name,)).fetchall():
+                for table in ("documents", "refused", "stores"):
+                    ask(f"DELETE FROM {table} WHERE store = ?", (number,))
+
     def pages(self, store: JournaledStore, size: int = IDS_PER_STATEMENT) -> Iterator[dict[str, bytes]]:
         """Yield all documents of a store with their content, in the order of their ids, so many at a time."""
         question = "SELECT id, content FROM documents WHERE store = ? AND id > ? ORDER BY id LIMIT ?"

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -40,12 +42,20 @@ def test_the_same_command_again_encodes_nothing(ingest, jsonl):
     assert ingest(file, "--json", "--no-journal").json["encoded"] == 2
 
 
-def test_several_files_patterns_and_standard_input_are_read(ingest, jsonl, tmp_path, documents_of):
+def test_several_files_and_patterns_are_read(ingest, jsonl, tmp_path, documents_of):
     jsonl("a.jsonl", RICE)
     jsonl("b.jsonl", BREAD)
     (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"id,text\ncsv,From a table.\n"))
     assert ingest("?.jsonl", "c.csv.gz").code == 0
     assert documents_of("edge:./articles").keys() == {"rice", "bread", "csv"}
+
+
+def test_standard_input_is_read(tiny_m3_directory, flagvec, documents_of):
+    command = [sys.executable, "-m", "flagvec", "ingest", "-", *STORE, "--model", str(tiny_m3_directory)]
+    rows = f"{json.dumps(RICE)}\n{json.dumps(BREAD)}\n"
+    finished = subprocess.run(command, input=rows, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert documents_of("edge:./articles").keys() == {"rice", "bread"}
 
 
 def test_columns_are_picked_and_joined(ingest, jsonl, documents_of):
@@ -69,6 +79,15 @@ def test_what_the_files_lost_is_pruned(ingest, jsonl, documents_of):
     assert documents_of("edge:./articles").keys() == {"rice", "bread"}
     done = ingest("docs.jsonl", "--prune")
     assert "1 pruned" in done.out
+    assert documents_of("edge:./articles").keys() == {"rice"}
+
+
+def test_a_store_that_was_deleted_is_made_anew(ingest, flagvec, jsonl, documents_of):
+    ingest(jsonl("docs.jsonl", RICE), "--store", "edge:./other")
+    flagvec("delete", *STORE, "--all", "--yes")
+    again = ingest("docs.jsonl", "--store", "edge:./other", "--json")
+    assert again.code == 0
+    assert [one["written"] for one in again.json["stores"].values()] == [1, 0]
     assert documents_of("edge:./articles").keys() == {"rice"}
 
 
