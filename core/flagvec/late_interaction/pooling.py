@@ -54,10 +54,9 @@ def _cluster_means(rows: NDArray[np.float32], clusters: int, normalize: bool) ->
     if not normalize:
         sums /= belongs.sum(axis=1, keepdims=True)
         return sums
-    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+    lengths: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
     if lengths.min() > _NO_DIRECTION:
-        sums /= lengths
-        return sums
+        return np.divide(sums, lengths, out=sums)
     # Vectors that cancel out have no mean direction, so the first one represents them.
     first = belongs.argmax(axis=1)
     return np.where(lengths > _NO_DIRECTION, sums / np.maximum(lengths, _NO_DIRECTION), rows[first])
