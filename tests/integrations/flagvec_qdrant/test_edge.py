@@ -59,7 +59,7 @@ def test_a_store_is_read_in_another_process_once_it_is_closed(tmp_path):
 
 def test_a_second_process_is_refused_while_a_store_is_open(store):
     second = run(
-        "store._opening._schema = store.schema.__class__('seeded', 16, True, 16)\n"
+        "store._opening._wanted = store.schema.__class__('seeded', 16, True, 16)\n"
         "try: store.count()\nexcept StoreError as error: print(error)",
         store.path,
     )
