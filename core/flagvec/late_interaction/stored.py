@@ -1,4 +1,4 @@
-"""Scores of codes as a database gives them back: base64, of which some may be missing or damaged."""
+"""Scores of codes as a database gives them back: base64, some of it missing or damaged."""
 
 from __future__ import annotations
 
