@@ -29,9 +29,12 @@ def codes_from_text(text: str | None, codec: ColbertCodec) -> Codes | None:
     if not isinstance(text, str):
         return None
     try:
-        codes = codec.from_bytes(pybase64.b64decode(text, validate=True))
-    except ValueError:  # not base64, or not codes of this codec
+        data = pybase64.b64decode(text, validate=True)
+    except ValueError:  # not base64
         return None
+    if len(data) % codec.row_bytes:
+        return None
+    codes = np.frombuffer(data, dtype=np.uint8).reshape(-1, codec.row_bytes)
     return codes if codec.may_be_of_unit_vectors(codes) else None
 
 
