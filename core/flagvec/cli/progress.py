@@ -41,7 +41,7 @@ class Show(Protocol):
 def progress(
     what: str, model: AbsEmbedder | None, *, share: Callable[[], float | None] | None = None, total: int | None = None
 ) -> Iterator[Show]:
-    """Yield what shows documents, documents and tokens a second, retries, and failures.
+    """Yield a function that shows documents, documents and tokens a second, retries, and failures.
 
     Args:
         what: The work, in front of the bar.
@@ -83,7 +83,7 @@ def counts_of(report: IngestReport) -> tuple[int, int, int]:
 
 
 def failures(report: IngestReport) -> int:
-    """Return how many documents are not in the stores, because these or any store refused them for good."""
+    """Return how many documents no store can hold, and how many each store refused for good, together."""
     return report.invalid + sum(store.refused for store in report.stores.values())
 
 

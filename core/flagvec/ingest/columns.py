@@ -77,7 +77,7 @@ class Columns:
         Raises:
             MissingColumnError: The row lacks the column of the text or id; names those that it has.
             TypeError: A value is of a type that a text or an id cannot have.
-            ValueError: Of a dead letter, there is no document in it.
+            ValueError: It is a dead letter without a document.
         """
         if "metadata" in row and (held := self._held(row)) is not None:
             return held

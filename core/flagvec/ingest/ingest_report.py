@@ -17,7 +17,7 @@ class StoreReport:
         refused: How many the store refused for good. They are in the dead letters.
         retries: How often a request was sent again.
         pruned: How many were deleted, because the source no longer has them.
-        down: Why the store takes nothing more; None if it does.
+        down: Why the store takes nothing more; None while it takes documents.
     """
 
     written: int = 0

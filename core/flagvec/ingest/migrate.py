@@ -52,7 +52,7 @@ class MigrateReport:
 
     @property
     def refused(self) -> int:
-        """How many documents the new store does not have, because it refused them for good, in each pass."""
+        """How many documents the new store does not have, because it refused them in the last pass."""
         return _refused(self.passes[-1]) if self.passes else 0
 
 
@@ -71,8 +71,8 @@ def migrate(
     """Encode all documents of a store with the model of another one, and write them there.
 
     The old store may be searched and written to meanwhile. Further passes over it catch up with what was written and
-    deleted, until one finds nothing. Only then the alias is switched, from one moment to the next. One more pass
-    catches up with what was written to the old store between these two. From then on, write by the alias.
+    deleted, until one finds nothing. Only then is the alias switched, in one atomic request. One more pass
+    catches up with what was written to the old store just before. From then on, write by the alias.
 
     A migration that ended early goes on where it was: call it again with the same arguments.
 
@@ -89,7 +89,7 @@ def migrate(
         on_progress: Called with the number of the pass, from 1, and its report so far.
 
     Raises:
-        TypeError: An alias, and the database has none.
+        TypeError: An alias is given, and the database has no aliases.
         StoreError: The alias is the name of a store, or the old store was written to during each of 20 passes.
         JournalError: As in `ingest`.
         StoreDownError: As in `ingest`.

@@ -52,8 +52,8 @@ def encode_to_parquet(
 ) -> FilesReport:
     """Encode documents, and write them with their vectors into Parquet files, which `load` writes into any store.
 
-    A directory that ended early is continued: call this again with the same documents in the same order. Those in
-    complete files are read and not encoded again. Of documents with one id, `load` keeps the last.
+    To go on after an early end, call this again with the same documents in the same order. Those in complete files
+    are read and not encoded again. Of documents with one id, `load` keeps the last.
 
     Args:
         documents: What `HybridStore.add` takes, or a `DocumentReader`.
@@ -180,7 +180,7 @@ class _Encoding:
 
     @property
     def position(self) -> Position:
-        """How far the documents were read that were encoded so far."""
+        """How far the source was read for what was encoded so far."""
         return Position(self._items, self._digest.hexdigest())
 
     def report(self) -> FilesReport:

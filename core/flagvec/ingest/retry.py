@@ -103,7 +103,7 @@ def write_request(request: Request[Row], backend: Backend[Row], timeout: float |
 
     Args:
         request: What to write.
-        backend: Where they are written.
+        backend: Where it is written.
         timeout: Seconds that each attempt may take; None for the client's own limit.
         retries: How long and how often it is sent again.
 

@@ -14,7 +14,7 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.seen import SeenIds
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
 
-# So much is compared with the journal at once.
+# Documents and characters that are compared with the journal at once.
 DOCUMENTS_COMPARED = 900
 CHARACTERS_COMPARED = 4_000_000
 
@@ -67,7 +67,7 @@ class Selection:
 
         Args:
             documents: Read as they are needed.
-            done: Called with how many were read, whenever some of them have been yielded.
+            done: Called with the number of documents in each part that was read, after the part was yielded.
 
         Raises:
             TypeError: There are no dead letters, and a document is invalid.

@@ -90,7 +90,7 @@ class ColbertStorage:
         return self.codec(rows.shape[1]).encode(pooled_rows(rows, self.pool))
 
     def encode_all(self, documents: Sequence[NDArray[np.float32]]) -> list[Codes]:
-        """Return what `encode` does for each document, in less time if they are short; all have one width."""
+        """Return what `encode` returns for each document, all of one width. Short ones take less time together."""
         from more_itertools import constrained_batches  # `import flagvec` loads numpy alone
 
         found: list[Codes] = []
