@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.half_precision import text_size
+from flagvec.late_interaction.half_precision import base64_size, text_size
 from flagvec.late_interaction.stored import codes_from_text, scores_of_codes
 from flagvec.scoring import colbert_score
 from flagvec.store.schema import Schema
@@ -41,7 +41,7 @@ class Codes:
         empty: What that field says of a document that has lost nothing and has no vectors.
         documents_a_search: How many documents one search of a request reads, because the server reads those of several
             searches at the same time.
-        read: What a search asks of each document, to get its vectors.
+        read: The part of a search's body that reads a document's vectors.
     """
 
     codec: ColbertCodec
@@ -52,7 +52,7 @@ class Codes:
 
     def size(self, rows: int) -> int:
         """Return the length of the text that keeps so many vectors."""
-        return -(-rows * self.codec.row_bytes // 3) * 4
+        return base64_size(rows * self.codec.row_bytes)
 
     def scores(self, query_rows: NDArray[np.float32], found: Iterable[Found], rows: Rows) -> Scores:
         """Return the scores of documents that `read` brought, without those whose vectors are missing or damaged.

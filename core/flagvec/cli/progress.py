@@ -79,12 +79,7 @@ def progress(
 
 def counts_of(report: IngestReport) -> tuple[int, int, int]:
     """Return how many documents were read, requests were repeated, and documents were refused."""
-    return report.read, sum(store.retries for store in report.stores.values()), failures(report)
-
-
-def failures(report: IngestReport) -> int:
-    """Return how many documents no store can hold, and how many each store refused for good, together."""
-    return report.invalid + sum(store.refused for store in report.stores.values())
+    return report.read, sum(store.retries for store in report.stores.values()), report.failures
 
 
 def _tokens(model: AbsEmbedder | None) -> int:

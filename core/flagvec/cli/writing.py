@@ -14,7 +14,6 @@ from flagvec.cli.exits import ExitCode, end_if_refused, say
 from flagvec.cli.loading import load_model, model_of
 from flagvec.cli.options import ColbertForm
 from flagvec.cli.output import print_json
-from flagvec.cli.progress import failures
 from flagvec.cli.stores import found_schema, opened
 from flagvec.errors import FlagvecError, StoreDownError
 from flagvec.store.address import StoreAddress
@@ -104,7 +103,7 @@ def print_report(report: IngestReport, addresses: Sequence[StoreAddress], as_jso
         print_json(as_values(report))
     else:
         typer.echo(report.summary())
-    end_if_refused(failures(report), report.dead_letters, is_silent=as_json)
+    end_if_refused(report.failures, report.dead_letters, is_silent=as_json)
 
 
 def as_values(report: IngestReport) -> dict[str, Any]:

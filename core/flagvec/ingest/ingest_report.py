@@ -56,6 +56,11 @@ class IngestReport:
     is_complete: bool = False
     dead_letters: Path | None = None
 
+    @property
+    def failures(self) -> int:
+        """How many documents no store can hold, and how many each store refused for good, together."""
+        return self.invalid + sum(store.refused for store in self.stores.values())
+
     def summary(self) -> str:
         """Return one line with the numbers that are not zero."""
         ends = "" if self.is_complete else ", and the run is not complete"

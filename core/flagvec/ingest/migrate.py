@@ -53,7 +53,7 @@ class MigrateReport:
     @property
     def refused(self) -> int:
         """How many documents the new store does not have, because it refused them in the last pass."""
-        return _refused(self.passes[-1]) if self.passes else 0
+        return self.passes[-1].failures if self.passes else 0
 
 
 def migrate(
@@ -144,7 +144,3 @@ def _check_alias(target: Any, alias: str) -> None:
             f"alias={alias!r} is the name of a store and not an alias: choose another alias, or open the new store by "
             "its own name when the migration has ended"
         )
-
-
-def _refused(report: IngestReport) -> int:
-    return report.invalid + sum(one.refused for one in report.stores.values())

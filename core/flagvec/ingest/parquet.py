@@ -21,7 +21,14 @@ from flagvec.ingest.vector_writer import FILE_BYTES, FilesReport, Position, Vect
 from flagvec.late_interaction.storage import COMPACT, ColbertChoice, ColbertStorage, checked_colbert
 from flagvec.search.options import check_choice, whole_number
 from flagvec.store.backend import Record
-from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents, listed_documents
+from flagvec.store.documents import (
+    Document,
+    DocumentLike,
+    InvalidDocument,
+    characters_of,
+    checked_documents,
+    listed_documents,
+)
 from flagvec.store.encoding import encode_documents
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -80,7 +87,7 @@ def encode_to_parquet(
         run = _Encoding(model, schema, writer, on_failure)
         writing: Future[None] | None = None
         for batch in constrained_batches(
-            run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=_characters, strict=False
+            run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=characters_of, strict=False
         ):
             records, position = run.encoded(batch), run.position
             if writing is not None:
@@ -260,10 +267,6 @@ def _schema_of(model: AbsEmbedder, colbert: ColbertChoice) -> Schema:
 def _checked(dense: DenseType, file_bytes: int) -> tuple[DenseType, int]:
     check_choice("dense", dense, get_args(DenseType))
     return dense, whole_number("file_bytes", file_bytes, at_least=1)
-
-
-def _characters(document: Document | InvalidDocument) -> int:
-    return len(document.text) if isinstance(document, Document) else 0
 
 
 def _lacks_colbert(record: Record, schema: Schema) -> bool:
