@@ -59,8 +59,6 @@ def store_at(address: StoreAddress, model: AbsEmbedder, secret: Secret, **option
 def engine_version(store: MilvusStore) -> str:
     """Return the name and version of the database that a store is in."""
     reported = str(store.client.get_server_version())
-    return (
-        f"Milvus Lite {version('milvus-lite')}"
-        if "lite" in reported.lower()
-        else f"Milvus {reported.removeprefix('v')}"
-    )
+    if "lite" in reported.lower():
+        return f"Milvus Lite {version('milvus-lite')}"
+    return f"Milvus {reported.removeprefix('v')}"

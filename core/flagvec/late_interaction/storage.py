@@ -25,8 +25,8 @@ class ColbertStorage:
     """How ColBERT vectors become the codes that every store keeps and compares alike.
 
     Args:
-        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more and 4 for others,
-            because wide vectors need fewer bits for scores of the same accuracy.
+        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more and 4 for others.
+            Wide vectors need fewer bits for scores of the same accuracy.
         pool: 1 keeps every vector. 2, 3 or 4 keeps about so many times fewer, the means of clusters of similar ones.
         seed: Chooses the rotation before a vector is packed. Codes of different seeds do not go together.
 
