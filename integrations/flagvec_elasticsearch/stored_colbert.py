@@ -20,7 +20,7 @@ from flagvec_elasticsearch.convert import codes_text, colbert_rows
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.schema import CODES, CODES_ROWS, COLBERT, COLBERT_ROWS, ID, Layout
 
-# Of vectors of length 1, rounded to half precision.
+# Vectors of length 1 that are rounded to half precision have no larger score.
 _MOST_SCORE = 1.0 + 2 * LENGTH_TOLERANCE
 
 Scores = dict[str, float]
@@ -99,7 +99,7 @@ class HalfPrecision:
         for hit in found:
             name = queries.value(hit, ID)
             vectors = self._vectors(hit, count(rows, name))
-            # Vectors of length 1 have no larger score, and a comparison with NaN is false.
+            # A comparison with NaN is false.
             if vectors is not None and abs(score := float(colbert_score(query_rows, vectors))) <= _MOST_SCORE:
                 scores[name] = score
         return scores

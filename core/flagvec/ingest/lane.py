@@ -233,7 +233,7 @@ class Lane:
         rules = self._rules
         if self._unconfirmed:
             try:
-                # A store that is down was waited for already.
+                # This run has already waited for a store that is down.
                 self.writing.flush(rules.patience if self.down is None else None, rules.stop)
             except StoreError as error:
                 self.down = self.down or str(error)

@@ -16,7 +16,7 @@ from flagvec.ingest.journal import Journal
 if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
 
-# A pass that follows the first reads everything and encodes only what was written meanwhile.
+# Each pass after the first reads everything, and encodes only what was written meanwhile.
 _MOST_PASSES = 20
 
 

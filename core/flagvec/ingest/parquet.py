@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _DOCUMENTS_PER_BATCH = 1_024
-# Read as it comes, so that progress is shown soon.
+# Small batches show progress early.
 _RECORDS_PER_BATCH, _BATCH_BYTES = 256, 16 * 2**20
 
 

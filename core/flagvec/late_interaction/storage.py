@@ -102,7 +102,7 @@ class ColbertStorage:
         return found
 
 
-# What "compact" means.
+# The argument "compact" means this.
 COMPACT = ColbertStorage()
 
 ColbertChoice: TypeAlias = bool | Literal["native", "compact"] | ColbertStorage
