@@ -14,7 +14,7 @@ Whatever `HybridStore.add` raises after it began to read documents has an attrib
 `flagvec.ingest.ingest` raises has one of an `IngestReport`.
 
 A wrong argument is a plain ``TypeError`` or ``ValueError``, and a missing extra is an ``ImportError``. When a database
-refuses, the `StoreError` has its words, and the client's exception as its cause.
+refuses, the `StoreError` has its message, and the client's exception as its cause.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Index:
             return None
 
     def leads_to(self, name: str) -> str | None:
-        """Return the index that a name leads to: its own one or an alias'; None if nothing has this name.
+        """Return the index that a name or an alias leads to; None if nothing has this name.
 
         Raises:
             StoreError: It is an alias of several.
@@ -127,7 +127,7 @@ class Index:
         return str(found[0])
 
     def switch_alias(self, alias: str) -> None:
-        """Let an alias lead to the index that is open, from one moment to the next; it is made if it does not exist.
+        """Let an alias lead to the open index, in one atomic request. It is made if it does not exist.
 
         Raises:
             StoreError: It is the name of an index, or an alias of several.
@@ -227,7 +227,7 @@ class Index:
             )
 
     def pages(self, query: Query | None, size: int, ask: Ask, read: Query = ONLY_DOCUMENTS) -> Iterator[list[Found]]:
-        """Yield what a query finds now, `size` documents a request; None finds all. `read` says what of each."""
+        """Yield what a query finds now, `size` documents a request; None finds all. `read` chooses the fields."""
         point = ask(lambda timeout: self._within(timeout).open_point_in_time(index=self.name, keep_alive=_KEPT_ALIVE))[
             "id"
         ]

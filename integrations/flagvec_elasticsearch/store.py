@@ -146,7 +146,7 @@ class ElasticsearchStore(HybridStore):
         )
 
     def leads_to(self, name: str) -> str | None:
-        """Return the index that a name leads to: its own one or an alias'; None if nothing has this name.
+        """Return the index that a name or an alias leads to; None if nothing has this name.
 
         Raises:
             StoreError: The database refused.
@@ -154,7 +154,7 @@ class ElasticsearchStore(HybridStore):
         return self._opening.ask_unopened("be asked for aliases", lambda: self._index.leads_to(name))
 
     def switch_alias(self, alias: str) -> None:
-        """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.
+        """Let an alias lead to this store, in one atomic request. It is made if it does not exist.
 
         Stores that were opened by the alias go on here if their model is the same. If this store's name is an alias
         itself, `alias` leads to the index behind it.

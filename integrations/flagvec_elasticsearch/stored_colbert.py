@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.half_precision import text_size
+from flagvec.late_interaction.half_precision import base64_size, text_size
 from flagvec.late_interaction.stored import codes_from_text, scores_of_codes
 from flagvec.scoring import colbert_score
 from flagvec.store.schema import Schema
@@ -20,7 +20,7 @@ from flagvec_elasticsearch.convert import codes_text, colbert_rows
 from flagvec_elasticsearch.filters import Query
 from flagvec_elasticsearch.schema import CODES, CODES_ROWS, COLBERT, COLBERT_ROWS, ID, Layout
 
-# Of vectors of length 1, rounded to half precision.
+# Vectors of length 1 that are rounded to half precision have no larger score.
 _MOST_SCORE = 1.0 + 2 * LENGTH_TOLERANCE
 
 Scores = dict[str, float]
@@ -41,7 +41,7 @@ class Codes:
         empty: What that field says of a document that has lost nothing and has no vectors.
         documents_a_search: How many documents one search of a request reads, because the server reads those of several
             searches at the same time.
-        read: What a search asks of each document, to get its vectors.
+        read: The part of a search's body that reads a document's vectors.
     """
 
     codec: ColbertCodec
@@ -52,7 +52,7 @@ class Codes:
 
     def size(self, rows: int) -> int:
         """Return the length of the text that keeps so many vectors."""
-        return -(-rows * self.codec.row_bytes // 3) * 4
+        return base64_size(rows * self.codec.row_bytes)
 
     def scores(self, query_rows: NDArray[np.float32], found: Iterable[Found], rows: Rows) -> Scores:
         """Return the scores of documents that `read` brought, without those whose vectors are missing or damaged.
@@ -99,7 +99,7 @@ class HalfPrecision:
         for hit in found:
             name = queries.value(hit, ID)
             vectors = self._vectors(hit, count(rows, name))
-            # Vectors of length 1 have no larger score, and a comparison with NaN is false.
+            # A comparison with NaN is false.
             if vectors is not None and abs(score := float(colbert_score(query_rows, vectors))) <= _MOST_SCORE:
                 scores[name] = score
         return scores

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
     from flagvec_milvus import MilvusStore
 
+# Seconds.
+_CONNECTS_WITHIN = 10
 _OPTIONS = {"milvus-lite": (), "milvus": ("consistency_level", "key_file")}
 
 
@@ -54,11 +56,9 @@ def store_at(address: StoreAddress, model: AbsEmbedder, secret: Secret, **option
     return MilvusStore(model, client, address.name, **options)
 
 
-# Seconds.
-_CONNECTS_WITHIN = 10
-
-
 def engine_version(store: MilvusStore) -> str:
     """Return the name and version of the database that a store is in."""
-    told = str(store.client.get_server_version())
-    return f"Milvus Lite {version('milvus-lite')}" if "lite" in told.lower() else f"Milvus {told.removeprefix('v')}"
+    reported = str(store.client.get_server_version())
+    if "lite" in reported.lower():
+        return f"Milvus Lite {version('milvus-lite')}"
+    return f"Milvus {reported.removeprefix('v')}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.half_precision import text_size
+from flagvec.late_interaction.half_precision import base64_size, text_size
 from flagvec.late_interaction.stored import lost_codes, scores_of_codes
 from flagvec.scoring import colbert_score
 from flagvec.store.schema import Schema
@@ -39,7 +39,7 @@ class StoredColbert:
         """Return the length of the text that keeps so many vectors."""
         if self.codec is None:
             return text_size(rows, self.dimension)
-        return -(-rows * self.codec.row_bytes // 3) * 4
+        return base64_size(rows * self.codec.row_bytes)
 
     def scores(self, query_rows: NDArray[np.float32], rows: Iterable[Row]) -> tuple[dict[str, float], int]:
         """Return the scores of documents by id, and how many have damaged vectors and therefore no score.

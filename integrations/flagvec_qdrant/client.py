@@ -96,20 +96,24 @@ class ClientBackend(Backend[Record]):
 
     def _target(self) -> str:
         """Return the collection's own name, if the given one is an alias and the server says so."""
+        return self._targets().get(self._collection, self._collection)
+
+    def _targets(self) -> dict[str, str]:
+        """Return the collection that each alias leads to."""
         with self._calling:
             # A token sees an alias only if it names both the alias and the collection.
             aliases = self._client.get_aliases().aliases
-        return {alias.alias_name: alias.collection_name for alias in aliases}.get(self._collection, self._collection)
+        return {alias.alias_name: alias.collection_name for alias in aliases}
 
     def leads_to(self, name: str) -> str | None:
-        """Return the collection that a name leads to: its own one or an alias'; None if nothing has this name."""
+        """Return the collection that a name or an alias leads to; None if nothing has this name."""
+        if (target := self._targets().get(name)) is not None:
+            return target
         with self._calling:
-            aliases = self._client.get_aliases().aliases
-            targets = {alias.alias_name: alias.collection_name for alias in aliases}
-            return targets.get(name) or (name if self._client.collection_exists(name) else None)
+            return name if self._client.collection_exists(name) else None
 
     def switch_alias(self, alias: str) -> None:
-        """Let an alias lead to this collection, from one moment to the next; it is made if it does not exist.
+        """Let an alias lead to this collection, in one atomic request. It is made if it does not exist.
 
         Raises:
             StoreError: It is the name of a collection.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flagvec.late_interaction.codec import ColbertCodec
+from flagvec.late_interaction.half_precision import base64_size
 from flagvec.late_interaction.stored import codes_from_text, codes_to_text
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
@@ -51,7 +52,7 @@ def to_payload(record: Record) -> dict[str, Any]:
 def codes_size(record: Record) -> int:
     """Return the length of the text that `to_payload` makes of a record's codes."""
     codes = record.vectors.colbert_codes
-    return 0 if codes is None else -(-codes.size // 3) * 4
+    return 0 if codes is None else base64_size(codes.size)
 
 
 def to_documents(points: Iterable[Any]) -> list[Document]:

@@ -19,7 +19,7 @@ from flagvec_qdrant.schema import DamagedError, described_schema, description
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # None where there is none
+    fcntl = None  # type: ignore[assignment]  # checked before use
 
 _logger = logging.getLogger(__name__)
 

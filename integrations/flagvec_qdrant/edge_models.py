@@ -164,7 +164,7 @@ def bytes_on_disk(record: Record) -> int:
 def short_writes(records: Sequence[Record]) -> Iterable[Sequence[Record]]:
     """Return records in parts that the engine writes in one call each.
 
-    A part with codes is small, because the log's files are small, and none takes less than the largest part.
+    A part with codes is small, because a file of the log takes at least as much as the largest part.
     """
     return constrained_batches(records, _CHARACTERS_PER_WRITE, _POINTS_PER_WRITE, get_len=codes_size, strict=False)
 

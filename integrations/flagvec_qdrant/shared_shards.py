@@ -18,7 +18,7 @@ from flagvec_qdrant.edge_files import exclusive
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # None where there is none
+    fcntl = None  # type: ignore[assignment]  # checked before use
 
 # Held by whoever opens, closes or drops a shard. It is reentrant, because garbage collection may close one store while
 # another is opened.

@@ -82,7 +82,7 @@ class QdrantStore(HybridStore):
         self.collection_name = collection_name
 
     def leads_to(self, name: str) -> str | None:
-        """Return the collection that a name leads to: its own one or an alias'; None if nothing has this name.
+        """Return the collection that a name or an alias leads to; None if nothing has this name.
 
         Raises:
             StoreError: The database refused.
@@ -90,7 +90,7 @@ class QdrantStore(HybridStore):
         return self._opening.ask_unopened("be asked for aliases", lambda: self._collection.leads_to(name))
 
     def switch_alias(self, alias: str) -> None:
-        """Let an alias lead to this store, from one moment to the next; it is made if it does not exist.
+        """Let an alias lead to this store, in one atomic request. It is made if it does not exist.
 
         Stores that were opened by the alias go on here if their model is the same. If this store's name is an alias
         itself, `alias` leads to the collection behind it.

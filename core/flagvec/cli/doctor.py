@@ -124,16 +124,16 @@ def _version(package: str) -> str | None:
 
 
 def _store(address: StoreAddress) -> tuple[bool, str]:
-    """Return whether a store's database can be used, and what it says."""
+    """Return whether a store's database can be used, and what there is to say of it."""
     try:
         schema = found_schema(address)
         if schema is None and address.database in ("edge", "milvus-lite"):
             return True, "does not exist yet"
         like = model_like(schema or Schema("", 1, False, None))
         with opened(address, like, colbert=like.colbert_dimension is not None) as store:
-            told = engine_version(address, store)
+            engine = engine_version(address, store)
             if schema is None:
-                return True, f"{told}; the store does not exist yet"
-            return True, f"{told}; {counted(store.count(), 'document')} of {schema.model}"
+                return True, f"{engine}; the store does not exist yet"
+            return True, f"{engine}; {counted(store.count(), 'document')} of {schema.model}"
     except Exception as error:  # each store gets its line
         return False, message_of(error)

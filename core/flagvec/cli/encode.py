@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +27,7 @@ def encode(
     dense: options.Dense = options.Numbers.float32,
     colbert: options.Colbert = None,
     on_error: options.OnError = options.OnRefusal.dead_letters,
-    dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    dead_letters: options.DeadLetterFile = options.DEAD_LETTERS,
     model_class: options.ModelClass = None,
     pooling: options.Pooling = None,
     max_length: options.MaxLength = None,

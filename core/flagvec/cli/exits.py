@@ -8,15 +8,17 @@ import os
 import sys
 import traceback
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
+from flagvec.cli.output import counted
 from flagvec.errors import FlagvecError
 from flagvec.ingest.report import without_secrets
 
-# A line on a terminal that says nothing of a longer message.
+# A longer message is cut here.
 _LONGEST_LINE = 2_000
 
 
@@ -84,6 +86,18 @@ def message_of(error: Exception) -> str:
         message = f"{type(error).__name__}: {message} (--debug shows where)"
     message = without_secrets(message)
     return message if len(message) <= _LONGEST_LINE else f"{message[:_LONGEST_LINE]}..."
+
+
+def end_if_refused(documents: int, dead_letters: Path | None, is_silent: bool = False) -> None:
+    """End the command if documents were refused, with a line that names the file that has them.
+
+    Raises:
+        typer.Exit: Documents were refused.
+    """
+    if documents:
+        if not is_silent:
+            say(f"{counted(documents, 'document')} refused: {dead_letters} says which and why")
+        raise typer.Exit(ExitCode.DATAERR)
 
 
 def say(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flagvec.cli.exits import ExitCode, say
+from flagvec.cli.exits import end_if_refused
 from flagvec.cli.output import counted, print_json
 
 if TYPE_CHECKING:
@@ -37,6 +37,4 @@ def print_report(report: FilesReport, directory: Path, dead_letters: Path | None
         truncated = f", {report.truncated:,} truncated" if report.truncated else ""
         files = counted(len(report.files), "file")
         typer.echo(f"{counted(report.written, 'document')} written{found}{truncated}; {directory} has {files}")
-    if report.failed:
-        say(f"{counted(report.failed, 'document')} refused: {dead_letters} says which and why")
-        raise typer.Exit(ExitCode.DATAERR)
+    end_if_refused(report.failed, dead_letters)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flagvec.cli import options
 from flagvec.cli.loading import model_options
 from flagvec.cli.progress import counts_of, progress
@@ -26,7 +24,7 @@ def ingest(
     skip_unchanged: options.SkipUnchanged = True,
     prune: options.Prune = False,
     on_error: options.OnError = options.OnRefusal.dead_letters,
-    dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    dead_letters: options.DeadLetterFile = options.DEAD_LETTERS,
     colbert: options.Colbert = None,
     model_class: options.ModelClass = None,
     pooling: options.Pooling = None,
@@ -34,7 +32,7 @@ def ingest(
     passage_instruction: options.PassageInstruction = None,
     query_instruction: options.QueryInstruction = None,
     device: options.Device = None,
-    patience: options.Patience = 300.0,
+    patience: options.Patience = options.PATIENCE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:

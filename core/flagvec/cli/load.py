@@ -25,9 +25,9 @@ def load(
     skip_unchanged: options.SkipUnchanged = True,
     prune: options.Prune = False,
     on_error: options.OnError = options.OnRefusal.dead_letters,
-    dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    dead_letters: options.DeadLetterFile = options.DEAD_LETTERS,
     colbert: options.Colbert = None,
-    patience: options.Patience = 300.0,
+    patience: options.Patience = options.PATIENCE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
     from flagvec.store.schema import Schema
 
-# What joins the names of the two models of a `CombinedModel`.
+# Joins the names of the two models of a `CombinedModel`.
 _PAIR = " + "
 
 
@@ -64,12 +64,12 @@ def model_of(schema: Schema, name: str | None = None, **options: Any) -> AbsEmbe
     Args:
         schema: What the store holds.
         name: Where the model is now; None for where it was when the store was made.
-        options: As in `load_model`. They count before the store's.
+        options: As in `load_model`. They override the store's.
     """
     if schema.colbert_model is not None:
         return load_model(name or schema.model, **options)
     stored = {
-        # A directory need not say which class its model has. Only a `BGEM3FlagModel` gives lexical weights.
+        # A directory may not say which class its model has. Only a `BGEM3FlagModel` gives lexical weights.
         "model_class": "encoder-only-m3" if schema.sparse else "encoder-only-base",
         "pooling_method": schema.pooling,
         "normalize_embeddings": schema.normalize,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flagvec.cli import options
-from flagvec.cli.exits import ExitCode, say
+from flagvec.cli.exits import end_if_refused
 from flagvec.cli.loading import load_model, model_options
 from flagvec.cli.output import counted, print_json
 from flagvec.cli.progress import counts_of, progress
@@ -32,7 +31,7 @@ def migrate(
         typer.Option("--alias", metavar="NAME", help="Switched to the new store at the end; Qdrant, Elasticsearch."),
     ] = None,
     journal: options.JournalFile = options.JOURNAL,
-    dead_letters: options.DeadLetterFile = Path("dead-letters.jsonl"),
+    dead_letters: options.DeadLetterFile = options.DEAD_LETTERS,
     colbert: options.Colbert = None,
     model_class: options.ModelClass = None,
     pooling: options.Pooling = None,
@@ -40,7 +39,7 @@ def migrate(
     passage_instruction: options.PassageInstruction = None,
     query_instruction: options.QueryInstruction = None,
     device: options.Device = None,
-    patience: options.Patience = 300.0,
+    patience: options.Patience = options.PATIENCE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -92,6 +91,4 @@ def migrate(
         switched = "" if alias is None else f"; the alias {alias} leads there now"
         encoded = f"{report.encoded:,} encoded in {counted(len(report.passes), 'pass')}"
         typer.echo(f"{target} holds {counted(report.documents, 'document')}, {encoded}{switched}")
-    if report.refused:
-        say(f"{counted(report.refused, 'document')} refused: {dead_letters} says which and why")
-        raise typer.Exit(ExitCode.DATAERR)
+    end_if_refused(report.refused, dead_letters)

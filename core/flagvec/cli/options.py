@@ -12,6 +12,8 @@ import typer
 from flagvec.store.address import StoreAddress
 
 JOURNAL = Path("flagvec.journal")
+DEAD_LETTERS = Path("dead-letters.jsonl")
+PATIENCE = 300.0
 MODEL_HELP = "A name that flagvec models lists, a Hugging Face name, or a directory."
 STORE_HELP = "URL of the store, like qdrant://localhost:6333/articles or edge:./articles."
 
@@ -96,10 +98,12 @@ def check_prune(prune: bool, no_journal: bool) -> None:
     """Refuse ``--prune`` without a journal.
 
     Raises:
-        typer.BadParameter: There is none.
+        typer.BadParameter: Both options are given.
     """
     if prune and no_journal:
-        raise typer.BadParameter("--prune needs a journal, which says what earlier runs wrote: leave --no-journal out")
+        raise typer.BadParameter(
+            "--prune with --no-journal: only a journal knows what earlier runs wrote; leave one out"
+        )
 
 
 Store = Annotated[StoreAddress, typer.Option("--store", parser=store_address, metavar="URL", help=STORE_HELP)]

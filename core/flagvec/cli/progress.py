@@ -41,7 +41,7 @@ class Show(Protocol):
 def progress(
     what: str, model: AbsEmbedder | None, *, share: Callable[[], float | None] | None = None, total: int | None = None
 ) -> Iterator[Show]:
-    """Yield what shows documents, documents and tokens a second, retries, and failures.
+    """Yield a function that shows documents, documents and tokens a second, retries, and failures.
 
     Args:
         what: The work, in front of the bar.
@@ -79,12 +79,7 @@ def progress(
 
 def counts_of(report: IngestReport) -> tuple[int, int, int]:
     """Return how many documents were read, requests were repeated, and documents were refused."""
-    return report.read, sum(store.retries for store in report.stores.values()), failures(report)
-
-
-def failures(report: IngestReport) -> int:
-    """Return how many documents are not in the stores, because these or any store refused them for good."""
-    return report.invalid + sum(store.refused for store in report.stores.values())
+    return report.read, sum(store.retries for store in report.stores.values()), report.failures
 
 
 def _tokens(model: AbsEmbedder | None) -> int:

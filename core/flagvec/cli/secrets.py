@@ -11,7 +11,7 @@ _MAIN = ("QDRANT_API_KEY", "MILVUS_TOKEN", "ELASTICSEARCH_API_KEY")
 
 
 def secret_for(address: StoreAddress) -> Secret:
-    """Return what looks a secret of a store up.
+    """Return a function that looks up the secrets of a store.
 
     The store's own option ``key_file`` names the file of its key, for commands with two servers of one database. Next
     come the environment variable itself, and the variable with ``_FILE`` at its end, which names a file.

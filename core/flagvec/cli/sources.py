@@ -54,7 +54,7 @@ class Source:
         return cls(DocumentReader(files, text=text, id=id, metadata=metadata or None, format=form), split, overlap)
 
     def documents(self, model: AbsEmbedder) -> Iterator[Document | InvalidDocument]:
-        """Return the documents, or their parts by the model's tokens, and what is wrong with a row that is none."""
+        """Return the documents, or their parts by the model's tokens. Rows that are no documents come as errors."""
         if self.split is None:
             return iter(self.reader)
         from flagvec.ingest.splitting import Splitter

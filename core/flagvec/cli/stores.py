@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from flagvec.cli.secrets import secret_for
 from flagvec.errors import StoreError
 from flagvec.store.address import StoreAddress
+from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
     from flagvec.store.base import HybridStore
-    from flagvec.store.schema import Schema
 
 # The packages of the databases. Core does not import them, so they are found by name.
 _PACKAGES = {
@@ -109,8 +109,8 @@ def engine_version(address: StoreAddress, store: HybridStore) -> str:
 
 
 def model_like(schema: Schema) -> AbsEmbedder:
-    """Return what stands for the model of a store where nothing is encoded."""
-    said: dict[str, Any] = {
+    """Return a stand-in for a store's model. It has the model's attributes and cannot encode."""
+    attributes: dict[str, Any] = {
         "model_name_or_path": schema.model,
         "dimension": schema.dimension,
         "representations": frozenset(schema.representations),
@@ -121,16 +121,14 @@ def model_like(schema: Schema) -> AbsEmbedder:
         "query_instruction_for_retrieval": schema.query_instruction,
     }
     if schema.colbert_model is not None:
-        said["colbert_model"] = SimpleNamespace(model_name_or_path=schema.colbert_model)
-    # A value that is not known is an attribute that is not there.
-    known = {name: value for name, value in said.items() if value is not None or name == "colbert_dimension"}
+        attributes["colbert_model"] = SimpleNamespace(model_name_or_path=schema.colbert_model)
+    # An old store does not say everything. Checks skip attributes that are missing.
+    known = {name: value for name, value in attributes.items() if value is not None or name == "colbert_dimension"}
     return cast("AbsEmbedder", SimpleNamespace(**known))
 
 
-_ANY_MODEL = cast(
-    "AbsEmbedder",
-    SimpleNamespace(model_name_or_path="", dimension=1, representations=frozenset({"dense"}), colbert_dimension=None),
-)
+# Opens a store to ask what it holds.
+_ANY_MODEL = model_like(Schema("", 1, False, None))
 
 
 def _package(address: StoreAddress) -> ModuleType:

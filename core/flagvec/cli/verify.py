@@ -26,7 +26,7 @@ def verify(
     missing: the store has lost it. changed: its text or metadata differ. unknown: other programs wrote it.
     """
     if not journal.exists():
-        raise typer.BadParameter(f"there is no journal {journal}: name the one that ingest used by --journal")
+        raise typer.BadParameter(f"there is no journal {journal}: name the journal of ingest with --journal")
     from flagvec.ingest import Journal
     from flagvec.ingest import verify as compared
 

@@ -1,4 +1,4 @@
-"""What the commands share that write: stores that are opened or made, and how a run ended."""
+"""What the writing commands share: they open or make stores, and report how a run ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from flagvec.cli.exits import ExitCode, say
+from flagvec.cli.exits import ExitCode, end_if_refused, say
 from flagvec.cli.loading import load_model, model_of
 from flagvec.cli.options import ColbertForm
-from flagvec.cli.output import counted, print_json
-from flagvec.cli.progress import failures
+from flagvec.cli.output import print_json
 from flagvec.cli.stores import found_schema, opened
 from flagvec.errors import FlagvecError, StoreDownError
 from flagvec.store.address import StoreAddress
@@ -28,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def model_for(addresses: Sequence[StoreAddress], name: str | None, **options: Any) -> AbsEmbedder:
-    """Return the model that is to encode for stores: the one of this name, or the one that a store was made with.
+    """Return the model to encode with: the one of this name, or the one that a store was made with.
 
     Raises:
         ValueError: No store exists, and no name is given.
@@ -68,11 +67,11 @@ def finished(run: Callable[[], Result], is_resumable: bool) -> Result:
     """Return what a run returns, or end the command with the exit code that its error means.
 
     Args:
-        run: Reads documents. Its arguments were checked, so that a ValueError is about a document.
+        run: Reads documents. Its arguments were checked before, so a ValueError is about a document.
         is_resumable: Whether the same command goes on from where it ended.
 
     Raises:
-        typer.Exit: A store is away, or a document was to stop the run.
+        typer.Exit: A store is away, or a document was refused with ``--on-error stop``.
         KeyboardInterrupt: As `run`.
     """
     try:
@@ -104,10 +103,7 @@ def print_report(report: IngestReport, addresses: Sequence[StoreAddress], as_jso
         print_json(as_values(report))
     else:
         typer.echo(report.summary())
-    if refused := failures(report):
-        if not as_json:
-            say(f"{counted(refused, 'document')} refused: {report.dead_letters} says which and why")
-        raise typer.Exit(ExitCode.DATAERR)
+    end_if_refused(report.failures, report.dead_letters, is_silent=as_json)
 
 
 def as_values(report: IngestReport) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
 def write_rows(positions: NDArray[np.intp], rows: Tensor, matrix: Tensor) -> None:
     """Write `rows` to their `positions` in a matrix on the same device."""
     if matrix.is_cpu:
-        # For a short query, torch's indexing takes ten times as long.
+        # For a short query, torch's indexing takes much longer.
         matrix.numpy()[positions] = rows.numpy()
     else:
         matrix[to_device(positions, matrix.device)] = rows

@@ -1,4 +1,4 @@
-"""Work that goes on in another thread, in order, and never further behind than it may be."""
+"""Tasks that run one after another in another thread, with a bound on how many are unfinished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Background:
 
     Args:
         name: What the thread is called.
-        most: How many tasks may be unfinished at once. `submit` waits until there is room for one more.
+        most: How many tasks may be unfinished at once. With so many, `submit` waits for the first.
     """
 
     def __init__(self, name: str, most: int = 1) -> None:
@@ -44,7 +44,7 @@ class Background:
             self._unfinished.popleft().result()
 
     def leave(self) -> None:
-        """Let the end of the block not wait. The task that runs goes on, and those after it never begin."""
+        """Cancel the tasks that have not begun. The end of the block then does not wait for the one that runs."""
         self._is_left = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -22,8 +22,8 @@ class MissingColumnError(ValueError):
 class Columns:
     r"""Makes documents of rows.
 
-    A dead letter, which is a row with exactly the columns ``id``, ``text``, ``metadata``, ``reason`` and ``store``, is
-    the document that it holds, whatever the arguments are. So is a row of ``id``, ``text`` and ``metadata`` if the
+    A dead letter is a row with exactly the columns ``id``, ``text``, ``metadata``, ``reason`` and ``store``. It gives
+    the document that it holds, whatever the arguments are. So does a row of ``id``, ``text`` and ``metadata`` if the
     arguments are the defaults and its ``metadata`` is a mapping.
 
     Args:
@@ -77,7 +77,7 @@ class Columns:
         Raises:
             MissingColumnError: The row lacks the column of the text or id; names those that it has.
             TypeError: A value is of a type that a text or an id cannot have.
-            ValueError: Of a dead letter, there is no document in it.
+            ValueError: It is a dead letter without a document.
         """
         if "metadata" in row and (held := self._held(row)) is not None:
             return held

@@ -13,7 +13,7 @@ from flagvec.ingest.report import FailedWrite
 
 
 class DeadLetters:
-    """A JSONL file, which is made by the first letter. Letters go to its end.
+    """A JSONL file, which the first letter makes. Letters are added at its end.
 
     A line has ``id``, ``text``, ``metadata``, ``reason`` and ``store``. Reading it as a source gives the document
     again, because ``reason`` and ``store`` are no part of it. ``text`` is null if what was read was no document, and
@@ -21,7 +21,7 @@ class DeadLetters:
 
     Args:
         path: The file.
-        since: Where the run that is resumed noted its last letter, in bytes. Letters after that are not written twice,
+        since: The size of the file in bytes that the resumed run noted last. Letters after that are not written twice,
             and a last line that was cut off is removed. None for a new run.
     """
 

@@ -12,7 +12,7 @@ from flagvec.errors import SourceError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # None where there is none
+    fcntl = None  # type: ignore[assignment]  # checked before use
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class EncodedDocument(Document):
         id: As in `Document`.
         text: As in `Document`.
         metadata: As in `Document`.
-        vectors: What the store's model would give for it, of what the store holds.
+        vectors: What the store's model gives for it, of each kind that the store holds.
         colbert_storage: What made ``vectors.colbert_codes``. A store with the same one takes these in place of
             ``vectors.colbert``.
     """
@@ -50,7 +50,7 @@ def ready_codes(document: Document, storage: ColbertStorage) -> Codes | None:
 
 def to_bytes(vectors: TextVectors) -> bytes:
     """Return vectors as bytes, from which `from_bytes` makes equal ones."""
-    # np.savez takes thirty times as long.
+    # np.savez would write a zip archive, which takes far longer.
     tokens = weights = None
     if vectors.sparse is not None:
         tokens = np.fromiter(vectors.sparse, np.int64, len(vectors.sparse))

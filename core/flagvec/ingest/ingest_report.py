@@ -17,7 +17,7 @@ class StoreReport:
         refused: How many the store refused for good. They are in the dead letters.
         retries: How often a request was sent again.
         pruned: How many were deleted, because the source no longer has them.
-        down: Why the store takes nothing more; None if it does.
+        down: Why the store takes nothing more; None while it takes documents.
     """
 
     written: int = 0
@@ -55,6 +55,11 @@ class IngestReport:
     seconds: float = 0.0
     is_complete: bool = False
     dead_letters: Path | None = None
+
+    @property
+    def failures(self) -> int:
+        """How many documents no store can hold, and how many each store refused for good, together."""
+        return self.invalid + sum(store.refused for store in self.stores.values())
 
     def summary(self) -> str:
         """Return one line with the numbers that are not zero."""

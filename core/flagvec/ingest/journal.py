@@ -35,7 +35,7 @@ class JournaledStore:
     vectors: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-# Stands for no store in the table of what was refused: no store can hold these documents.
+# In the table of what was refused, this is for documents that no store can hold.
 NO_STORE = JournaledStore("", "", 0, 0)
 
 
@@ -121,9 +121,9 @@ class Journal:
         return self.store(name)
 
     def begin_run(self, dead_letter_bytes: int) -> tuple[int, int | None]:
-        """Return the number of the last run if it did not end, otherwise that of a new one.
+        """Return the number of a run: the last one if it did not end, otherwise a new one.
 
-        With the last run comes the size that the dead letters had when they were last noted, and None with a new run.
+        The second value is the size of the dead letters, as the last run noted it, or None for a new run.
 
         Args:
             dead_letter_bytes: The size of the dead letters, which is noted for a new run.
@@ -146,7 +146,7 @@ class Journal:
         """Note documents that are about to be encoded, as id, content and the number of stores that need them.
 
         Returns:
-            Those that a process which was killed had begun, with what `keep` has of them.
+            Those that a killed process had begun, with the vectors that `keep` was given, or None.
         """
         contents = {name: content for name, content, _ in documents}
         question = "SELECT id, content, vectors FROM begun WHERE id IN"
@@ -228,7 +228,7 @@ class Journal:
             last = next(reversed(page))
 
     def _settle(self, ask: Ask, documents: Iterable[Sequence[Any]]) -> None:
-        """Note that one store more needs these documents no longer, as pairs of id and content."""
+        """Note that one store less needs these documents, which are pairs of id and content."""
         self._file.for_each("UPDATE begun SET stores = stores - 1 WHERE id = ? AND content = ?", documents)
         ask("DELETE FROM begun WHERE stores <= 0")
 

@@ -91,7 +91,7 @@ class JournalFile:
 
     @contextmanager
     def reading(self) -> Iterator[Ask]:
-        """Give a function that asks, in a ``with`` block.
+        """Yield a function that runs a query.
 
         Raises:
             JournalError: The file cannot be read.
@@ -101,10 +101,10 @@ class JournalFile:
 
     @contextmanager
     def transaction(self, is_durable: bool = True) -> Iterator[Ask]:
-        """Give a function that asks and changes, in a ``with`` block that happens whole or not at all.
+        """Yield a function that runs statements. The end of the block commits them, and an error undoes them all.
 
         Args:
-            is_durable: Whether it outlasts a power loss once the block has ended, and not only the process.
+            is_durable: Whether the commit survives a power loss. If not, it survives only the end of the process.
 
         Raises:
             JournalError: The file cannot be read or written.
@@ -121,11 +121,11 @@ class JournalFile:
                 raise
 
     def for_each(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement for each row; within `transaction`."""
+        """Run a statement for each row, inside a `transaction`."""
         self._connection.executemany(statement, rows)
 
     def of_ids(self, ask: Ask, question: str, ids: Iterable[str], *values: Any) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a question that ends with the ids, ``... AND id IN``, after other values."""
+        """Yield the rows of a query that ends in ``id IN``. `values` are for the placeholders before that."""
         for part in chunked(ids, IDS_PER_STATEMENT):
             yield from ask(f"{question} ({', '.join('?' * len(part))})", (*values, *part))
 

@@ -25,7 +25,7 @@ from flagvec.store.writing import Writing
 # How many windows a store may be behind the one that is being encoded. With two, a store that flushes does not hold up
 # the others.
 WINDOWS_BEHIND = 2
-# Seconds. A process that is killed leaves so much to be encoded again. A flush of an edge store takes up to 0.1 s.
+# Seconds between two flushes. What was written since the last one is encoded again after a kill.
 ACKNOWLEDGED_EVERY = 2.0
 
 
@@ -38,9 +38,9 @@ class Rules:
     """What holds for all stores of an ingestion.
 
     Args:
-        journal: Notes what is in; None for none.
+        journal: Notes what stores have; None without a journal.
         run: The number of the run in the journal.
-        dead_letters: Takes what a store refuses for good; None raises a `DocumentRefusedError` instead.
+        dead_letters: Takes what a store refuses for good. With None, a `DocumentRefusedError` is raised instead.
         timeout: Seconds that an attempt to write may take; None for the client's own limit.
         patience: Seconds in which a request is sent again.
         is_resumed: Whether the run was begun by an earlier call.
@@ -86,7 +86,7 @@ class Lane:
         known: The store in the journal; None without a journal.
 
     Attributes:
-        down: Why the store takes nothing more; None if it does.
+        down: Why the store takes nothing more; None while it takes documents.
     """
 
     def __init__(self, name: str, writing: Writing[Any], rules: Rules, known: JournaledStore | None) -> None:
@@ -152,7 +152,7 @@ class Lane:
                 self.count(pruned=len(unseen))
 
     def write(self, window: EncodedWindow, needed: Sequence[int]) -> None:
-        """Write documents of a window behind the caller, who waits if too many windows are on their way.
+        """Let the lane's thread write documents of a window. This waits while it is `WINDOWS_BEHIND` windows behind.
 
         Args:
             window: Documents and their vectors.
@@ -181,7 +181,7 @@ class Lane:
         self.count(refused=len(failures))
 
     def acknowledge(self) -> None:
-        """Make durable what was written, behind the caller, and note it in the journal."""
+        """Let the lane's thread flush what was written, and note it in the journal."""
         self._background.submit(self._acknowledge)
 
     def settle(self) -> None:
@@ -233,7 +233,7 @@ class Lane:
         rules = self._rules
         if self._unconfirmed:
             try:
-                # A store that is down was waited for already.
+                # This run has already waited for a store that is down.
                 self.writing.flush(rules.patience if self.down is None else None, rules.stop)
             except StoreError as error:
                 self.down = self.down or str(error)

@@ -16,7 +16,7 @@ from flagvec.ingest.journal import Journal
 if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
 
-# A pass that follows the first reads everything and encodes only what was written meanwhile.
+# Each pass after the first reads everything, and encodes only what was written meanwhile.
 _MOST_PASSES = 20
 
 
@@ -52,8 +52,8 @@ class MigrateReport:
 
     @property
     def refused(self) -> int:
-        """How many documents the new store does not have, because it refused them for good, in each pass."""
-        return _refused(self.passes[-1]) if self.passes else 0
+        """How many documents the new store does not have, because it refused them in the last pass."""
+        return self.passes[-1].failures if self.passes else 0
 
 
 def migrate(
@@ -71,8 +71,8 @@ def migrate(
     """Encode all documents of a store with the model of another one, and write them there.
 
     The old store may be searched and written to meanwhile. Further passes over it catch up with what was written and
-    deleted, until one finds nothing. Only then the alias is switched, from one moment to the next. One more pass
-    catches up with what was written to the old store between these two. From then on, write by the alias.
+    deleted, until one finds nothing. Only then is the alias switched, in one atomic request. One more pass
+    catches up with what was written to the old store just before. From then on, write by the alias.
 
     A migration that ended early goes on where it was: call it again with the same arguments.
 
@@ -89,7 +89,7 @@ def migrate(
         on_progress: Called with the number of the pass, from 1, and its report so far.
 
     Raises:
-        TypeError: An alias, and the database has none.
+        TypeError: An alias is given, and the database has no aliases.
         StoreError: The alias is the name of a store, or the old store was written to during each of 20 passes.
         JournalError: As in `ingest`.
         StoreDownError: As in `ingest`.
@@ -144,7 +144,3 @@ def _check_alias(target: Any, alias: str) -> None:
             f"alias={alias!r} is the name of a store and not an alias: choose another alias, or open the new store by "
             "its own name when the migration has ended"
         )
-
-
-def _refused(report: IngestReport) -> int:
-    return report.invalid + sum(one.refused for one in report.stores.values())

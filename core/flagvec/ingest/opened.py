@@ -65,7 +65,7 @@ def named_stores(stores: HybridStore | Sequence[HybridStore] | Mapping[str, Hybr
     """
     from flagvec.store.base import HybridStore
 
-    given: dict[Any, Any] = {}
+    given: dict[Any, Any]
     if isinstance(stores, Mapping):
         given = dict(stores)
     else:

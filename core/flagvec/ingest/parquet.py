@@ -21,7 +21,14 @@ from flagvec.ingest.vector_writer import FILE_BYTES, FilesReport, Position, Vect
 from flagvec.late_interaction.storage import COMPACT, ColbertChoice, ColbertStorage, checked_colbert
 from flagvec.search.options import check_choice, whole_number
 from flagvec.store.backend import Record
-from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents, listed_documents
+from flagvec.store.documents import (
+    Document,
+    DocumentLike,
+    InvalidDocument,
+    characters_of,
+    checked_documents,
+    listed_documents,
+)
 from flagvec.store.encoding import encode_documents
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _DOCUMENTS_PER_BATCH = 1_024
-# Read as it comes, so that progress is shown soon.
+# Small batches show progress early.
 _RECORDS_PER_BATCH, _BATCH_BYTES = 256, 16 * 2**20
 
 
@@ -52,8 +59,8 @@ def encode_to_parquet(
 ) -> FilesReport:
     """Encode documents, and write them with their vectors into Parquet files, which `load` writes into any store.
 
-    A directory that ended early is continued: call this again with the same documents in the same order. Those in
-    complete files are read and not encoded again. Of documents with one id, `load` keeps the last.
+    To go on after an early end, call this again with the same documents in the same order. Those in complete files
+    are read and not encoded again. Of documents with one id, `load` keeps the last.
 
     Args:
         documents: What `HybridStore.add` takes, or a `DocumentReader`.
@@ -80,7 +87,7 @@ def encode_to_parquet(
         run = _Encoding(model, schema, writer, on_failure)
         writing: Future[None] | None = None
         for batch in constrained_batches(
-            run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=_characters, strict=False
+            run.new(listed_documents(documents)), most, _DOCUMENTS_PER_BATCH, get_len=characters_of, strict=False
         ):
             records, position = run.encoded(batch), run.position
             if writing is not None:
@@ -180,7 +187,7 @@ class _Encoding:
 
     @property
     def position(self) -> Position:
-        """How far the documents were read that were encoded so far."""
+        """How far the source was read for what was encoded so far."""
         return Position(self._items, self._digest.hexdigest())
 
     def report(self) -> FilesReport:
@@ -260,10 +267,6 @@ def _schema_of(model: AbsEmbedder, colbert: ColbertChoice) -> Schema:
 def _checked(dense: DenseType, file_bytes: int) -> tuple[DenseType, int]:
     check_choice("dense", dense, get_args(DenseType))
     return dense, whole_number("file_bytes", file_bytes, at_least=1)
-
-
-def _characters(document: Document | InvalidDocument) -> int:
-    return len(document.text) if isinstance(document, Document) else 0
 
 
 def _lacks_colbert(record: Record, schema: Schema) -> bool:

@@ -19,7 +19,7 @@ from flagvec.ingest.background import Background
 from flagvec.ingest.report import FailedWrite, WriteReport, carry_report, without_secrets
 from flagvec.ingest.retry import Outcome, Request, Retries, refused, requests, write_request
 from flagvec.store.backend import Backend, Record, Refusal, Row
-from flagvec.store.documents import Document, InvalidDocument
+from flagvec.store.documents import Document, InvalidDocument, characters_of
 from flagvec.store.vectors import EncodedDocuments
 
 _logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class _Run(Generic[Row]):
             self._check_whole(documents)
         records, read = self._backend.limits.records, self._read(documents)
         try:
-            for batch in constrained_batches(read, most_characters, records, get_len=_characters, strict=False):
+            for batch in constrained_batches(read, most_characters, records, get_len=characters_of, strict=False):
                 # The last of the documents with one id counts, whether it is valid or not.
                 latest = {one.id: one for one in batch}.values()
                 for one in latest:
@@ -283,7 +283,3 @@ class _Run(Generic[Row]):
 
     def _note(self, failure: FailedWrite) -> None:
         self._outcomes[failure.id] = failure
-
-
-def _characters(document: Document | InvalidDocument) -> int:
-    return len(document.text) if isinstance(document, Document) else 0

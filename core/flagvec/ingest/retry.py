@@ -99,11 +99,11 @@ def write_request(request: Request[Row], backend: Backend[Row], timeout: float |
     """Write documents in one request, and in more if that saves some of them.
 
     Only what failed retryably is sent again, after growing pauses. A request that was refused because of a part of it
-    is cut in two, so that in the end only the bad documents have failed.
+    is cut in two. So in the end only the bad documents have failed.
 
     Args:
         request: What to write.
-        backend: Where they are written.
+        backend: Where it is written.
         timeout: Seconds that each attempt may take; None for the client's own limit.
         retries: How long and how often it is sent again.
 

@@ -184,4 +184,4 @@ def _kind(value: Any) -> str:
 
 def _in_short(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    return text.splitlines()[0][:200]

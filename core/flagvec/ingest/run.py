@@ -33,7 +33,7 @@ class Run:
         encoder: Encodes windows for all of them.
         selection: Reads documents and selects those that a store needs.
         rules: What holds for all stores.
-        on_progress: Gets the report so far whenever documents were read.
+        on_progress: Called with the report so far whenever documents were read.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Run:
     def _encoded(self, window: Mapping[str, Wanted]) -> tuple[list[Document], M3Output, bool]:
         """Return the documents of a window with the answer of `Encoder.output`.
 
-        What a process encoded that was killed is encoded a second time, and kept then, so that there is no third time.
+        What a killed process had begun is encoded a second time. Its vectors are kept, so that there is no third time.
         """
         documents, journal = [one.document for one in window.values()], self._rules.journal
         if journal is None:

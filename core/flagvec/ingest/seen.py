@@ -1,4 +1,4 @@
-"""`SeenIds`: the ids that a run has read, which do not take memory as they become many."""
+"""`SeenIds`: the ids that a run has read, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMORY_KILOBYTES = 32_768
 
 
 class SeenIds:
-    """A set of ids in a temporary file, which goes with the process. It is for one thread, in a ``with`` block."""
+    """A set of ids in a temporary file, which ends with the process. It is for one thread, in a ``with`` block."""
 
     def __init__(self) -> None:
         # An empty name makes a database in a temporary file that SQLite deletes.

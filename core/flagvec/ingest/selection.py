@@ -12,9 +12,9 @@ from flagvec.ingest.journal import NO_STORE
 from flagvec.ingest.lane import Lane, Rules
 from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.seen import SeenIds
-from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
+from flagvec.store.documents import Document, DocumentLike, InvalidDocument, characters_of, checked_documents
 
-# So much is compared with the journal at once.
+# Documents and characters that are compared with the journal at once.
 DOCUMENTS_COMPARED = 900
 CHARACTERS_COMPARED = 4_000_000
 
@@ -67,14 +67,14 @@ class Selection:
 
         Args:
             documents: Read as they are needed.
-            done: Called with how many were read, whenever some of them have been yielded.
+            done: Called with the number of documents in each part that was read, after the part was yielded.
 
         Raises:
             TypeError: There are no dead letters, and a document is invalid.
             ValueError: There are no dead letters, and a document is invalid.
         """
         for part in constrained_batches(
-            checked_documents(documents), CHARACTERS_COMPARED, DOCUMENTS_COMPARED, get_len=_length, strict=False
+            checked_documents(documents), CHARACTERS_COMPARED, DOCUMENTS_COMPARED, get_len=characters_of, strict=False
         ):
             self.read += len(part)
             self._note_invalid([one for one in part if isinstance(one, InvalidDocument)])
@@ -131,7 +131,3 @@ class Selection:
         size = rules.dead_letters.add(failures, None)
         if rules.journal is not None:
             rules.journal.refuse(NO_STORE, [(one.id, b"", one.reason) for one in failures], rules.run, size)
-
-
-def _length(one: Document | InvalidDocument) -> int:
-    return len(one.text) if isinstance(one, Document) else 0

@@ -46,7 +46,7 @@ class Splitter:
             from semantic_text_splitter import TextSplitter
         from tokenizers import Tokenizer
 
-        # A copy, because the model's own is set to cut and pad texts.
+        # This needs a copy, because the model's own tokenizer cuts and pads texts.
         tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()

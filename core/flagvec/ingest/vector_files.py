@@ -16,7 +16,7 @@ with extra("parquet"):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# It is there while something is being written, and stays if that ended early.
+# This file exists while something is being written, and stays if that ends early.
 UNFINISHED_MARK = "unfinished.txt"
 _ROWS_AT_ONCE = 256
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FILE_BYTES = 128 * 2**20
-# Whoever reads holds a group of rows in memory, and whoever writes one that is not yet full.
+# A reader holds one group of rows in memory, and the writer holds the one that is not full yet.
 _GROUP_BYTES = 16 * 2**20
-# Vectors would become smaller by a tenth at most, and take twice as long to write and read.
+# Vectors hardly compress, and would take longer to write and read.
 _COMPRESSED = dict.fromkeys((ID, TEXT, METADATA, f"{SPARSE_IDS}.list.element"), "zstd")
 _UNFINISHED_SUFFIX = ".unfinished"
 _MARK_TEXT = "Not all documents are in this directory yet: repeat the command that wrote it, and it goes on.\n"
@@ -42,7 +42,7 @@ class Position:
 
     Args:
         items: How many documents were read, with those that were refused.
-        digest: Of all of these, to tell whether a source still begins with them.
+        digest: A hash of all of these. It shows whether a source still begins with them.
     """
 
     items: int = 0
@@ -148,7 +148,7 @@ class VectorFilesWriter:
     def _end(self, is_whole: bool) -> None:
         try:
             if is_whole and not self.files:
-                # A directory without files would not say that there were no documents.
+                # A file without rows says that there were no documents.
                 self._opened()
             # After an error too, because what was encoded took long.
             self.complete()

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 DOCUMENTS_PER_WINDOW = 1_024
 # The first window is small, because nobody knows yet how fast the model is.
 FIRST_CHARACTERS = 16_000
-# Seconds. What a process that is killed has to encode again, and what a Ctrl-C waits for, are some windows.
+# Seconds. A killed process has to encode some windows again, and Ctrl-C waits for some.
 _SHORT, _LONG = 0.5, 2.0
 
 

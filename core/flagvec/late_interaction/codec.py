@@ -70,7 +70,7 @@ class ColbertCodec:
 
     @property
     def middle(self) -> float:
-        """What levels of fewer than 16 bits, which are counted from 0, lie around."""
+        """The mean of all levels of fewer than 16 bits, which are counted from 0."""
         return ((1 << self.bits) - 1) / 2
 
     @cached_property

@@ -27,4 +27,9 @@ def rows_from_text(text: str, dimension: int) -> NDArray[np.float32]:
 
 def text_size(rows: int, dimension: int) -> int:
     """Return the length of the text that `rows_to_text` makes of (rows, dimension) vectors."""
-    return -(-rows * dimension * _HALF.itemsize // 3) * 4
+    return base64_size(rows * dimension * _HALF.itemsize)
+
+
+def base64_size(size: int) -> int:
+    """Return the length of the base64 text of `size` bytes."""
+    return -(-size // 3) * 4

@@ -67,7 +67,7 @@ def _labels(rows: NDArray[np.float32], clusters: int) -> list[int]:
     from scipy.cluster.hierarchy import linkage
 
     merges = linkage(_distances(rows), method="ward")[: len(rows) - clusters, :2].astype(int).tolist()
-    # scipy's `fcluster` takes as long as all else here, and leaves fewer clusters if several merges are equally far.
+    # scipy's `fcluster` is slow, and leaves fewer clusters if several merges have the same distance.
     roots = list(range(len(rows) + len(merges)))
     for number, (one, other) in reversed(list(enumerate(merges, start=len(rows)))):
         roots[one] = roots[other] = roots[number]
@@ -79,7 +79,7 @@ def _distances(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the Euclidean distance of each pair of rows, as scipy's condensed matrix."""
     from scipy.spatial.distance import squareform
 
-    # The squares of all distances by one product of matrices. scipy's `pdist` takes ten times as long.
+    # One product of matrices gives the squares of all distances, which is faster than scipy's `pdist`.
     distances = rows @ rows.T
     squares = distances.diagonal().copy()
     distances *= -2

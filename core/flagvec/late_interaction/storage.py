@@ -25,8 +25,8 @@ class ColbertStorage:
     """How ColBERT vectors become the codes that every store keeps and compares alike.
 
     Args:
-        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more and 4 for others,
-            because wide vectors need fewer bits for scores of the same accuracy.
+        bits: Bits a number: 1, 2, 4, 8 or 16. None takes 1 for vectors of 768 numbers or more and 4 for others.
+            Wide vectors need fewer bits for scores of the same accuracy.
         pool: 1 keeps every vector. 2, 3 or 4 keeps about so many times fewer, the means of clusters of similar ones.
         seed: Chooses the rotation before a vector is packed. Codes of different seeds do not go together.
 
@@ -90,7 +90,7 @@ class ColbertStorage:
         return self.codec(rows.shape[1]).encode(pooled_rows(rows, self.pool))
 
     def encode_all(self, documents: Sequence[NDArray[np.float32]]) -> list[Codes]:
-        """Return what `encode` does for each document, in less time if they are short; all have one width."""
+        """Return what `encode` returns for each document, all of one width. Short ones take less time together."""
         from more_itertools import constrained_batches  # `import flagvec` loads numpy alone
 
         found: list[Codes] = []
@@ -102,7 +102,7 @@ class ColbertStorage:
         return found
 
 
-# What "compact" means.
+# The argument "compact" means this.
 COMPACT = ColbertStorage()
 
 ColbertChoice: TypeAlias = bool | Literal["native", "compact"] | ColbertStorage

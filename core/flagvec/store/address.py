@@ -101,7 +101,7 @@ class StoreAddress:
 
     @property
     def place(self) -> str:
-        """The URL without options, and a path in full: equal for two URLs of one store. Journals call stores so."""
+        """The URL without options, and a path in full: equal for two URLs of one store. Journals name stores by it."""
         if self.server:
             return f"{self.database}:{self.server.partition(':')[2]}/{'/'.join(filter(None, (self.folder, self.name)))}"
         path = Path(self.folder or self.name).expanduser().resolve()
@@ -125,7 +125,7 @@ class StoreAddress:
 
 # Returns the value of an environment variable that holds a secret, or None.
 Secret: TypeAlias = Callable[[str], str | None]
-# The environment variables that hold what opens a server.
+# The environment variables that hold a server's credentials.
 SECRETS = {
     "qdrant": "QDRANT_API_KEY",
     "milvus": "MILVUS_TOKEN",

@@ -124,6 +124,11 @@ class InvalidDocument:
     document: Document | None
 
 
+def characters_of(document: Document | InvalidDocument) -> int:
+    """Return the number of characters in a document's text, and 0 for an invalid document, which is not encoded."""
+    return len(document.text) if isinstance(document, Document) else 0
+
+
 def text_id(text: str) -> str:
     """Return the id that a store gives a text without one: a UUID that depends on the text alone.
 

@@ -66,7 +66,7 @@ def encode_documents(
 
 
 def is_ours(model: AbsEmbedder) -> bool:
-    """Return whether a model is one of flagvec. Other makers' models have FlagEmbedding's methods only."""
+    """Return whether a model is one of flagvec's. Those of other makers have FlagEmbedding's methods only."""
     return hasattr(model, "encode_corpus_output")
 
 

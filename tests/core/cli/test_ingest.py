@@ -185,7 +185,7 @@ class TestBadInput:
         ("arguments", "said"),
         [
             (["--overlap", "5"], "--overlap 5 is for --split TOKENS"),
-            (["--prune", "--no-journal"], "--prune needs a journal"),
+            (["--prune", "--no-journal"], "--prune with --no-journal"),
             (["--store", "https://host/articles"], "is not the URL of a store"),
             (["--format", "xml"], "--format"),
             (["--split", "9999"], "tokens=9999: the model reads 512 tokens of a document"),

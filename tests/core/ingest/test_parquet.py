@@ -176,7 +176,7 @@ def test_another_form_is_refused_before_anything_is_encoded(tmp_path, tiny_m3, o
     check_complete(tmp_path, tiny_m3)
 
 
-def test_invalid_documents_are_told_and_the_others_written(tmp_path, tiny_m3):
+def test_invalid_documents_are_reported_and_the_others_written(tmp_path, tiny_m3):
     bad = [Document("", "no id"), *DOCUMENTS[:3], Document("m", "x", {"n": float("nan")})]
     failures = []
     report = encode_to_parquet(bad, tiny_m3, tmp_path, on_failure=failures.append)
@@ -191,7 +191,7 @@ def test_the_first_invalid_document_is_an_error_without_anyone_to_tell(tmp_path,
         encode_to_parquet([*DOCUMENTS[:3], Document("", "no id")], tiny_m3, tmp_path)
 
 
-def test_a_bad_line_of_a_file_is_told_with_its_place(tmp_path, tiny_m3):
+def test_a_bad_line_of_a_file_is_reported_with_its_place(tmp_path, tiny_m3):
     source = tmp_path / "docs.jsonl"
     source.write_text('{"id": "a", "text": "b"}\nno json\n')
     failures = []

@@ -384,7 +384,7 @@ def test_no_sources_are_refused():
         DocumentReader([])
 
 
-def test_a_bad_row_has_its_line_for_whoever_mends_it(tmp_path):
+def test_a_bad_row_has_the_text_of_its_line(tmp_path):
     path = tmp_path / "docs.jsonl"
     path.write_text('{"text": "a"}\nnot json\n')
     [row] = bad(path)
