@@ -56,6 +56,7 @@ def migrate(
         model,
         **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
     )
+    from flagvec.ingest.migrate import HasAliases
     from flagvec.ingest.migrate import migrate as migrate_documents
 
     with (
@@ -63,6 +64,8 @@ def migrate(
         opened(target, encoder, **colbert_option(colbert)) as new,
         progress("migrate", encoder, total=old.count()) as show,
     ):
+        if alias is not None and not isinstance(new, HasAliases):
+            raise typer.BadParameter(f"--alias {alias}: the database of {target} has no aliases; leave --alias out")
         report = finished(
             lambda: migrate_documents(
                 old,

@@ -85,3 +85,10 @@ def test_doctor_fails_if_a_store_cannot_be_reached(flagvec, articles):
     assert done.code == 1
     assert "could not be opened: " in done.out and "Connection refused" in done.out
     assert "3 documents of " in done.out
+
+
+def test_an_alias_in_a_database_without_aliases_is_a_wrong_argument(flagvec, articles, tiny_m3_directory):
+    arguments = ("--from", articles, "--to", "edge:./new", "--model", str(tiny_m3_directory), "--alias", "live")
+    done = flagvec("migrate", *arguments)
+    assert done.code == 2
+    assert "has no aliases; leave --alias out" in " ".join(done.err.split())
