@@ -40,7 +40,7 @@ def load(
     from flagvec.ingest.parquet import read_vectors
 
     files = read_vectors(directory, partial=partial)
-    model = model_like(replace(files.schema, colbert_storage=None))
+    model = model_like(replace(files.schema, colbert_storage=None), **files.limits)
     with made(store, model, colbert) as stores, progress("load", None, total=len(files)) as show:
         report = finished(
             lambda: load_files(

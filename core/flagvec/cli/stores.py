@@ -108,8 +108,8 @@ def engine_version(address: StoreAddress, store: HybridStore) -> str:
     return str(_package(address).engine_version(store))
 
 
-def model_like(schema: Schema) -> AbsEmbedder:
-    """Return a stand-in for a store's model. It has the model's attributes and cannot encode."""
+def model_like(schema: Schema, **further: Any) -> AbsEmbedder:
+    """Return a stand-in for a store's model. It has the model's attributes, `further` ones too, and cannot encode."""
     attributes: dict[str, Any] = {
         "model_name_or_path": schema.model,
         "dimension": schema.dimension,
@@ -119,6 +119,7 @@ def model_like(schema: Schema) -> AbsEmbedder:
         "normalize_embeddings": schema.normalize,
         "passage_instruction_for_retrieval": schema.passage_instruction,
         "query_instruction_for_retrieval": schema.query_instruction,
+        **further,
     }
     if schema.colbert_model is not None:
         attributes["colbert_model"] = SimpleNamespace(model_name_or_path=schema.colbert_model)

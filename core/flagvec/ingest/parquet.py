@@ -16,7 +16,7 @@ from more_itertools import constrained_batches
 from flagvec.errors import SourceError
 from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.vector_files import VectorFiles
-from flagvec.ingest.vector_layout import DenseType
+from flagvec.ingest.vector_layout import DenseType, limits_of
 from flagvec.ingest.vector_writer import FILE_BYTES, FilesReport, Position, VectorFilesWriter
 from flagvec.late_interaction.storage import COMPACT, ColbertChoice, ColbertStorage, checked_colbert
 from flagvec.search.options import check_choice, whole_number
@@ -76,12 +76,13 @@ def encode_to_parquet(
         on_progress: Called with the report so far, after each batch of documents.
 
     Raises:
-        SourceError: The directory holds vectors of another model or other documents, or `documents` cannot be read.
+        SourceError: The directory holds vectors of another model, or of one with other arguments, or other documents;
+            or `documents` cannot be read.
         TypeError: Something other than documents, with ``on_failure=None``.
         ValueError: An invalid document or vector, with ``on_failure=None``; or a wrong argument.
     """
     schema = _schema_of(model, colbert)
-    writer = VectorFilesWriter(directory, schema, *_checked(dense, file_bytes))
+    writer = VectorFilesWriter(directory, schema, *_checked(dense, file_bytes), limits=limits_of(model))
     most = CHARACTERS_PER_BATCH_WITHOUT_COLBERT if schema.colbert_dimension is None else CHARACTERS_PER_BATCH
     with writer, ThreadPoolExecutor(1, "flagvec-files") as thread:
         run = _Encoding(model, schema, writer, on_failure)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flagvec.errors import SourceError
 from flagvec.extras import extra
-from flagvec.ingest.vector_layout import DenseType, arrow_schema, described, fitted, to_records
+from flagvec.ingest.vector_layout import DenseType, arrow_schema, described, described_limits, fitted, to_records
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 
@@ -34,6 +34,7 @@ class VectorFiles:
     Attributes:
         schema: What the files hold, and which model made it.
         dense: The type of the dense vectors' numbers in the files.
+        limits: The model's ``passage_max_length`` and ``colbert_pool_factor``; None for each that is not known.
         files: The files, in the order in which they are read.
 
     Raises:
@@ -52,9 +53,9 @@ class VectorFiles:
             raise SourceError(
                 f"{str(directory)!r} holds no files of vectors: flagvec encode and flagvec export write them"
             )
-        self.schema, self.dense = description(self.files[0])
+        self.schema, self.dense, self.limits = description(self.files[0])
         for file in self.files[1:]:
-            if description(file) != (self.schema, self.dense):
+            if description(file) != (self.schema, self.dense, self.limits):
                 raise SourceError(
                     f"{str(file)!r} and {str(self.files[0])!r} hold vectors of different models or forms: keep them in "
                     "two directories"
@@ -86,9 +87,10 @@ def complete_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.parquet"))
 
 
-def description(file: Path) -> tuple[Schema, DenseType]:
-    """Return what a file holds, and the type of its dense vectors."""
-    return described(metadata_of(file), repr(str(file)))
+def description(file: Path) -> tuple[Schema, DenseType, dict[str, Any]]:
+    """Return what a file holds, the type of its dense vectors, and the limits of the model."""
+    metadata = metadata_of(file)
+    return *described(metadata, repr(str(file))), described_limits(metadata)
 
 
 def metadata_of(file: Path) -> Any:

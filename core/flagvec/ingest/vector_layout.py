@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from flagvec.store.documents import Document
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 
+if TYPE_CHECKING:
+    from flagvec.embedder import AbsEmbedder
+
 with extra("parquet"):
     import pyarrow as pa
 
@@ -29,18 +32,28 @@ ID, TEXT, METADATA, DENSE = "id", "text", "metadata", "dense"
 SPARSE_IDS, SPARSE_WEIGHTS = "sparse_ids", "sparse_weights"
 COLBERT, COLBERT_CODES = "colbert", "colbert_codes"
 
+# Arguments of a model that its schema does not have, and that change the vectors of documents.
+_LIMITS = ("passage_max_length", "colbert_pool_factor")
+NO_LIMITS: Mapping[str, Any] = dict.fromkeys(_LIMITS)
+
 _KEY = b"flagvec"
 _MADE_BY = "flagvec"
 _VERSION = 1
 _FLOATS: Mapping[str, Any] = {"float32": pa.float32(), "float16": pa.float16()}
 
 
-def arrow_schema(schema: Schema, dense: DenseType) -> Any:
+def limits_of(model: AbsEmbedder) -> dict[str, Any]:
+    """Return the arguments of a model that change the vectors of documents and are not in its schema."""
+    return {name: getattr(model, name, None) for name in _LIMITS}
+
+
+def arrow_schema(schema: Schema, dense: DenseType, limits: Mapping[str, Any] = NO_LIMITS) -> Any:
     """Return the columns of a file, with what describes it in their metadata.
 
     Args:
         schema: What the file holds, and which model made it.
         dense: The type of the numbers of dense vectors.
+        limits: What `limits_of` says of the model; None for each if that is not known.
     """
     fields = [
         pa.field(ID, pa.string(), nullable=False),
@@ -63,6 +76,7 @@ def arrow_schema(schema: Schema, dense: DenseType) -> Any:
         "flagvec": __version__,
         "dense": dense,
         "schema": schema.to_json(),
+        **limits,
     }
     return pa.schema(fields, metadata={_KEY: json.dumps(about)})
 
@@ -86,6 +100,12 @@ def described(metadata: Mapping[bytes, bytes] | None, where: str) -> tuple[Schem
     raise SourceError(
         f"{where} has layout {version!r}; this version of flagvec reads layout {_VERSION}: update flagvec"
     )
+
+
+def described_limits(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the ``limits`` in the metadata of a file that `described` takes; None for each that is not there."""
+    about = json.loads(metadata[_KEY])
+    return {name: about.get(name) for name in _LIMITS}
 
 
 def to_batch(records: Sequence[Record], columns: Any) -> Any:

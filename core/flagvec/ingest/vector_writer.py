@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from flagvec.errors import SourceError
 from flagvec.extras import extra
 from flagvec.ingest.directories import locked, sync
 from flagvec.ingest.vector_files import UNFINISHED_MARK, complete_files, description, metadata_of
-from flagvec.ingest.vector_layout import ID, METADATA, SPARSE_IDS, TEXT, DenseType, arrow_schema, to_batch
+from flagvec.ingest.vector_layout import ID, METADATA, NO_LIMITS, SPARSE_IDS, TEXT, DenseType, arrow_schema, to_batch
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 
@@ -80,6 +80,7 @@ class VectorFilesWriter:
         schema: What each file holds.
         dense: The type of the dense vectors' numbers.
         file_bytes: The size at which a file is completed.
+        limits: What `limits_of` says of the model.
         goes_on: Whether the directory may hold files already, after which this goes on.
 
     Attributes:
@@ -99,14 +100,15 @@ class VectorFilesWriter:
         dense: DenseType,
         file_bytes: int = FILE_BYTES,
         *,
+        limits: Mapping[str, Any] = NO_LIMITS,
         goes_on: bool = True,
     ) -> None:
         self.directory = Path(directory)
         self.files: list[Path] = []
         self.position = Position()
         self.written = 0
-        self._form = schema, dense
-        self._columns = arrow_schema(schema, dense)
+        self._form = schema, dense, dict(limits)
+        self._columns = arrow_schema(schema, dense, limits)
         self._file_bytes = file_bytes
         self._goes_on = goes_on
         self._open: _OpenFile | None = None
@@ -129,9 +131,7 @@ class VectorFilesWriter:
 
     def _check_files(self) -> None:
         if self.files and not self._goes_on:
-            raise SourceError(
-                f"{str(self.directory)!r} holds {len(self.files)} files of vectors already: choose another directory"
-            )
+            raise SourceError(f"{str(self.directory)!r} holds files of vectors already: choose another directory")
         for file in self.files:
             if description(file) != self._form:
                 raise SourceError(

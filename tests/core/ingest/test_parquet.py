@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from flagvec import ColbertStorage, Document
+from flagvec import BGEM3FlagModel, ColbertStorage, Document
 from flagvec.errors import SourceError
 from flagvec.store.encoding import encode_documents
 
@@ -174,6 +174,21 @@ def test_another_form_is_refused_before_anything_is_encoded(tmp_path, tiny_m3, o
     with pytest.raises(SourceError, match="holds vectors of another model, or in another form"):
         encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path, **options)
     check_complete(tmp_path, tiny_m3)
+
+
+def test_a_model_that_cuts_texts_elsewhere_is_refused(tmp_path, tiny_m3, tiny_m3_directory):
+    encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path)
+    shorter = BGEM3FlagModel(str(tiny_m3_directory), devices="cpu", passage_max_length=4)
+    with pytest.raises(SourceError, match="another model, or in another form"):
+        encode_to_parquet(DOCUMENTS, shorter, tmp_path)
+
+
+def test_files_say_where_the_model_cuts_texts(tmp_path, tiny_m3):
+    encode_to_parquet(DOCUMENTS, tiny_m3, tmp_path)
+    assert read_vectors(tmp_path).limits == {
+        "passage_max_length": tiny_m3.passage_max_length,
+        "colbert_pool_factor": tiny_m3.colbert_pool_factor,
+    }
 
 
 def test_invalid_documents_are_reported_and_the_others_written(tmp_path, tiny_m3):
