@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import Any, TypeVar
 
 from more_itertools import chunked
@@ -232,9 +233,14 @@ class ClientBackend(Backend[Record]):
 
     def _compared_here(self, stages: Sequence[Stage], query: TextVectors) -> list[list[models.ScoredPoint]]:
         # Local mode compares all points before it filters them, which takes as long as the search itself.
+        # Each stage may score other points.
+        ids = list(dict.fromkeys(chain.from_iterable(stage.only for stage in stages)))
         with self._calling:
-            records = self._client.retrieve(self._collection, stages[0].only, with_payload=False, with_vectors=True)
-        return [native.scored_points(stage, query, records) for stage in stages]
+            records = self._client.retrieve(self._collection, ids, with_payload=False, with_vectors=True)
+        return [
+            native.scored_points(stage, query, [record for record in records if record.id in stage.only])
+            for stage in stages
+        ]
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:

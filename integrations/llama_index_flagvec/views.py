@@ -36,8 +36,9 @@ def description(model: AbsEmbedder) -> dict[str, Any]:
         {'class': 'FlagModel', 'model_name_or_path': 'bge-small-en-v1.5', 'use_fp16': False}
     """
     # A model is pickled as its class and arguments, and leaves out the token.
-    _, (model_class, positional, keywords) = model.__reduce__()
-    arguments = {**dict(zip(signature_of(model_class), positional, strict=False)), **keywords}
+    constructor, positional = model.__reduce__()
+    model_class: type[AbsEmbedder] = constructor.func
+    arguments = {**dict(zip(signature_of(model_class), positional, strict=False)), **constructor.keywords}
     own = getattr(flagvec, model_class.__name__, None) is model_class
     name = model_class.__name__ if own else f"{model_class.__module__}.{model_class.__qualname__}"
     return {"class": name, **{argument: _plain(value) for argument, value in arguments.items()}}
