@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flagvec.ingest.report import FailedWrite
 from flagvec.late_interaction.codec import Codes
 from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
+from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.encoding import OUTPUT_KEYS, encoded_output, is_ours
-from flagvec.store.vectors import TextVectors
+from flagvec.store.vectors import EncodedDocuments, TextVectors
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -39,6 +41,24 @@ class EncodedDocument(Document):
 
     vectors: TextVectors = field(default_factory=TextVectors, compare=False)
     colbert_storage: ColbertStorage | None = field(default=None, compare=False)
+
+
+def records_and_failures(
+    documents: Sequence[Document], encoded: EncodedDocuments
+) -> tuple[list[Record], list[FailedWrite]]:
+    """Return the records of the documents whose vectors can be stored, and the failures of the others.
+
+    Args:
+        documents: The documents.
+        encoded: Their vectors, in the same order.
+    """
+    refused = encoded.refused
+    records = [
+        Record(document, vectors)
+        for position, (document, vectors) in enumerate(zip(documents, encoded.vectors, strict=True))
+        if position not in refused
+    ]
+    return records, [FailedWrite(documents[at].id, reason, False, documents[at]) for at, reason in refused.items()]
 
 
 def ready_codes(document: Document, storage: ColbertStorage) -> Codes | None:

@@ -12,13 +12,13 @@ from typing import Any
 from flagvec.errors import StoreError
 from flagvec.ingest.background import Background
 from flagvec.ingest.dead_letters import DeadLetters
+from flagvec.ingest.encoded import records_and_failures
 from flagvec.ingest.ingest_report import StoreReport
 from flagvec.ingest.journal import Journal, JournaledStore
 from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.retry import Outcome, Request, Retries, requests, write_request
 from flagvec.ingest.seen import SeenIds
 from flagvec.m3_output import M3Output
-from flagvec.store.backend import Record
 from flagvec.store.documents import Document
 from flagvec.store.writing import Writing
 
@@ -202,13 +202,8 @@ class Lane:
         contents = window.contents
         encoded = self.writing.checked(window.documents, window.output, window.is_plain).part(needed)
         documents = [window.documents[at] for at in needed]
-        bad = [FailedWrite(documents[at].id, why, False, documents[at]) for at, why in encoded.refused.items()]
-        self.refuse(bad, contents)
-        records = [
-            Record(document, vectors)
-            for at, (document, vectors) in enumerate(zip(documents, encoded.vectors, strict=True))
-            if at not in encoded.refused
-        ]
+        records, failures = records_and_failures(documents, encoded)
+        self.refuse(failures, contents)
         backend = self.writing.backend
         for request in requests(Request([record.document for record in records], backend.prepare(records)), backend):
             retries = Retries(self._rules.stop, monotonic() + self._rules.patience, lambda: self.count(retries=1))

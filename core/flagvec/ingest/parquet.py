@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, get_args
 from more_itertools import constrained_batches
 
 from flagvec.errors import SourceError
+from flagvec.ingest.encoded import records_and_failures
 from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.vector_files import VectorFiles
 from flagvec.ingest.vector_layout import DenseType, limits_of
@@ -217,7 +218,7 @@ class _Encoding:
         for one in batch:
             self._note(one)
             if isinstance(one, InvalidDocument):
-                self._fail(FailedWrite(one.id, str(one.error), False, one.document), one.error)
+                self._fail(FailedWrite.of(one), one.error)
         documents = [one for one in batch if isinstance(one, Document)]
         if not documents:
             return []
@@ -228,15 +229,11 @@ class _Encoding:
             self._schema.representations,
             colbert_storage=self._schema.colbert_storage,
         )
-        for position, reason in encoded.refused.items():
-            document = documents[position]
-            self._fail(FailedWrite(document.id, reason, False, document), ValueError(reason))
+        records, failures = records_and_failures(documents, encoded)
+        for failure in failures:
+            self._fail(failure, ValueError(failure.reason))
         self._truncated += len(encoded.truncated)
-        return [
-            Record(document, vectors)
-            for position, (document, vectors) in enumerate(zip(documents, encoded.vectors, strict=True))
-            if position not in encoded.refused
-        ]
+        return records
 
     def _fail(self, failure: FailedWrite, error: Exception) -> None:
         if self._on_failure is None:

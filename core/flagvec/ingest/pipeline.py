@@ -16,9 +16,10 @@ from more_itertools import constrained_batches
 
 from flagvec.errors import StoreError, WriteError
 from flagvec.ingest.background import Background
+from flagvec.ingest.encoded import records_and_failures
 from flagvec.ingest.report import FailedWrite, WriteReport, carry_report, without_secrets
 from flagvec.ingest.retry import Outcome, Request, Retries, refused, requests, write_request
-from flagvec.store.backend import Backend, Record, Refusal, Row
+from flagvec.store.backend import Backend, Refusal, Row
 from flagvec.store.documents import Document, InvalidDocument, characters_of
 from flagvec.store.vectors import EncodedDocuments
 
@@ -234,14 +235,11 @@ class _Run(Generic[Row]):
 
     def _prepared(self, documents: Sequence[Document]) -> Request[Row]:
         encoded = self._encode(documents)
-        vectors = encoded.all_valid() if self._on_error == "raise" else encoded.vectors
-        for position, reason in encoded.refused.items():
-            self._note(FailedWrite(documents[position].id, reason, False, documents[position]))
-        records = [
-            Record(document, one)
-            for position, (document, one) in enumerate(zip(documents, vectors, strict=True))
-            if position not in encoded.refused
-        ]
+        if self._on_error == "raise":
+            encoded.all_valid()
+        records, failures = records_and_failures(documents, encoded)
+        for failure in failures:
+            self._note(failure)
         # A later version of a document may be short.
         self._truncated.difference_update(document.id for document in documents)
         self._truncated.update(documents[position].id for position in encoded.truncated)
@@ -279,7 +277,7 @@ class _Run(Generic[Row]):
             self._note(refused(document, self.hopeless))
 
     def _note_invalid(self, one: InvalidDocument) -> None:
-        self._note(FailedWrite(one.id, str(one.error), False, one.document))
+        self._note(FailedWrite.of(one))
 
     def _note(self, failure: FailedWrite) -> None:
         self._outcomes[failure.id] = failure

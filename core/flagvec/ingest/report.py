@@ -13,7 +13,7 @@ from flagvec.errors import WriteError
 
 if TYPE_CHECKING:
     from flagvec.ingest.ingest_report import IngestReport
-    from flagvec.store.documents import Document
+    from flagvec.store.documents import Document, InvalidDocument
 
 _SHOWN_FAILURES = 3
 # Groups are what stays. A password in a URL may have "/" and "@" in it; "token:" alone is a word of parsers.
@@ -50,6 +50,11 @@ class FailedWrite:
     reason: str
     retryable: bool
     document: Document | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, invalid: InvalidDocument) -> FailedWrite:
+        """Return the failure of a document that no store can hold."""
+        return cls(invalid.id, str(invalid.error), False, invalid.document)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -127,7 +127,7 @@ class Selection:
         if rules.journal is not None:
             noted = rules.journal.refused(NO_STORE, [one.id for one in invalid], rules.run)
             invalid = [one for one in invalid if one.id not in noted]
-        failures = [FailedWrite(one.id, str(one.error), False, one.document) for one in invalid]
+        failures = [FailedWrite.of(one) for one in invalid]
         size = rules.dead_letters.add(failures, None)
         if rules.journal is not None:
             rules.journal.refuse(NO_STORE, [(one.id, b"", one.reason) for one in failures], rules.run, size)

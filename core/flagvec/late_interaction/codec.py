@@ -117,9 +117,17 @@ class ColbertCodec:
         Raises:
             ValueError: The bytes are not codes of this codec.
         """
+        return self.checked(self.rows_of(data), "data")
+
+    def rows_of(self, data: bytes) -> Codes:
+        """Return bytes as the rows of codes, whose values are not checked.
+
+        Raises:
+            ValueError: The last row is not whole.
+        """
         if len(data) % self.row_bytes:
             raise ValueError(f"{len(data)} bytes are no codes of {self.row_bytes} bytes a vector")
-        return self.checked(np.frombuffer(data, dtype=np.uint8).reshape(-1, self.row_bytes), "data")
+        return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.row_bytes)
 
     def numbers(self, codes: Codes) -> NDArray[np.float32]:
         """Return (vectors, dimension) float32: the vectors, still rotated and each divided by its factor."""

@@ -29,12 +29,10 @@ def codes_from_text(text: str | None, codec: ColbertCodec) -> Codes | None:
     if not isinstance(text, str):
         return None
     try:
-        data = pybase64.b64decode(text, validate=True)
-    except ValueError:  # not base64
+        codes = codec.rows_of(pybase64.b64decode(text, validate=True))
+    except ValueError:  # not base64, or not codes of this codec
         return None
-    if len(data) % codec.row_bytes:
-        return None
-    codes = np.frombuffer(data, dtype=np.uint8).reshape(-1, codec.row_bytes)
+    # What vectors of length 1 can have is finite too, so that `from_bytes` would check twice.
     return codes if codec.may_be_of_unit_vectors(codes) else None
 
 
