@@ -147,7 +147,8 @@ class Encoder:
         """Return one output of the vectors that documents bring and of those that were made for the others."""
         positions = iter(range(len(documents)))
         places = [None if isinstance(one, EncodedDocument) else next(positions) for one in documents]
-        output = M3Output(truncated=tuple(row for row, place in enumerate(places) if place in set(made.truncated)))
+        truncated = set(made.truncated)
+        output = M3Output(truncated=tuple(row for row, place in enumerate(places) if place in truncated))
         for name in self._representations:
             rows = [
                 _brought(one, name) if place is None else made[OUTPUT_KEYS[name]][place]

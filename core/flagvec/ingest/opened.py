@@ -123,9 +123,7 @@ def _opened(name: str, store: HybridStore, model: AbsEmbedder, rules: Rules) -> 
         if rules.journal is not None:
             known = entered(rules.journal, name, store, model)
     except StoreError as error:
-        cause = error.__cause__
-        refusal = writing.backend.classify(cause) if isinstance(cause, Exception) else None
-        if refusal is None or not refusal.retryable:
+        if not error.is_away:
             raise
         lane = Lane(name, writing, rules, None)
         lane.down = str(error)

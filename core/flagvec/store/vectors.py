@@ -85,10 +85,11 @@ class EncodedDocuments:
         """Return those of the texts at these positions, which are ascending."""
         if len(positions) == len(self.vectors):
             return self
+        truncated = set(self.truncated)
         return EncodedDocuments(
             [self.vectors[at] for at in positions],
             {new: self.refused[at] for new, at in enumerate(positions) if at in self.refused},
-            [new for new, at in enumerate(positions) if at in set(self.truncated)],
+            [new for new, at in enumerate(positions) if at in truncated],
         )
 
     def all_valid(self) -> list[TextVectors]:
