@@ -13,7 +13,6 @@ strange, and how often the documents were encoded at most.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ import numpy as np
 
 from flagvec import FlagvecError, IngestReport
 from flagvec.ingest import Journal, ingest, verify
-from stores import SeededModel, document, open_store
+from stores import SeededModel, document, open_store, say
 
 SAMPLED = 40
 
@@ -50,14 +49,14 @@ def main() -> None:
     if options.verb == "write":
         _write(options)
     else:
-        _say(_read(options))
+        say(_read(options))
 
 
 def _write(options: argparse.Namespace) -> None:
     disk = options.disk or options.directory
     store = open_store(options.kind, options.directory, LoggingModel(_log(options)))
     store.create()
-    _say({"written": 0})
+    say({"written": 0})
     try:
         report = ingest(
             (document(number) for number in range(options.documents)),
@@ -68,14 +67,14 @@ def _write(options: argparse.Namespace) -> None:
             patience=options.patience,
         )
     except FlagvecError as error:
-        _say({"error": f"{type(error).__name__}: {error}"})
+        say({"error": f"{type(error).__name__}: {error}"})
         sys.exit(1)
-    _say({"report": asdict(report) | {"dead_letters": str(report.dead_letters)}})
+    say({"report": asdict(report) | {"dead_letters": str(report.dead_letters)}})
 
 
 def _say_progress(report: IngestReport) -> None:
     [store] = report.stores.values()
-    _say({"written": store.written, "read": report.read})
+    say({"written": store.written, "read": report.read})
 
 
 def _read(options: argparse.Namespace) -> dict[str, Any]:
@@ -104,11 +103,6 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
 def _log(options: argparse.Namespace) -> Path:
     log: Path = (options.log or options.directory) / "encoded.log"
     return log
-
-
-def _say(what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:

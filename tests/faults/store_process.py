@@ -12,14 +12,12 @@ right, the ids of those that are not, and how many `count` finds; or ``{"error":
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from flagvec import FlagvecError
-from stores import document, documents, open_store
+from stores import document, documents, open_store, say
 
 
 def main() -> None:
@@ -28,13 +26,13 @@ def main() -> None:
     if options.verb == "write":
         _write(options)
     else:
-        _say(_read(options))
+        say(_read(options))
 
 
 def _write(options: argparse.Namespace) -> None:
     store = open_store(options.kind, options.directory)
     store.create()
-    _say("ready")
+    say("ready")
     for batch in range(options.batches):
         if options.wait:
             while not Path(f"{options.wait}{batch}").exists():
@@ -45,9 +43,9 @@ def _write(options: argparse.Namespace) -> None:
         except FlagvecError as error:
             report = getattr(error, "report", None)
             said = [int(number) for number in report.ok] if report else []
-            _say({"error": f"{type(error).__name__}: {error}", "written": said})
+            say({"error": f"{type(error).__name__}: {error}", "written": said})
         else:
-            _say([first, first + options.batch])
+            say([first, first + options.batch])
     if options.stay:
         time.sleep(600)
 
@@ -70,11 +68,6 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         "wrong": sorted({one.id for one in found} - {one.id for one in right}),
         "count": count,
     }
-
-
-def _say(what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -133,3 +134,13 @@ def refusing_grpc_client() -> Iterator[Callable[..., QdrantClient]]:
         client.close()
     for server in servers:
         server.stop(None).wait()
+
+
+@pytest.fixture
+def place(any_client: QdrantClient) -> Iterator[Callable[[str], str]]:
+    """A function that makes names which begin alike, whose collections are deleted afterwards."""
+    prefix = f"flagvec_test_{uuid.uuid4().hex}"
+    yield lambda name: f"{prefix}_{name}"
+    for collection in any_client.get_collections().collections:
+        if collection.name.startswith(prefix):
+            any_client.delete_collection(collection.name)

@@ -1,7 +1,6 @@
 """An alias that is switched to another collection while a store is open, in local mode and on a server."""
 
 import logging
-import uuid
 
 import pytest
 from qdrant_client import models
@@ -20,16 +19,6 @@ class OtherPooling:
 
     def __getattr__(self, name):
         return getattr(self._model, name)
-
-
-@pytest.fixture
-def place(any_client):
-    """Names that begin alike, whose collections are deleted afterwards."""
-    prefix = f"flagvec_test_{uuid.uuid4().hex}"
-    yield lambda name: f"{prefix}_{name}"
-    for collection in any_client.get_collections().collections:
-        if collection.name.startswith(prefix):
-            any_client.delete_collection(collection.name)
 
 
 @pytest.fixture
