@@ -39,10 +39,13 @@ _IDS = uuid.NAMESPACE_OID
 
 @contextmanager
 def qdrant_edge(corpus: Corpus) -> Iterator[Comparison]:
-    """Compare `QdrantEdgeStore` with `edge.EdgeShard`."""
+    """Compare `QdrantEdgeStore` with `edge.EdgeShard`.
+
+    Neither side builds an index, because that takes longer than the calls that are compared.
+    """
     with (
         tempfile.TemporaryDirectory() as directory,
-        QdrantEdgeStore(corpus.model, Path(directory) / "store") as store,
+        QdrantEdgeStore(corpus.model, Path(directory) / "store", auto_optimize=False) as store,
     ):
         store.create()
         raw = EdgeByHand(corpus.model, Path(directory) / "raw")
