@@ -49,7 +49,9 @@ def main() -> None:
         (f"{arguments.long_texts} texts up to 2,048 tokens", long_mix(arguments.long_texts), 2_048),
     ):
         console.print(side_by_side(name, texts, longest, contenders, arguments.turns))
-    console.print(by_length(contenders["flagvec, float16"], tokenizer_of(checkpoint), arguments.turns))
+    console.print(side_by_side("one query", bulk_texts(1), 512, contenders, 20 * arguments.turns))
+    for name in ("flagvec, float16", "flagvec, float16, compiled"):
+        console.print(by_length(name, contenders[name], tokenizer_of(checkpoint), arguments.turns))
     if arguments.profile:
         with torch.profiler.profile() as profile:
             contenders["flagvec, float16"](bulk_texts(arguments.texts), 512)
@@ -57,7 +59,7 @@ def main() -> None:
 
 
 def our_contenders(checkpoint: Path) -> dict[str, Encode]:
-    """Return our encoder in both half precisions."""
+    """Return our encoder in both half precisions, and compiled."""
     from flagvec import BGEM3FlagModel
 
     def contender(**options: Any) -> Encode:
@@ -66,7 +68,11 @@ def our_contenders(checkpoint: Path) -> dict[str, Encode]:
         )
         return lambda texts, longest: model.encode(texts, max_length=longest)
 
-    return {"flagvec, float16": contender(), "flagvec, bfloat16": contender(use_fp16=False, use_bf16=True)}
+    return {
+        "flagvec, float16": contender(),
+        "flagvec, float16, compiled": contender(compile=True),
+        "flagvec, bfloat16": contender(use_fp16=False, use_bf16=True),
+    }
 
 
 def peer_contenders(checkpoint: Path) -> dict[str, Encode]:
@@ -114,9 +120,9 @@ def side_by_side(name: str, texts: Sequence[str], longest: int, contenders: dict
     return table
 
 
-def by_length(encode: Encode, tokenizer: Any, turns: int) -> Table:
+def by_length(name: str, encode: Encode, tokenizer: Any, turns: int) -> Table:
     """Return our throughput on texts of one length, and its share of the matrix rate."""
-    table = Table(title="flagvec, float16, all three outputs, texts of one length", title_justify="left")
+    table = Table(title=f"{name}, all three outputs, texts of one length", title_justify="left")
     for column in ("tokens a text", "tokens/s", "TFLOP/s", "of the matrix rate"):
         table.add_column(column)
     for length in LENGTHS:

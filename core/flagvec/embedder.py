@@ -124,7 +124,9 @@ class AbsEmbedder(ABC):
         self._tokenize = TextTokenizer(
             self.tokenizer.backend_tokenizer, getattr(self.tokenizer, "truncation_side", "right")
         )
-        self._encoder = HiddenStateEncoder(self.checkpoint.backbone, device, self.tokenizer.pad_token_id or 0)
+        self._encoder = HiddenStateEncoder(
+            self.checkpoint.backbone, device, self.tokenizer.pad_token_id or 0, compiled=options.compile
+        )
 
     def __repr__(self) -> str:
         dtype = str(self.checkpoint.backbone.dtype).removeprefix("torch.")

@@ -27,6 +27,8 @@ class EmbedderOptions:
         revision: Branch, tag or commit of the Hub repository.
         token: Hub access token.
         local_files_only: Use the Hub's local cache only.
+        compile: On a CUDA device, compile the layers by torch.compile and record short queries as CUDA graphs. The
+            first calls then take seconds longer.
     """
 
     use_bf16: bool = False
@@ -39,6 +41,7 @@ class EmbedderOptions:
     revision: str | None = None
     token: str | bool | None = None
     local_files_only: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class FlagModelKeywords(TypedDict, total=False):
     revision: str | None
     token: str | bool | None
     local_files_only: bool
+    compile: bool
 
 
 class M3Keywords(FlagModelKeywords, total=False):

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from more_itertools import batched
 from transformers import AutoModel
 
 from flagvec import BGEM3FlagModel
@@ -97,6 +98,20 @@ def test_all_three_outputs_equal_those_of_the_cpu(m3_directory, golden, half, to
         close = WEIGHT_SHARE[dtype] * max(other.values(), default=0)
         for token in one.keys() | other.keys():
             assert one.get(token, 0) == pytest.approx(other.get(token, 0), abs=close)
+
+
+@pytest.mark.parametrize("texts_at_once", [1, 40])
+def test_compiled_layers_and_recorded_queries_give_the_same(tmp_path, build_checkpoint, golden, texts_at_once):
+    directory = build_checkpoint(tmp_path / "m3", "xlm-roberta", heads=True, width=128, seed=5)
+    plain, compiled = (
+        BGEM3FlagModel(directory, devices="cuda:0", return_sparse=True, return_colbert_vecs=True, compile=compile)
+        for compile in (False, True)
+    )
+    # Twice, because the second time replays what the first recorded.
+    for texts in [*batched(golden.texts, texts_at_once)] * 2:
+        found, expected = (model.encode(list(texts), max_length=128) for model in (compiled, plain))
+        assert_same_directions([found["dense_vecs"]], [expected["dense_vecs"]], FARTHEST[torch.float16])
+        assert_same_directions(found["colbert_vecs"], expected["colbert_vecs"], FARTHEST[torch.float16])
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="only one CUDA device here")

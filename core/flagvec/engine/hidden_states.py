@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flagvec.engine.activations import keep_freed_memory, rows_in_kept_memory
+from flagvec.engine.compiled import QueryGraphs, compile_layers
 from flagvec.engine.few_rows import MOST_ROWS, FewRows, can_run_few_rows
 from flagvec.engine.forking import no_fork, warn_if_slowed
 from flagvec.engine.overlap import to_device
@@ -62,9 +63,13 @@ class HiddenStateEncoder:
         backbone: A transformers encoder in evaluation mode. It is moved to the device, and its layers are replaced.
         device: The device to run on.
         padding_id: The token id that fills up a batch.
+        compiled: Whether layers are compiled, and short texts recorded as CUDA graphs.
+
+    Raises:
+        ValueError: `compiled`, and this model or device cannot be compiled.
     """
 
-    def __init__(self, backbone: Any, device: torch.device, padding_id: int) -> None:
+    def __init__(self, backbone: Any, device: torch.device, padding_id: int, *, compiled: bool = False) -> None:
         self._backbone = backbone.to(device)
         self._device = device
         self._padding_id = padding_id
@@ -78,8 +83,11 @@ class HiddenStateEncoder:
         self._is_prepacked = can_prepack(device, backbone.dtype)
         self._has_own_layers = False
         self._few_rows: FewRows | None = None
+        self._graphs: QueryGraphs | None = None
         with no_fork:
             self._prepare()
+            if compiled:
+                self._compile()
         _logger.debug("%s", self._path())
 
     def _prepare(self) -> None:
@@ -97,6 +105,15 @@ class HiddenStateEncoder:
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
+
+    def _compile(self) -> None:
+        if self._device.type != "cuda" or not self._has_own_layers:
+            raise ValueError(
+                f"compile=True: {self._backbone.config.model_type} on {self._device} cannot be compiled. Models "
+                "of the BERT family can be, in half precision on a CUDA device that runs them packed: leave it out"
+            )
+        compile_layers(self._backbone)
+        self._graphs = QueryGraphs(self._backbone, self._device, self._padding_id)
 
     @property
     def is_on_host(self) -> bool:
@@ -196,6 +213,8 @@ class HiddenStateEncoder:
         tokens = len(batch.token_ids)
         if self._few_rows is not None and tokens <= MOST_ROWS:
             return self._few_rows.run(batch)[0]
+        if self._graphs is not None and self._graphs.takes(batch):
+            return self._graphs.run(batch)[0]
         if self._is_prepacked:
             batch = batch.filled_up(even_number(tokens), self._padding_id)
         if self._has_own_layers:

@@ -21,6 +21,8 @@ from flagvec.engine.prepacked import Activation
 # Their layers have the same form and names: attention, then a feed-forward network, each followed by a norm.
 _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
+# Takes a layer, what its attention gave, and the hidden states before it. Returns the hidden states after it.
+AfterAttention = Callable[["PostNormLayer", Tensor, Tensor], Tensor]
 # Turns a linear layer into the module that computes it, followed by the activation.
 Product = Callable[[nn.Linear, Activation], nn.Module]
 
@@ -32,6 +34,9 @@ class PostNormLayer(nn.Module):
         layer: A ``BertLayer``, or the layer of another model of the family.
         heads: The number of attention heads.
         product: Called to make each linear layer.
+
+    Attributes:
+        after_attention: Does the rest of a forward pass. It may be replaced by a function that does the same faster.
     """
 
     is_causal = False  # transformers' attention reads it
@@ -48,6 +53,7 @@ class PostNormLayer(nn.Module):
         self.widen = product(feed_forward.dense, "gelu")
         self.narrow = product(layer.output.dense, "none")
         self.feed_forward_norm = layer.output.LayerNorm
+        self.after_attention: AfterAttention = after_attention
         self.eval()
 
     def forward(
@@ -67,14 +73,24 @@ class PostNormLayer(nn.Module):
             unused: transformers' arguments for layers of decoders.
             options: Further arguments from transformers.
         """
+        attended = self.attended(states, packed, attention_mask)
+        return self.after_attention(self, attended, states)
+
+    def attended(self, states: Tensor, packed: PackedBatch | None, attention_mask: Tensor | None = None) -> Tensor:
+        """Return what the layer's attention makes of hidden states, in their shape. Arguments are as in `forward`."""
         query, key, value = self.query_key_value(states).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         if packed is None:
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-            attended, _ = sdpa_attention_forward(self, query, key, value, attention_mask)
+            result, _ = sdpa_attention_forward(self, query, key, value, attention_mask)
         else:
-            attended = attend_packed(query[0], key[0], value[0], packed)[None]
-        states = _normalised_sum(self.attention_out(attended.flatten(-2)), states, self.attention_norm)
-        return _normalised_sum(self.narrow(self.widen(states)), states, self.feed_forward_norm)
+            result = attend_packed(query[0], key[0], value[0], packed)[None]
+        return result.flatten(-2)
+
+
+def after_attention(layer: PostNormLayer, attended: Tensor, states: Tensor) -> Tensor:
+    """Return a layer's hidden states: sum and norm after attention, and after the feed-forward network."""
+    states = _normalised_sum(layer.attention_out(attended), states, layer.attention_norm)
+    return _normalised_sum(layer.narrow(layer.widen(states)), states, layer.feed_forward_norm)
 
 
 def replace_layers(backbone: Any, product: Product) -> bool:
