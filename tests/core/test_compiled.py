@@ -41,5 +41,5 @@ def test_compiled_layers_give_what_the_layers_give_for_any_number_of_tokens(chec
 
 
 def test_a_model_on_a_cpu_refuses_to_compile(checkpoint):
-    with pytest.raises(ValueError, match="compile=True: .* on cpu cannot be compiled.*: leave it out"):
+    with pytest.raises(ValueError, match=r"compile=True: .* on cpu cannot be compiled.*: leave it out"):
         FlagModel(checkpoint, devices="cpu", compile=True)
