@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
 from children import HERE, Child
 
 SQUARES = [[number * number] for number in range(30)]
@@ -32,15 +31,19 @@ def are_gone(pids, seconds=5.0):
     return False
 
 
+def shared_memory():
+    return {path.name for path in Path("/dev/shm").glob("torch_*")}
+
+
 def test_workers_are_kept_between_calls_and_leave_nothing_at_the_end():
-    before = set(os.listdir("/dev/shm"))
+    before = shared_memory()
     found, errors = said("answers")
     assert found["first"]["results"] == SQUARES[:20]
     assert found["second"]["pids"] == found["first"]["pids"]
     assert len(found["first"]["pids"]) == 2
     assert errors == ""
     assert are_gone(found["first"]["pids"])
-    assert not {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("torch_")}
+    assert shared_memory() <= before
 
 
 @pytest.mark.parametrize("turn", range(KILLS))
