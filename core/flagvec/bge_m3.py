@@ -14,7 +14,7 @@ from flagvec.arguments import checked_colbert_dim, checked_texts
 from flagvec.embedder import AbsEmbedder
 from flagvec.engine.devices import DeviceLike
 from flagvec.finite import keeping_not_finite
-from flagvec.forward_pass import Settings, instructed
+from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.heads import ids_without_weight, load_m3_model, weights_by_text
 from flagvec.late_interaction.pooling import checked_pool_factor
 from flagvec.m3_batches import M3Batches, asked_keys
@@ -166,6 +166,9 @@ class BGEM3FlagModel(AbsEmbedder):
         )
         output = batches.run(instructed(texts, instruction, instruction_format))
         return output.unbatched() if isinstance(sentences, str) else output
+
+    def _pass(self, texts: Sequence[str], settings: Settings, keys: Sequence[str]) -> ForwardPass:
+        return M3Batches(self, keys, settings, pool_factor=1).own_pass(texts)
 
     def encode_queries(
         self,

@@ -17,7 +17,7 @@ from flagvec.arguments import (
     checked_texts,
     checked_truncate_dim,
 )
-from flagvec.colbert.batches import encode_tokens
+from flagvec.colbert.batches import encode_tokens, pass_of_tokens
 from flagvec.colbert.layout import ColbertSettings, load_projection
 from flagvec.colbert.tokens import UNATTENDED, ExpandedQueryEncoder, MarkedTokenizer, marker_id, mask_id, skipped_ids
 from flagvec.embedder import AbsEmbedder
@@ -25,7 +25,7 @@ from flagvec.engine.devices import DeviceLike
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.errors import CheckpointError
 from flagvec.finite import keeping_not_finite
-from flagvec.forward_pass import Settings, instructed
+from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions, refuse_unknown
 
@@ -188,6 +188,9 @@ class ColbertFlagModel(AbsEmbedder):
             is_query,
         )
         return output.unbatched() if isinstance(sentences, str) else output
+
+    def _pass(self, texts: Sequence[str], settings: Settings, is_query: bool) -> ForwardPass:
+        return pass_of_tokens(self, texts, settings, is_query)
 
     def encode_queries(
         self,

@@ -95,6 +95,11 @@ class CombinedModel(AbsEmbedder):
         """How many tokens the dense model has read so far, special ones included."""
         return self.dense_model.tokens_encoded
 
+    def close(self) -> None:
+        """End the worker processes of both models, if they have any."""
+        self.dense_model.close()
+        self.colbert_model.close()
+
     def encode(
         self,
         sentences: str | Iterable[str],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
@@ -26,16 +25,18 @@ from flagvec.arguments import (
 from flagvec.checkpoints.author_files import read_author_files
 from flagvec.checkpoints.dense_layers import load_dense_layers
 from flagvec.checkpoints.pooling_method import checked_pooling_method, choose_pooling
-from flagvec.engine.devices import DeviceLike, choose_device, choose_dtype
+from flagvec.engine.devices import DeviceLike, choose_devices, choose_dtype
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
+from flagvec.engine.workers import Workers
 from flagvec.errors import NotFiniteError
-from flagvec.forward_pass import join_instruction
+from flagvec.forward_pass import ForwardPass, Settings, join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
 from flagvec.progress import progress_bar
+from flagvec.several_devices import TEXTS_A_DEVICE, SharedPass, is_worth_workers, make_workers
 from flagvec.upstream_calls import AbsentMethod
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ _DEFAULT_MAX_LENGTH = 512
 
 
 class AbsEmbedder(ABC):
-    """A loaded model on one device: the base of `FlagModel` and `BGEM3FlagModel`.
+    """A loaded model: the base of `FlagModel` and `BGEM3FlagModel`.
+
+    It is on one device. If it was made with several, `encode` gives long work to worker processes, one for each, which
+    `close` ends.
 
     A pickle holds the constructor's arguments without ``token``, so unpickling loads the checkpoint again. A deep copy
     is the model itself.
@@ -55,7 +59,7 @@ class AbsEmbedder(ABC):
     Attributes:
         model: The torch module.
         tokenizer: The transformers tokenizer.
-        target_devices: A list with the name of the model's device, as in FlagEmbedding.
+        target_devices: The names of the devices, as in FlagEmbedding. The model itself is on the first.
         max_length: The longest text the model takes, in tokens, special ones included.
         author_files: What the checkpoint's authors say about pooling and prompts.
         dense_layers: The linear layers that come after pooling; None for most models.
@@ -64,6 +68,7 @@ class AbsEmbedder(ABC):
     model: Any
     tokenizer: Any
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _workers: Workers | None = None
 
     start_multi_process_pool = AbsentMethod()
     encode_multi_process = AbsentMethod()
@@ -91,7 +96,8 @@ class AbsEmbedder(ABC):
         convert_to_numpy: bool,
         options: EmbedderOptions,
     ) -> None:
-        device = choose_device(devices, options.device)
+        chosen = choose_devices(devices, options.device)
+        device = chosen[0]
         self.model_name_or_path = str(model_name_or_path)
         self.pooling_method = checked_pooling_method(pooling_method)
         self.normalize_embeddings = normalize_embeddings
@@ -104,7 +110,7 @@ class AbsEmbedder(ABC):
         )
         self.batch_size = checked_batch_size(batch_size)
         self.convert_to_numpy = convert_to_numpy
-        self.target_devices = [str(device)]
+        self.target_devices = [*map(str, chosen)]
         self._process = os.getpid()
 
         self.checkpoint = self._load(device, options)
@@ -129,10 +135,10 @@ class AbsEmbedder(ABC):
         )
 
     def __repr__(self) -> str:
-        dtype = str(self.checkpoint.backbone.dtype).removeprefix("torch.")
+        dtype, devices = str(self.checkpoint.backbone.dtype).removeprefix("torch."), ", ".join(self.target_devices)
         return (
             f"{type(self).__name__}({self.model_name_or_path!r}, pooling={self.pooling_method!r}, "
-            f"{dtype} on {self.target_devices[0]}, passage_max_length={self.passage_max_length} of {self.max_length})"
+            f"{dtype} on {devices}, passage_max_length={self.passage_max_length} of {self.max_length})"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,6 +147,17 @@ class AbsEmbedder(ABC):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes of a model on several devices. The next long work starts new ones."""
+        if self._workers is not None:
+            self._workers.close()
 
     @property
     @abstractmethod
@@ -236,19 +253,21 @@ class AbsEmbedder(ABC):
     def encode_single_device(
         self, sentences: str | Iterable[str], *arguments: Any, device: DeviceLike | None = None, **options: Any
     ) -> NDArray[np.float32] | Tensor | M3Output:
-        """Encode texts: the same as `encode`, because a model has one device.
+        """Encode texts: the same as `encode`, because workers are used by themselves.
 
         Raises:
-            ValueError: `device` is not the model's.
+            ValueError: `device` is none of the model's.
         """
-        choose_device(self.target_devices, device)
+        if device is not None and str(choose_devices(device, None)[0]) not in self.target_devices:
+            raise ValueError(f"device={device!r}: this model runs on {', '.join(self.target_devices)}")
         return self.encode(sentences, *arguments, **options)
 
-    def stop_self_pool(self) -> None:  # noqa: B027 (empty for every model)
-        """Do nothing, because there are no worker processes.
+    def stop_self_pool(self) -> None:
+        """Do as `close` does.
 
         FlagEmbedding also moves the model to the CPU here. This model stays on its device; delete it to free memory.
         """
+        self.close()
 
     @staticmethod
     def get_detailed_instruct(instruction_format: str, instruction: str, sentence: str) -> str:
@@ -283,19 +302,42 @@ class AbsEmbedder(ABC):
     def _encode_stream(
         self, sentences: Iterable[str], batch_size: int | None, max_length: int | None, options: Mapping[str, Any]
     ) -> Iterator[Any]:
-        texts = checked_stream(sentences, "sentences")
         size = self.batch_size if batch_size is None else checked_batch_size(batch_size)
         total = len(sentences) if isinstance(sentences, Sized) else None
+        # Several devices need more than a batch to have work for all.
+        at_once = size if len(self.target_devices) == 1 else max(TEXTS_A_DEVICE * len(self.target_devices), size)
         done = 0
         with progress_bar(total, "encode", "text", options.get("show_progress")) as progress:
-            while batch := list(itertools.islice(texts, size)):
+            for texts in _windows(checked_stream(sentences, "sentences"), size, at_once):
                 try:
-                    output = self.encode_corpus(batch, size, max_length, **{**options, "show_progress": False})
+                    output = self.encode_corpus(texts, size, max_length, **{**options, "show_progress": False})
                 except NotFiniteError as error:
                     raise NotFiniteError([done + position for position in error.positions], None) from error
-                yield output
-                done += len(batch)
-                progress.update(len(batch))
+                for start in range(0, len(texts), size):
+                    yield output if len(texts) <= size else output[start : start + size]
+                done += len(texts)
+                progress.update(len(texts))
+
+    def _passes(self, texts: Sequence[str], settings: Settings, *arguments: Any) -> ForwardPass | SharedPass:
+        """Return the results of texts: from the workers if there is work for them, otherwise from this process.
+
+        Args:
+            texts: With their instruction.
+            settings: How to encode them.
+            arguments: Further ones of `_pass`, which can be pickled.
+        """
+        if is_worth_workers(texts, settings.max_length, self.target_devices):
+            return SharedPass(texts, settings, self, arguments)
+        return self._pass(texts, settings, *arguments)
+
+    def _pass(self, texts: Sequence[str], settings: Settings, *arguments: Any, **keywords: Any) -> ForwardPass:
+        """Return the forward pass of texts through this process's device."""
+        raise NotImplementedError
+
+    def _started_workers(self) -> Workers:
+        if self._workers is None:
+            self._workers = make_workers(self)
+        return self._workers
 
     def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
@@ -307,3 +349,26 @@ class AbsEmbedder(ABC):
         # The default is the same for all models, so a model with a lower limit takes its limit.
         value = min(value, self.max_length) if value == _DEFAULT_MAX_LENGTH else value
         return checked_max_length(argument, value, self.max_length)
+
+
+def _windows(texts: Iterator[str], size: int, at_once: int) -> Iterator[list[str]]:
+    """Yield texts in lists of whole batches, and those before an error in whole batches too.
+
+    Args:
+        texts: May raise.
+        size: How many texts a batch has.
+        at_once: The most texts in a list, rounded down to whole batches.
+    """
+    waiting: list[str] = []
+    try:
+        for text in texts:
+            waiting.append(text)
+            if len(waiting) == at_once // size * size:
+                yield waiting
+                waiting = []
+    except TypeError:
+        if whole := waiting[: len(waiting) // size * size]:
+            yield whole
+        raise
+    if waiting:
+        yield waiting

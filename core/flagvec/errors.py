@@ -3,6 +3,7 @@
 FlagvecError
 ├── ModelNotFoundError   a model name that is not a directory, a name of the catalogue or a Hub repository
 ├── CheckpointError      a checkpoint that is damaged, incomplete, or cannot give what was asked for
+├── WorkerError          a worker process of a model on several devices that died
 ├── NotFiniteError       a text whose vectors are NaN or infinite in every number format
 ├── JournalError         a journal that cannot be used, or is of another store or model
 ├── SourceError          a file of documents or vectors that cannot be read or written
@@ -38,6 +39,10 @@ class ModelNotFoundError(FlagvecError, ValueError):
 
 class CheckpointError(FlagvecError, ValueError):
     """Raised when a checkpoint was found but cannot be used as asked; the message says what is wrong with it."""
+
+
+class WorkerError(FlagvecError):
+    """Raised when worker processes of a model on several devices die; the message says how."""
 
 
 class NotFiniteError(FlagvecError, ValueError):

@@ -45,8 +45,8 @@ class FlagModel(AbsEmbedder):
             than float32, which is measured (docs/number-formats.md). Results are always float32.
         query_instruction_for_retrieval: What `encode_queries` puts in front of a query.
         query_instruction_format: How the instruction is joined to the query, with two ``{}``.
-        devices: ``"cpu"``, ``"cuda:0"``, ``"mps"``, a CUDA index, or a list of one; None chooses the
-            fastest.
+        devices: ``"cpu"``, ``"cuda:0"``, ``"mps"`` or a CUDA index; None chooses the fastest. With a list of
+            several, long work runs in a process for each; see docs/devices.md.
         batch_size: The most texts in one forward pass.
         query_max_length: The longest query in tokens; the rest is cut off. A model with a limit below the default takes
             its limit.
@@ -176,19 +176,21 @@ class FlagModel(AbsEmbedder):
         device = "cpu" if settings.to_numpy else self.target_devices[0]
         vectors = torch.empty((len(texts), self.dimension), device=device)
 
+        forward_pass = self._passes(instructed(texts, instruction, instruction_format), settings)
+        for positions, found in forward_pass:
+            write_rows(positions, found["dense_vecs"], vectors)
+        last_truncated.set(tuple(forward_pass.truncated))
+        result = vectors[0] if isinstance(sentences, str) else vectors
+        return result.numpy() if settings.to_numpy else result
+
+    def _pass(self, texts: Sequence[str], settings: Settings) -> ForwardPass:
         def reduce(batch: HiddenBatch) -> HostCopy:
             found = dense_vectors(batch, self)
             return HostCopy(
                 {"dense_vecs": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense_vecs",)
             )
 
-        texts = instructed(texts, instruction, instruction_format)
-        forward_pass = ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
-        for positions, found in forward_pass:
-            write_rows(positions, found["dense_vecs"], vectors)
-        last_truncated.set(tuple(forward_pass.truncated))
-        result = vectors[0] if isinstance(sentences, str) else vectors
-        return result.numpy() if settings.to_numpy else result
+        return ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
 
     @overload
     def encode_queries(

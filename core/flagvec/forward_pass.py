@@ -127,6 +127,7 @@ class ForwardPass:
 
     Attributes:
         truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
+        not_finite: Positions of the texts without a finite result, complete after the iteration.
 
     Raises:
         NotFiniteError: A text has a result that is not finite in float32 either.
@@ -138,6 +139,7 @@ class ForwardPass:
     encoder: HiddenStateEncoder
     reduce: Callable[[HiddenBatch], HostCopy]
     truncated: list[int] = field(default_factory=list, init=False)
+    not_finite: list[int] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
         not_finite: list[int] = []
@@ -148,8 +150,8 @@ class ForwardPass:
                 yield positions, found
                 progress.update(len(positions))
         if not_finite:
-            not_finite = yield from self._run_again(not_finite)
-            raise_for_not_finite(not_finite, len(self.texts))
+            self.not_finite = yield from self._run_again(not_finite)
+            raise_for_not_finite(self.not_finite, len(self.texts))
 
     def _run_again(
         self, not_finite: list[int]

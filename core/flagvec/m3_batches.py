@@ -65,13 +65,17 @@ class M3Batches:
     def run(self, texts: Sequence[str]) -> M3Output:
         """Encode texts that have their instruction and return their output."""
         output = self._empty_output(len(texts))
-        forward_pass = ForwardPass(texts, self.settings, self.model._tokenize, self.model._encoder, self._reduced)
+        forward_pass = self.model._passes(texts, self.settings, self.keys)
         for positions, found in forward_pass:
             _write(positions, found, output)
             if self.pool_factor > 1 and "colbert_vecs" in self.keys:
                 self._pool(positions, output["colbert_vecs"])
         output.truncated = tuple(forward_pass.truncated)
         return _as_numpy(output) if self.settings.to_numpy else output
+
+    def own_pass(self, texts: Sequence[str]) -> ForwardPass:
+        """Return the forward pass of texts through the model's own device."""
+        return ForwardPass(texts, self.settings, self.model._tokenize, self.model._encoder, self._reduced)
 
     def _empty_output(self, texts: int) -> M3Output:
         output = M3Output({key: [None] * texts for key in self.keys})

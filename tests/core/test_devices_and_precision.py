@@ -8,7 +8,7 @@ import torch
 
 from flagvec import BGEM3FlagModel, FlagModel
 from flagvec.engine import devices
-from flagvec.engine.devices import choose_device, choose_dtype
+from flagvec.engine.devices import choose_devices, choose_dtype
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
 
@@ -41,7 +41,7 @@ def test_a_device_can_be_a_str_or_a_list_of_one(tiny_bert_directory, argument, g
 )
 def test_a_cuda_device_can_be_a_name_or_an_index(machine, given, chosen):
     machine(cuda=2)
-    assert choose_device(given, None) == torch.device(chosen)
+    assert choose_devices(given, None) == [torch.device(chosen)]
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_a_cuda_device_can_be_a_name_or_an_index(machine, given, chosen):
 )
 def test_without_a_name_the_best_device_is_taken(machine, seen, best):
     machine(**seen)
-    assert choose_device(None, None) == best
+    assert choose_devices(None, None) == [best]
 
 
 def test_the_same_device_may_be_named_twice():
-    assert choose_device("cpu", "cpu") == CPU
-    assert choose_device(["cpu"], "cpu") == CPU
+    assert choose_devices("cpu", "cpu") == [CPU]
+    assert choose_devices(["cpu"], "cpu") == [CPU]
 
 
 def test_two_different_devices_are_refused(machine):
@@ -62,13 +62,18 @@ def test_two_different_devices_are_refused(machine):
     with pytest.raises(
         ValueError, match="devices='cpu' and device='cuda:0' differ: they mean the same; pass one of them"
     ):
-        choose_device("cpu", "cuda:0")
+        choose_devices("cpu", "cuda:0")
 
 
-@pytest.mark.parametrize(("given", "number"), [(["cuda:0", "cuda:1"], 2), ([0, 1, 2], 3), (["cpu", "cpu"], 2), ([], 0)])
-def test_a_list_of_other_than_one_device_is_refused(tiny_bert_directory, given, number):
-    with pytest.raises(ValueError, match=f"names {number} devices: a model runs on exactly one; pass one of them"):
-        FlagModel(tiny_bert_directory, devices=given)
+@pytest.mark.parametrize(("given", "chosen"), [(["cuda:0", 1], ["cuda:0", "cuda:1"]), (["cpu", "cpu"], ["cpu", "cpu"])])
+def test_a_list_may_name_several_devices(machine, given, chosen):
+    machine(cuda=2)
+    assert choose_devices(given, None) == [*map(torch.device, chosen)]
+
+
+def test_an_empty_list_of_devices_is_refused(tiny_bert_directory):
+    with pytest.raises(ValueError, match=r"devices=\[\] names no device: pass None for the best one here"):
+        FlagModel(tiny_bert_directory, devices=[])
 
 
 @pytest.mark.parametrize("given", ["cuda", "cuda:0", 0, [0], "cuda:5"])
@@ -81,30 +86,30 @@ def test_a_missing_cuda_device_is_refused(machine, tiny_bert_directory, given):
 
 def test_a_missing_mps_device_is_refused(machine):
     with pytest.raises(ValueError, match="devices='mps': torch sees no MPS device"):
-        choose_device("mps", None)
+        choose_devices("mps", None)
 
 
 @pytest.mark.parametrize("given", ["gpu", "", "cpu,cuda", -1])
 def test_an_unknown_device_is_refused(given):
     with pytest.raises(ValueError, match="torch does not know this device"):
-        choose_device(given, None)
+        choose_devices(given, None)
 
 
 @pytest.mark.parametrize("given", [True, [None], [["cpu"]], [1.5]])
 def test_a_list_of_another_type_is_refused_as_a_device(given):
-    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
-        choose_device(given, None)
+    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of these"):
+        choose_devices(given, None)
 
 
 @pytest.mark.parametrize("given", [1.5, CPU])
 def test_a_value_that_is_neither_str_nor_int_nor_list_is_refused_as_a_device(given):
-    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of one of these"):
-        choose_device(given, None)
+    with pytest.raises(TypeError, match="expected a str such as 'cuda:0', an int, or a list of these"):
+        choose_devices(given, None)
 
 
 def test_a_device_without_memory_is_refused():
     with pytest.raises(ValueError, match="meta"):
-        choose_device("meta", None)
+        choose_devices("meta", None)
 
 
 @pytest.mark.parametrize(

@@ -71,14 +71,14 @@ def _encoding() -> Iterator[tuple[str, str]]:
     # torch takes seconds to import.
     import torch
 
-    from flagvec.engine.devices import choose_device, choose_dtype, cpu_has_bfloat16
+    from flagvec.engine.devices import choose_devices, choose_dtype, cpu_has_bfloat16
     from flagvec.engine.kernels.availability import why_no_amx_kernels, why_no_avx512_kernels
     from flagvec.engine.number_format import measured
 
     yield "torch", f"{torch.__version__}, {torch.get_num_threads()} threads"
     devices = [f"cuda:{number} ({torch.cuda.get_device_name(number)})" for number in range(torch.cuda.device_count())]
     devices += ["mps"] if torch.backends.mps.is_available() else []
-    best = choose_device(None, None)
+    [best] = choose_devices(None, None)
     yield "devices", ", ".join(["cpu", *devices])
     yield "default", f"{best}, in {_name(choose_dtype(best, True, False, _WIDTH))} at a width of {_WIDTH:,}"
     yield "on a CPU", str(measured(_WIDTH)) if cpu_has_bfloat16() else "float32, because it has no bfloat16"

@@ -30,6 +30,17 @@ def encode_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Setti
     """
     vectors: list[Any] = [None] * len(texts)
 
+    forward_pass = model._passes(texts, settings, is_query)
+    for positions, found in forward_pass:
+        rows, kept = (torch.split(found[name], found["lengths"].tolist()) for name in ("colbert_vecs", "kept"))
+        for position, own, wanted in zip(positions, rows, kept, strict=True):
+            vectors[position] = _as_given(own[wanted], settings)
+    return M3Output(colbert_vecs=vectors, truncated=tuple(forward_pass.truncated))
+
+
+def pass_of_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Settings, is_query: bool) -> ForwardPass:
+    """Return the forward pass of texts through the model's own device. Arguments are as in `encode_tokens`."""
+
     def reduce(batch: HiddenBatch) -> HostCopy:
         rows = token_vectors(batch, model.projection, model.truncate_dim, model.normalize_embeddings)
         kept = ~torch.isin(batch.packed.token_ids, model._skipped_ids)
@@ -44,12 +55,7 @@ def encode_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Setti
     tokenize, encoder = (
         (model._tokenize_query, model._query_encoder) if is_query else (model._tokenize_document, model._encoder)
     )
-    forward_pass = ForwardPass(texts, settings, tokenize, encoder, reduce)
-    for positions, found in forward_pass:
-        rows, kept = (torch.split(found[name], found["lengths"].tolist()) for name in ("colbert_vecs", "kept"))
-        for position, own, wanted in zip(positions, rows, kept, strict=True):
-            vectors[position] = _as_given(own[wanted], settings)
-    return M3Output(colbert_vecs=vectors, truncated=tuple(forward_pass.truncated))
+    return ForwardPass(texts, settings, tokenize, encoder, reduce)
 
 
 def _as_given(rows: Tensor, settings: Settings) -> Any:

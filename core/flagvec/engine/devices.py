@@ -15,21 +15,21 @@ _logger = logging.getLogger(__name__)
 DeviceLike = str | int
 
 
-def choose_device(devices: DeviceLike | Sequence[DeviceLike] | None, device: DeviceLike | None) -> torch.device:
-    """Return the device that the arguments `devices` and `device` name, or the best one here if both are None.
+def choose_devices(devices: DeviceLike | Sequence[DeviceLike] | None, device: DeviceLike | None) -> list[torch.device]:
+    """Return the devices that the arguments `devices` and `device` name, or the best one here if both are None.
 
     Raises:
-        ValueError: The arguments differ, name several devices or an unknown one, or the device is not available.
-        TypeError: An argument is neither a str, an int nor a list of one of these.
+        ValueError: The arguments differ, name no device or an unknown one, or a device is not available.
+        TypeError: An argument is neither a str, an int nor a list of these.
     """
-    chosen = {
-        _parse(_one(value, argument))
+    chosen = [
+        [*map(_parse, _listed(value, argument))]
         for argument, value in (("devices", devices), ("device", device))
         if value is not None
-    }
-    if len(chosen) > 1:
+    ]
+    if len(chosen) == 2 and chosen[0] != chosen[1]:
         raise ValueError(f"devices={devices!r} and device={device!r} differ: they mean the same; pass one of them")
-    return _present(chosen.pop()) if chosen else _best_device()
+    return [*map(_present, chosen[0])] if chosen else [_best_device()]
 
 
 def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool, width: int) -> torch.dtype:
@@ -53,16 +53,13 @@ def choose_dtype(device: torch.device, use_fp16: bool, use_bf16: bool, width: in
     return torch.float32
 
 
-def _one(value: DeviceLike | Sequence[DeviceLike], argument: str) -> DeviceLike:
+def _listed(value: DeviceLike | Sequence[DeviceLike], argument: str) -> list[DeviceLike]:
     names: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
-        raise TypeError(f"{argument}={value!r}: expected a str such as 'cuda:0', an int, or a list of one of these")
-    if len(names) != 1:
-        raise ValueError(
-            f"{argument}={value!r} names {len(names)} devices: a model runs on exactly one; pass one of them"
-        )
-    name: DeviceLike = names[0]
-    return name
+        raise TypeError(f"{argument}={value!r}: expected a str such as 'cuda:0', an int, or a list of these")
+    if not names:
+        raise ValueError(f"{argument}={value!r} names no device: pass None for the best one here")
+    return names
 
 
 def _parse(name: DeviceLike) -> torch.device:

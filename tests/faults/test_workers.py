@@ -1,0 +1,112 @@
+"""Worker processes of a model on several devices: what happens when they die, raise, or lose their parent."""
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from children import HERE, Child
+
+SQUARES = [[number * number] for number in range(30)]
+KILLS = int(os.environ.get("FLAGVEC_WORKER_KILLS", "1"))
+
+
+def said(name, seconds=90):
+    with Child("workers_process.py", name, seconds=seconds) as process:
+        process.finish()
+        [line] = process.lines
+        return json.loads(line), process.errors
+
+
+def are_gone(pids, seconds=5.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def shared_memory():
+    return {path.name for path in Path("/dev/shm").glob("torch_*")}
+
+
+def test_workers_are_kept_between_calls_and_leave_nothing_at_the_end():
+    before = shared_memory()
+    found, errors = said("answers")
+    assert found["first"]["results"] == SQUARES[:20]
+    assert found["second"]["pids"] == found["first"]["pids"]
+    assert len(found["first"]["pids"]) == 2
+    assert errors == ""
+    assert are_gone(found["first"]["pids"])
+    assert shared_memory() <= before
+
+
+@pytest.mark.parametrize("turn", range(KILLS))
+def test_another_worker_does_the_task_of_one_that_is_killed(turn):
+    found, _ = said("one_killed")
+    assert found["during"]["results"] == SQUARES
+    assert found["after"]["results"] == SQUARES[:10]
+    assert found["victim"] not in found["after"]["pids"]
+
+
+@pytest.mark.parametrize("turn", range(KILLS))
+def test_a_task_at_which_two_workers_die_is_an_error_and_the_next_call_works(turn):
+    found, _ = said("task_that_kills")
+    assert found["during"]["error"] == "WorkerError"
+    assert "was killed by SIGKILL while it encoded: it may have run out of memory" in found["during"]["message"]
+    assert found["after"]["results"] == [[25], [36]]
+
+
+@pytest.mark.parametrize("turn", range(KILLS))
+def test_an_exception_comes_with_the_traceback_of_its_worker(turn):
+    found, _ = said("task_that_raises")
+    assert found["during"]["error"] == "ZeroDivisionError"
+    assert "in squared" in found["during"]["cause"]
+    assert found["after"]["results"] == [[25], [36]]
+
+
+def test_a_worker_that_cannot_start_is_an_error():
+    found, _ = said("no_start")
+    assert found["during"]["error"] == "WorkerError"
+    assert "ended with 3 while it started" in found["during"]["message"]
+
+
+def test_calls_of_two_threads_do_not_mix():
+    found, _ = said("two_threads")
+    assert found["found"] == [[[(place * 100 + one) ** 2] for one in range(10)] for place in range(2)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("turn", range(KILLS))
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(by, turn):
+    with Child("workers_process.py", "interrupted", seconds=90) as process:
+        process.wait_for(lambda lines: len(lines) == 1)
+        pids = json.loads(process.lines[0])["pids"]
+        if by is signal.SIGINT:
+            os.killpg(process.process.pid, by)  # as a terminal does
+        else:
+            process.process.send_signal(by)
+        process.process.wait(timeout=5)
+        assert are_gone(pids)
+        assert process.errors.count("Traceback") == (by is signal.SIGINT)
+
+
+def test_a_program_without_a_main_guard_gets_one_sentence(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from flagvec.engine.workers import Workers\n"
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "import workers_process\n"
+        "print(workers_process.outcome(workers_process.workers(), [1])['message'])\n"
+    )
+    with Child(script, seconds=90) as process:
+        with suppress(Exception):
+            process.finish()
+        assert len(process.lines) == 1
+        assert 'put what the program does under `if __name__ == "__main__":`' in process.lines[0]

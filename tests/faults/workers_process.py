@@ -1,0 +1,114 @@
+"""Programs with worker processes, for faults: ``python workers_process.py NAME``. Each prints what happened as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from functools import partial
+from typing import Any
+
+from flagvec.engine.workers import Workers
+
+
+def say(**values: Any) -> None:
+    """Print a line that is there whatever happens next."""
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def made(seconds: float) -> Any:
+    """Return what answers a task: twice its square, after so many seconds."""
+    return partial(squared, seconds)
+
+
+def squared(seconds: float, task: Any) -> Any:
+    """Answer a task. ``"raise"`` raises, and ``"die"`` kills the worker."""
+    time.sleep(seconds)
+    if task == "raise":
+        raise ZeroDivisionError("one of the tasks")
+    if task == "die":
+        os.kill(os.getpid(), 9)
+    yield task * task
+    return os.getpid()
+
+
+def workers(seconds: float = 0.0, count: int = 2) -> Workers:
+    """Return workers that answer after so many seconds."""
+    return Workers([partial(made, seconds)] * count, [f"place {number}" for number in range(count)])
+
+
+def outcome(pool: Workers, tasks: list[Any]) -> dict[str, Any]:
+    """Return the results of tasks and who made them, or the error."""
+    results: dict[int, set[int]] = {}
+    pids = set()
+    began = time.monotonic()
+    try:
+        for position, is_last, value in pool.run(tasks):
+            if is_last:
+                pids.add(value)
+            else:
+                results.setdefault(position, set()).add(value)
+    except Exception as error:
+        return {"error": type(error).__name__, "message": str(error), "cause": str(error.__cause__), "began": began}
+    return {"results": [sorted(results[place]) for place in range(len(tasks))], "pids": sorted(pids)}
+
+
+def answers() -> None:
+    """Answer tasks twice, with the same processes."""
+    pool = workers(0.05)
+    say(first=outcome(pool, [*range(20)]), second=outcome(pool, [*range(20)]))
+
+
+def one_killed() -> None:
+    """Kill one of two workers in the middle of a call, then call again."""
+    pool = workers(0.1)
+    victim = outcome(pool, [1, 2, 3, 4])["pids"][0]
+    threading.Timer(0.5, os.kill, (victim, 9)).start()
+    say(during=outcome(pool, [*range(30)]), after=outcome(pool, [*range(10)]), victim=victim)
+
+
+def task_that_kills() -> None:
+    """Give a task at which every worker dies, then others."""
+    pool = workers()
+    say(during=outcome(pool, [1, 2, "die", 3]), after=outcome(pool, [5, 6]))
+
+
+def task_that_raises() -> None:
+    """Give a task that raises, then others."""
+    pool = workers(0.01)
+    say(during=outcome(pool, [1, "raise", *range(5)]), after=outcome(pool, [5, 6]))
+
+
+def no_start() -> None:
+    """Make workers whose module does not exist there."""
+    say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))  # type: ignore[list-item]
+
+
+def two_threads() -> None:
+    """Call from two threads at once."""
+    pool, found = workers(0.02), [None, None]
+
+    def call(place: int) -> None:
+        found[place] = outcome(pool, [place * 100 + one for one in range(10)])["results"]
+
+    threads = [threading.Thread(target=call, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    say(found=found)
+
+
+def interrupted() -> None:
+    """Say the pids, and run until somebody ends it."""
+    pool = workers(0.1)
+    say(pids=outcome(pool, [1, 2, 3, 4])["pids"])
+    for _ in pool.run([*range(100_000)]):
+        pass
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
