@@ -100,7 +100,9 @@ def fetched(store: HybridStore, queries: JudgedQueries, candidates: int, show_pr
     return _pool(queries, found, legs, held, candidates)
 
 
-def _union(store: HybridStore, output: M3Output, legs: Sequence[str], candidates: int) -> dict[str, Mapping[str, float]]:
+def _union(
+    store: HybridStore, output: M3Output, legs: Sequence[str], candidates: int
+) -> dict[str, Mapping[str, float]]:
     """Return the scores of all documents that a leg finds, by id."""
     union = {}
     for leg in legs:

@@ -28,7 +28,7 @@ class Tuning(Shown):
     """What `tune` found. In a notebook and in rich's ``print`` it is a table.
 
     Args:
-        fusion: The fusion that did best on all queries: ``"rrf"``, or weights that add up to 1.
+        fusion: The fusion that was chosen on all queries: ``"rrf"``, or weights. Weights of 1 are equal weights.
         candidates: How many documents each leg of a search finds.
         measure: What was raised.
         queries: How many queries there were.
@@ -113,16 +113,18 @@ class Tuning(Shown):
     def lines(self) -> list[str]:
         """Return what stands below the table, a sentence each."""
         verdict = (
-            "It is better than each of them on queries that did not choose it."
+            "Both gains are above 0."
             if self.is_gain_certain
-            else "An interval of the gains holds 0, so these queries do not show that it is better; more may."
+            else "An interval of the gains holds 0: these queries do not show that it is better."
         )
         alike = sum(one == self.fusion for one in self.fold_fusions)
-        folds = f"{alike} of {len(self.fold_fusions)} folds chose the same; the others: " if alike else "The folds chose "
+        folds = (
+            f"{alike} of {len(self.fold_fusions)} folds chose the same; the others: " if alike else "The folds chose "
+        )
         others = "; ".join(dict.fromkeys(said(one) for one in self.fold_fusions if one != self.fusion))
         return [
-            f"Best on all queries: {said(self.fusion)}. {verdict}",
-            f"{folds}{others}." if others else "Each fold chose the same.",
+            f"Chosen: {said(self.fusion)}. {verdict}",
+            f"Folds chose: {folds}.",
             *(f"{note}." for note in self.notes),
         ]
 
@@ -146,6 +148,8 @@ def said(fusion: Weighted | str) -> str:
     """Return a fusion for readers, as in "0.35 dense + 0.65 ColBERT"."""
     if isinstance(fusion, str):
         return fusion
+    if len(set(fusion.shares().values())) == 1 and len(fusion.representations) > 1:
+        return f"equal weights of {' + '.join(_NAMES[name] for name in fusion.representations)}"
     return " + ".join(f"{getattr(fusion, name):g} {_NAMES[name]}" for name in fusion.representations)
 
 
