@@ -83,16 +83,11 @@ def search(
 ) -> None:
     """Find documents. The model is the one that the store was made with; --model says where it is now."""
     options = _options(mode, fusion, rerank, settings, limit)
+    options["filter"], options["explain"] = filter, explain
     schema = existing_schema(store)
     encoder = model_of(schema, model, devices=device)
     with opened(store, encoder, colbert=schema.colbert_dimension is not None) as found_in:
-        hits = found_in.search(
-            query,
-            limit,
-            filter=filter,
-            explain=explain,
-            **options,
-        )
+        hits = found_in.search(query, limit, **options)
     if as_json:
         print_json(
             [

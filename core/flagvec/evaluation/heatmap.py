@@ -76,8 +76,12 @@ def _triangle(tuning: Tuning, axes: Axes, weights: NDArray[np.float64], means: N
     from matplotlib.collections import RegularPolyCollection
 
     places = weights @ _CORNERS
+    axes.text(
+        -0.16, 1.12, "Each cell is a mixture: the nearer to a corner, the more that score counts.",
+        color="#666666", fontsize=10, va="bottom",
+    )  # fmt: skip
     axes.set_xlim(-0.16, 1.16)
-    axes.set_ylim(-0.24, 1.06)
+    axes.set_ylim(-0.3, 1.12)
     axes.set_aspect("equal")
     axes.set_axis_off()
     step = np.min(weights[weights > 0])
@@ -123,7 +127,7 @@ def _mark(tuning: Tuning, axes: Axes, weights: NDArray[np.float64], means: NDArr
         axes.scatter(
             [], [], marker="None", label=f"for comparison, rrf (by ranks): {tuning.baselines['rrf'].value:.3f}"
         )
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.02), frameon=False, fontsize=10, labelcolor=_INK)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.07), frameon=False, fontsize=10, labelcolor=_INK)
 
 
 def _marks(
@@ -142,8 +146,10 @@ def _marks(
 
 
 def _scatter(axes: Axes, place: Sequence[float] | NDArray[np.float64], label: str, shape: str, size: int) -> None:
+    x, y = place
     axes.scatter(
-        *place,
+        x,
+        y,
         marker=shape,
         s=size,
         color=_BEST,

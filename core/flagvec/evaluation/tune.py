@@ -13,7 +13,7 @@ from flagvec.evaluation.bootstrap import CONFIDENCE, checked_confidence, mean_wi
 from flagvec.evaluation.candidates import fetched
 from flagvec.evaluation.measures import depth_of
 from flagvec.evaluation.queries import JudgedQueries, check_relevant_are_stored
-from flagvec.evaluation.tuning import Tuning
+from flagvec.evaluation.tuning import Tried, Tuning
 from flagvec.progress import progress_bar
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import DEFAULT_CANDIDATES, check_choice, checked_limit, whole_number
@@ -82,7 +82,9 @@ def tune(
     if len(judged) < folds:
         raise ValueError(f"{len(judged)} queries for folds={folds}: give at least as many queries as folds")
     note = check_relevant_are_stored(store, judged)
-    fusions = [*(["rrf"] if store.schema.sparse else []), *mixtures(store.schema.representations, steps)]
+    fusions: list[Tried] = [*mixtures(store.schema.representations, steps)]
+    if store.schema.sparse:
+        fusions.insert(0, "rrf")
     pool = fetched(store, judged, candidates, show_progress)
     ideals = np.array([_discounted(np.sort(list(query.relevant.values()))[::-1], depth) for query in judged])
     relevant = np.array([len(query.relevant) for query in judged])
