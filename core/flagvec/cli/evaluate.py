@@ -45,9 +45,9 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Measure how well each kind of search finds what it should, with intervals and latency.
+    """Measure how well each kind of search finds what it should.
 
-    The queries' relevant documents have to be known. --settings adds the search that flagvec tune chose.
+    A table has each measure with its interval, and the time of a search. The queries' relevant documents have to be known. --settings adds the search that flagvec tune chose.
     """
     # These import numpy and more, which the help does without.
     from flagvec.evaluation import evaluate as evaluated

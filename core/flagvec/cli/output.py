@@ -38,12 +38,14 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def print_shown(result: Shown) -> None:
-    """Print a result: its table with the lines below, or in a pipe the rows alone, as `print_rows` does."""
+    """Print a result: its table with the lines below, or in a pipe the rows, with notes on standard error."""
     columns, rows = result.rows()
     if sys.stdout.isatty():
         Console(highlight=False).print(result)
     else:
         print_rows(columns, rows)
+        for note in result.notes:
+            typer.echo(f"flagvec: {note}", err=True)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

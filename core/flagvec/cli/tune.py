@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flagvec.cli.exits import say
 from flagvec.cli.loading import model_of
 from flagvec.cli.options import AsJson, Confidence, Debug, Device, Model, Qrels, Queries, QueryLimit, QuerySplit, Store
 from flagvec.cli.output import print_json, print_shown
@@ -38,7 +39,7 @@ def tune(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Find the fusion that does best for queries whose relevant documents are known.
+    """Find the fusion that does best for judged queries.
 
     Its gain over rrf and over equal weights is measured by cross-validation. flagvec search --settings takes the file.
     """
@@ -48,9 +49,12 @@ def tune(
     from flagvec.evaluation.heatmap import check_picture
     from flagvec.search.settings import plain_options
 
+    # What is wrong with the files is said before the work, not after it.
     if heatmap is not None:
-        # A missing package is said before the work, not after it.
         check_picture(heatmap)
+    for file in (output, heatmap):
+        if file is not None and not file.parent.is_dir():
+            raise typer.BadParameter(f"{str(file.parent)!r} is no directory: make it, or choose another file")
     judged = read_queries(queries, qrels=qrels, split=split, limit=limit)
     schema = existing_schema(store)
     encoder = model_of(schema, model, devices=device)
@@ -69,6 +73,6 @@ def tune(
         found.heatmap().savefig(heatmap)
     if as_json:
         print_json({"file": str(output), "search": plain_options(found.settings()), **found.to_json()})
-    else:
-        print_shown(found)
-        typer.echo(f"settings: {output}" + (f"; picture: {heatmap}" if heatmap is not None else ""))
+        return
+    print_shown(found)
+    say(" and ".join(["wrote " + str(output), *([] if heatmap is None else [str(heatmap)])]))
