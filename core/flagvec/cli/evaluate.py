@@ -47,7 +47,8 @@ def evaluate(
 ) -> None:
     """Measure how well each kind of search finds what it should.
 
-    A table has each measure with its interval, and the time of a search. The queries' relevant documents have to be known. --settings adds the search that flagvec tune chose.
+    The queries' relevant documents have to be known. Beside each measure are its interval and the time of a search.
+    --settings adds the search that flagvec tune chose.
     """
     # These import numpy and more, which the help does without.
     from flagvec.evaluation import evaluate as evaluated
