@@ -14,9 +14,10 @@ def options(tmp_path):
 
 
 def test_each_class_takes_the_settings(tmp_path, tiny_m3, options):
+    from llama_index.core.vector_stores.types import VectorStoreQuery
+
     import langchain_flagvec
     import llama_index_flagvec
-    from llama_index.core.vector_stores.types import VectorStoreQuery
 
     with QdrantEdgeStore(tiny_m3, tmp_path / "index") as store:
         store.create()
