@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """A result that is a table with some lines below it."""
+    """A result that is a table with some lines below it.
+
+    Attributes:
+        notes: What a reader must know, a sentence each without its full stop. `lines` has them too.
+    """
+
+    notes: tuple[str, ...]
 
     def table(self) -> Table:
         """Return the table."""

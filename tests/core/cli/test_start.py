@@ -10,7 +10,10 @@ import pytest
 from flagvec import __version__
 from flagvec.cli.exits import message_of
 
-COMMANDS = ("ingest", "search", "stats", "delete", "verify", "migrate", "encode", "load", "export", "models", "doctor")
+COMMANDS = (
+    "ingest", "search", "evaluate", "tune", "stats", "delete", "verify", "migrate", "encode", "load", "export",
+    "models", "doctor",
+)  # fmt: skip
 IMPORTED = """
 import contextlib, io, json, sys
 from flagvec.__main__ import main
@@ -42,6 +45,7 @@ HEAVY = {
         ["models"],
         ["--version"],
         ["search"],
+        ["tune", "--help"],
         ["stats", "--store", "http://host"],
         ["ingest", "missing.jsonl", "--store", "edge:./articles", "--overlap", "1"],
     ],
