@@ -29,6 +29,7 @@ _VECTOR = 16
 _VECTORS_TOGETHER = 4  # as in bit_sums.c
 _TILE_COLUMNS, _TILE_BYTES = 16, 64  # of a tile, as in tiles.h
 _MOST_INT8 = 127
+_MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
 
 
 def can_attend(states: Tensor) -> bool:
@@ -216,7 +217,8 @@ def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[n
             f"bits holds {bits.dtype} in rows of {bits.shape[1]}; {vectors.shape[1]} numbers take uint8 in rows of "
             f"{needed} or more"
         )
-    return (_bit_sums_in_tiles if _has_amx() else _bit_sums)(vectors, bits)
+    fits_tiles = _has_amx() and vectors.shape[1] <= _MOST_TILE_WIDTH
+    return (_bit_sums_in_tiles if fits_tiles else _bit_sums)(vectors, bits)
 
 
 def _bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
