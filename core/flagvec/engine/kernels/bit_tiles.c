@@ -15,8 +15,8 @@ enum {
 };
 
 /* Write a block of 64 bits of each row as bytes. Fewer than BLOCK_BYTES are read if a row ends before. */
-AMX static inline void
-bits_to_bytes(const uint8_t *const *rows, Py_ssize_t from, Py_ssize_t row_bytes, uint8_t bytes[ROWS][ROW_BYTES]) {
+AMX static inline void bits_to_bytes(
+    const uint8_t *const *rows, Py_ssize_t from, Py_ssize_t row_bytes, uint8_t bytes[ROWS][ROW_BYTES]) {
     const Py_ssize_t left = row_bytes - from;
     for (int row = 0; row < ROWS; row++) {
         uint64_t block = 0;
