@@ -95,4 +95,5 @@ def _candidates(ids: Iterable[PointId], query: TextVectors, kept: KeptCodes, rea
 
 
 def _by_name(points: Iterable[Any], names: Mapping[PointId, str]) -> dict[str, float]:
-    return {names[point.id]: point.score for point in points if point.id in names}
+    # The embedded engine makes an id anew each time that it is asked for.
+    return {names[found]: point.score for point in points if (found := point.id) in names}

@@ -269,15 +269,45 @@ def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
     assert (ours - exact).norm() < 1.1 * (torchs - exact).norm()
 
 
-@needs_avx512
-@settings(deadline=None)
-@given(st.integers(0, 9), st.integers(1, 200), st.integers(0, 30), st.integers(0, 3), st.integers(0, 9))
-def test_sums_of_bits_equal_the_product_with_zeros_and_ones(vectors, width, rows, further, seed):
+ROWS_OF_BITS = given(
+    vectors=st.integers(0, 35),
+    width=st.integers(1, 200),
+    rows=st.integers(0, 70),
+    further=st.integers(0, 9),
+    seed=st.integers(0, 9),
+)
+
+
+def check_sums_of_bits(vectors, width, rows, further, seed):
     generator = np.random.default_rng(seed)
     numbers = generator.standard_normal((vectors, width), dtype=np.float32)
+    numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
     bits = generator.integers(0, 256, (rows, -(-width // 16) * 2 + further), dtype=np.uint8)
     chosen = np.unpackbits(bits, axis=1, bitorder="little")[:, :width].astype(np.float32)
-    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), chosen @ numbers.T, atol=1e-4)
+    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
+
+
+@needs_amx
+@settings(deadline=None)
+@ROWS_OF_BITS
+def test_sums_of_bits_in_tiles_equal_the_product_with_zeros_and_ones(**sizes):
+    check_sums_of_bits(**sizes)
+
+
+@needs_avx512
+@settings(deadline=None)
+@ROWS_OF_BITS
+def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(**sizes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "_has_amx", lambda: False)
+        check_sums_of_bits(**sizes)
+
+
+@needs_amx
+def test_sums_of_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
+    numbers = np.array([[1e6] + [0.0] * 1_023, [0.125] * 1_024, [-0.125] * 1_024, [0.0] * 1_024], dtype=np.float32)
+    bits = np.full((1, 128), 0xFF, dtype=np.uint8)
+    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
 
 
 @needs_avx512

@@ -52,7 +52,9 @@ def test_kernels_of_all_shapes_run_without_a_report(run_sanitized):
     assert finished.stdout == "all shapes ran\n"
 
 
-@pytest.mark.parametrize("function", ["overrun_of_a_vector", "overrun_of_a_tile", "overrun_of_bits"])
+@pytest.mark.parametrize(
+    "function", ["overrun_of_a_vector", "overrun_of_a_tile", "overrun_of_bits", "overrun_of_bits_in_tiles"]
+)
 def test_an_array_that_is_too_short_is_reported(run_sanitized, function):
     finished = run_sanitized(function)
     assert finished.returncode != 0

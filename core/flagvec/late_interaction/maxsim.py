@@ -40,14 +40,29 @@ def maxsim(query: Any, documents: Sequence[Codes], codec: ColbertCodec) -> NDArr
                 f"documents[{number}] has the shape {codes.shape}; this codec's codes have (vectors, "
                 f"{codec.row_bytes}), so encode the documents with it"
             )
-    scores = np.zeros(len(documents))
-    filled = [number for number, codes in enumerate(documents) if len(codes)]
-    if not filled or not len(query):
+    lengths = np.array([len(codes) for codes in documents], dtype=np.intp)
+    rows = np.concatenate([np.empty((0, codec.row_bytes), np.uint8), *documents])
+    return maxsim_of_rows(query, codec.checked(rows, "documents"), lengths, codec)
+
+
+def maxsim_of_rows(
+    query: NDArray[np.float32], rows: Codes, lengths: NDArray[np.intp], codec: ColbertCodec
+) -> NDArray[np.float64]:
+    """Do as `maxsim` does for codes that are checked, and those of all documents in one array.
+
+    Args:
+        query: (query vectors, dimension) float32.
+        rows: The codes of the first document, then those of the next.
+        lengths: (documents,) how many codes each document has.
+        codec: What made the codes.
+    """
+    scores = np.zeros(len(lengths))
+    filled = lengths > 0
+    if not len(rows) or not len(query):
         return scores
-    codes = codec.checked(np.concatenate([documents[number] for number in filled]), "documents")
     rotated = query if codec.rotation is None else codec.rotation.apply(query)
-    starts = np.cumsum([0, *(len(documents[number]) for number in filled[:-1])])
-    best = np.maximum.reduceat(_dot_products(rotated, codes, codec), starts, axis=0)
+    starts = (np.cumsum(lengths) - lengths)[filled]
+    best = np.maximum.reduceat(_dot_products(rotated, rows, codec), starts, axis=0)
     scores[filled] = best.mean(axis=1, dtype=np.float64)
     return scores
 

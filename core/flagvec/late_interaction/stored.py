@@ -26,14 +26,22 @@ def codes_from_text(text: str | None, codec: ColbertCodec) -> Codes | None:
 
     Codes are damaged if they cannot be of vectors of length 1 or less.
     """
+    data = _whole_rows(text, codec)
+    if data is None:
+        return None
+    codes = codec.rows_of(data)
+    # What vectors of length 1 can have is finite too, so that `from_bytes` would check twice.
+    return codes if codec.may_be_of_unit_vectors(codes) else None
+
+
+def _whole_rows(text: str | None, codec: ColbertCodec) -> bytes | None:
     if not isinstance(text, str):
         return None
     try:
-        codes = codec.rows_of(pybase64.b64decode(text, validate=True))
-    except ValueError:  # not base64, or not codes of this codec
+        data = pybase64.b64decode(text, validate=True)
+    except ValueError:
         return None
-    # What vectors of length 1 can have is finite too, so that `from_bytes` would check twice.
-    return codes if codec.may_be_of_unit_vectors(codes) else None
+    return None if len(data) % codec.row_bytes else data
 
 
 def scores_of_codes(
@@ -50,12 +58,16 @@ def scores_of_codes(
         The score by id, as `flagvec.late_interaction.maxsim.maxsim` computes it. A document is left out if it has no
         vectors, or if its codes are missing or damaged.
     """
-    from flagvec.late_interaction.maxsim import maxsim  # which imports torch, and packages of stores must not
+    from flagvec.late_interaction.maxsim import maxsim_of_rows  # which imports torch, and packages of stores must not
 
-    found = {name: codes_from_text(text, codec) for name, text in texts.items()}
-    filled = {name: codes for name, codes in found.items() if codes is not None and len(codes)}
-    scores = maxsim(query_rows, list(filled.values()), codec)
-    return dict(zip(filled, scores.tolist(), strict=True))
+    kept = {name: data for name, text in texts.items() if (data := _whole_rows(text, codec))}
+    rows = codec.rows_of(b"".join(kept.values()))
+    # All at once, because a check of each document takes as long as its score.
+    if not codec.may_be_of_unit_vectors(rows):
+        kept = {name: data for name, data in kept.items() if codec.may_be_of_unit_vectors(codec.rows_of(data))}
+        rows = codec.rows_of(b"".join(kept.values()))
+    lengths = np.array([len(data) // codec.row_bytes for data in kept.values()], dtype=np.intp)
+    return dict(zip(kept, maxsim_of_rows(query_rows, rows, lengths, codec).tolist(), strict=True))
 
 
 def lost_codes(texts: Mapping[str, str | None], scores: Mapping[str, float]) -> int:

@@ -78,6 +78,17 @@ def bit_sums(count, width, rows, row_bytes, missing_bytes=0):
     assert np.isfinite(sums).all()
 
 
+def bit_sums_in_tiles(groups, blocks, rows, row_bytes, missing_bytes=0):
+    parts = RANDOM.integers(-128, 128, groups * blocks * 2 * 16 * 64, dtype=np.int8)
+    steps = RANDOM.random(groups * 16, dtype=np.float32)
+    bits = RANDOM.integers(0, 256, rows * row_bytes - missing_bytes, dtype=np.uint8)
+    sums = np.full((rows, groups * 16), np.nan, dtype=np.float32)
+    _compiled.bit_sums_in_tiles(
+        parts.ctypes.data, steps.ctypes.data, groups, blocks, bits.ctypes.data, rows, row_bytes, sums.ctypes.data
+    )
+    assert np.isfinite(sums).all()
+
+
 def all_shapes():
     for lengths, heads, width, heads_first, threads in itertools.product(
         ATTENDED, (1, 5), (32, 64), (False, True), (1, 3)
@@ -91,6 +102,8 @@ def all_shapes():
         run_layers(lengths, width, inner_width, heads, threads)
     for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
         bit_sums(count, width, rows, width // 8 + further)
+    for groups, blocks, rows, missing in itertools.product((1, 3), (1, 16), (1, 16, 31, 32, 200), (0, 2, 7)):
+        bit_sums_in_tiles(groups, blocks, rows, blocks * 8 - missing)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -106,7 +119,11 @@ def overrun_of_bits():
     bit_sums(count=4, width=32, rows=5, row_bytes=4, missing_bytes=1)
 
 
+def overrun_of_bits_in_tiles():
+    bit_sums_in_tiles(groups=1, blocks=1, rows=5, row_bytes=6, missing_bytes=1)
+
+
 if __name__ == "__main__":
     assert _compiled.has_amx(), "asks Linux for AMX as well: it kills a process that uses it without"
-    functions = (all_shapes, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits)
+    functions = (all_shapes, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits, overrun_of_bits_in_tiles)
     {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -12,3 +12,23 @@
 void bit_sums(
     const float *vectors, Py_ssize_t count, Py_ssize_t width, const uint8_t *bits, Py_ssize_t rows,
     Py_ssize_t row_bytes, float *sums);
+
+/* Vectors as `bit_sums_in_tiles` takes them. A number is `step * (256 * high + low)`, and both parts are int8.
+ *
+ * parts: (groups, blocks, 2, 16, 16, 4): for 16 vectors and 64 numbers the tile of the high parts, then that of the low
+ *     ones. A tile has the order of B: row k holds the numbers 4 k to 4 k + 3 of each vector.
+ * steps: (groups, 16).
+ */
+typedef struct {
+    const int8_t *parts;
+    const float *steps;
+    Py_ssize_t groups, blocks;
+} VectorsInTiles;
+
+/* Compute the same with AMX, from vectors in 16 bits.
+ *
+ * bits: as above. What lies between a vector's end and the end of its last block is multiplied by zeros.
+ * sums: (rows, groups * 16).
+ */
+void bit_sums_in_tiles(
+    const VectorsInTiles *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, float *sums);

@@ -84,6 +84,22 @@ static PyObject *call_bit_sums(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
+static PyObject *call_bit_sums_in_tiles(PyObject *module, PyObject *arguments) {
+    unsigned long long parts, steps, bits, sums;
+    VectorsInTiles vectors;
+    Py_ssize_t rows, row_bytes;
+    if (!PyArg_ParseTuple(
+            arguments, "KKnnKnnK:bit_sums_in_tiles", &parts, &steps, &vectors.groups, &vectors.blocks, &bits, &rows,
+            &row_bytes, &sums))
+        return NULL;
+    vectors.parts = POINTER(const int8_t *, parts);
+    vectors.steps = POINTER(const float *, steps);
+    Py_BEGIN_ALLOW_THREADS;
+    bit_sums_in_tiles(&vectors, POINTER(const uint8_t *, bits), rows, row_bytes, POINTER(float *, sums));
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 static int cpu_has_avx512(void) {
     enum { AVX512_BF16 = 1 << 5 };
     unsigned a, b, c, d;
@@ -93,10 +109,10 @@ static int cpu_has_avx512(void) {
 
 /* Linux kills a process that uses AMX without asking first, see arch_prctl(ARCH_REQ_XCOMP_PERM). */
 static int cpu_has_amx(void) {
-    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
     return cpu_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-           syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+           (d & AMX_INT8) && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
 }
 
 static PyObject *has_avx512(PyObject *module, PyObject *nothing) { return PyBool_FromLong(cpu_has_avx512()); }
@@ -108,6 +124,7 @@ static PyMethodDef methods[] = {
     {"normalise_sum", call_normalise_sum, METH_VARARGS, "Overwrite the first term of a sum with the sum's layer norm."},
     {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
     {"bit_sums", call_bit_sums, METH_VARARGS, "Sum the numbers that rows of bits choose."},
+    {"bit_sums_in_tiles", call_bit_sums_in_tiles, METH_VARARGS, "Do the same with AMX."},
     {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512-BF16."},
     {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU has AMX as well, and Linux lets this process use it."},
     {NULL, NULL, 0, NULL},

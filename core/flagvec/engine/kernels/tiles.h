@@ -22,6 +22,10 @@ typedef struct {
     uint8_t rows[16];
 } TileShapes;
 
+/* Call this between tile instructions and code that writes what they read, or reads what they wrote. gcc's intrinsics
+ * do not say that they use memory, so that it may move or drop such code if the memory is on the stack. */
+static inline void finish_memory(void) { __asm__ volatile("" ::: "memory"); }
+
 /* Configure all eight tiles of the calling thread, until `_tile_release`. */
 AMX static inline void use_whole_tiles(void) {
     TileShapes shapes = {.palette = 1};
@@ -29,5 +33,6 @@ AMX static inline void use_whole_tiles(void) {
         shapes.row_bytes[tile] = ROW_BYTES;
         shapes.rows[tile] = TILE;
     }
+    finish_memory();
     _tile_loadconfig(&shapes);
 }
