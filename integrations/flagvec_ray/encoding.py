@@ -66,7 +66,7 @@ def encode(
         colbert: How to keep ColBERT vectors, as in `flagvec.ingest.parquet.encode_to_parquet`.
         dense: The type of the dense vectors' numbers.
     """
-    arguments = (ModelSettings.of(model), actors.num_cpus, _fields(text, id, metadata), colbert, dense)
+    arguments = (ModelSettings.of(model).absolute(), actors.num_cpus, _fields(text, id, metadata), colbert, dense)
     return mapped(dataset, EncodingActor, actors, arguments)
 
 
@@ -112,7 +112,7 @@ def encode_to_parquet(
         sync(root)
         found = ray.put({name for file in complete_files(root) for name in pq.read_table(file, [ID])[ID].to_pylist()})
         arguments = (
-            (ModelSettings.of(model), actors.num_cpus, _fields(text, id, metadata), colbert, dense),
+            (ModelSettings.of(model).absolute(), actors.num_cpus, _fields(text, id, metadata), colbert, dense),
             str(root),
             [found],
         )

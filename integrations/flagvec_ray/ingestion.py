@@ -78,7 +78,7 @@ def ingest(
         ValueError: An address that names no store, or holds a password.
         Exception: What ended an actor: a store that stayed away, does not fit the model, or refuses everything.
     """
-    given, place = ModelSettings.of(model), StoreSettings.of(store)
+    given, place = ModelSettings.of(model).absolute(), StoreSettings.of(store).absolute()
     fields = Fields(text, id, None if metadata is None else tuple(metadata))
     schema = _created(given, place, actors)
     rules = patience, checked_timeout(timeout)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flagvec.cli.loading import load_model
@@ -53,6 +54,11 @@ class ModelSettings:
             )
         return cls(model)
 
+    def absolute(self) -> ModelSettings:
+        """Return the same model with its path in full, if it is a directory here."""
+        path = Path(self.name).expanduser()
+        return replace(self, name=str(path.resolve())) if path.is_dir() else self
+
     def load(self) -> AbsEmbedder:
         """Return the model, loaded in this process."""
         return load_model(self.name, **self.options)
@@ -98,6 +104,16 @@ class StoreSettings:
                 f"store={type(store).__name__}: an actor opens its own store; pass its URL, or StoreSettings(url)"
             )
         return cls(store)
+
+    def absolute(self) -> StoreSettings:
+        """Return the same store with its path in full, because actors run in directories of their own."""
+        address = self.address
+        if not self.has_one_writer:
+            return self
+        place = Path(address.folder or address.name).expanduser().resolve()
+        _, mark, options = self.url.partition("?")
+        path = f"{place}/{address.name}" if address.folder else str(place)
+        return replace(self, url=f"{address.database}:{path}{mark}{options}")
 
     @property
     def address(self) -> StoreAddress:

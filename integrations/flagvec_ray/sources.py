@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -74,7 +75,8 @@ def read(
     if "-" in given:
         raise ValueError("sources has '-': tasks on other machines cannot read this process's input; name a file")
     options: dict[str, Any] = {"text": text, "id": id, "metadata": metadata, "format": format}
-    files = DocumentReader(given, **options).files
+    # Tasks run in directories of their own. Other names are those of data sets.
+    files = [str(Path(name).resolve()) if Path(name).exists() else name for name in DocumentReader(given, **options).files]
 
     def rows(batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         lines: list[str] = []
