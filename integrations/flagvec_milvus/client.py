@@ -82,7 +82,11 @@ class CollectionClient:
         arguments = contents.create_arguments(self.engine)
         self._call(self._client.create_collection, **arguments, **self._settings.create)
         # sync=False does not wait for the indexes, because the collection is empty.
-        self._call(self._client.create_index, index_params=contents.index_params(self.engine, self._settings.indexes), sync=False)
+        self._call(
+            self._client.create_index,
+            index_params=contents.index_params(self.engine, self._settings.indexes),
+            sync=False,
+        )
 
     def load(self) -> None:
         """Load the collection, so that it can be searched, unless it is loaded."""

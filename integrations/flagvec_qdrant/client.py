@@ -27,7 +27,16 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
-from flagvec_qdrant.convert import COLBERT, DENSE, DOCUMENT_KEYS, PointId, json_bytes, point_id, to_documents, to_records
+from flagvec_qdrant.convert import (
+    COLBERT,
+    DENSE,
+    DOCUMENT_KEYS,
+    PointId,
+    json_bytes,
+    point_id,
+    to_documents,
+    to_records,
+)
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes

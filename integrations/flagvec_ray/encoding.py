@@ -110,7 +110,9 @@ def encode_to_parquet(
     with locked(root):
         (root / UNFINISHED_MARK).write_text(_MARK_TEXT, "utf-8")
         sync(root)
-        found = ray.put({name for file in complete_files(root) for name in pq.read_table(file, columns=[ID])[ID].to_pylist()})
+        found = ray.put(
+            {name for file in complete_files(root) for name in pq.read_table(file, columns=[ID])[ID].to_pylist()}
+        )
         arguments = (
             (ModelSettings.of(model).absolute(), actors.num_cpus, _fields(text, id, metadata), colbert, dense),
             str(root),
@@ -257,4 +259,3 @@ class FilesActor:
 
 def _fields(text: str, id: str | None, metadata: Sequence[str] | None) -> Fields:
     return Fields(text, id, None if metadata is None else tuple(metadata))
-

@@ -87,7 +87,9 @@ def ingest(
     else:
         colbert: ColbertChoice = schema.colbert_dimension is not None and (schema.colbert_storage or "native")
         encoded = mapped(dataset, PackingActor, actors, (given, actors.num_cpus, fields, colbert, "float32"))
-        rows = mapped(encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), **_here())
+        rows = mapped(
+            encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), **_here()
+        )
     return collected(rows.iter_rows(), Path(dead_letters))
 
 

@@ -76,7 +76,9 @@ def read(
         raise ValueError("sources has '-': tasks on other machines cannot read this process's input; name a file")
     options: dict[str, Any] = {"text": text, "id": id, "metadata": metadata, "format": format}
     # Tasks run in directories of their own. Other names are those of data sets.
-    files = [str(Path(name).resolve()) if Path(name).exists() else name for name in DocumentReader(given, **options).files]
+    files = [
+        str(Path(name).resolve()) if Path(name).exists() else name for name in DocumentReader(given, **options).files
+    ]
 
     def rows(batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         lines: list[str] = []

@@ -204,7 +204,9 @@ QueryInstruction = Annotated[
 Engine = Annotated[EngineOfRun, typer.Option("--engine", help="Where to encode: in this process, or in actors of Ray.")]
 Address = Annotated[
     str | None,
-    typer.Option("--address", metavar="ADDRESS", help="Ray's cluster, like auto or ray://host:10001; else a local one."),
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Ray's cluster, like auto or ray://host:10001; else a local one."
+    ),
 ]
 ActorNumber = Annotated[int, typer.Option("--actors", metavar="NUMBER", min=1, help="Actors of Ray that encode.")]
 ActorGpus = Annotated[float, typer.Option("--gpus", metavar="SHARE", min=0, help="GPUs of each actor; 0.5 shares one.")]
