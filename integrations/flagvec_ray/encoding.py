@@ -51,7 +51,7 @@ def encode(
     colbert: ColbertChoice = True,
     dense: DenseType = "float32",
 ) -> ray.data.Dataset:
-    """Return a data set of documents with their vectors, encoded while it is read.
+    r"""Return a data set of documents with their vectors, encoded while it is read.
 
     Its columns are those of the files in ``docs/data-at-rest.md``. A document that is invalid, or has vectors that
     cannot be stored, ends the reading with an error, because the data set has no place for it.
@@ -60,7 +60,7 @@ def encode(
         dataset: Rows with a text, or what `flagvec_ray.read` returns.
         model: Which model each actor loads.
         actors: How many there are, and what each takes.
-        text: The column of the texts, or a template such as ``"{title}\\n{body}"``.
+        text: The column of the texts, or a template such as ``"{title}\n{body}"``.
         id: The column of the ids; None takes ``id``, or makes one of the text.
         metadata: The columns that become metadata; None takes all others.
         colbert: How to keep ColBERT vectors, as in `flagvec.ingest.parquet.encode_to_parquet`.
@@ -124,7 +124,9 @@ def encode_to_parquet(
     return report
 
 
-def mapped(dataset: ray.data.Dataset, actor: Any, actors: Actors, arguments: Any, **remote: Any) -> ray.data.Dataset:
+def mapped(
+    dataset: ray.data.Dataset, actor: Any, actors: Actors, arguments: Any, remote: Any = None
+) -> ray.data.Dataset:
     """Return what actors make of a data set's batches, which come as tables of Arrow.
 
     An actor that dies is started again, and its batch is sent again. Ray holds back the sources while actors have
@@ -139,9 +141,8 @@ def mapped(dataset: ray.data.Dataset, actor: Any, actors: Actors, arguments: Any
         fn_constructor_args=arguments,
         num_cpus=actors.num_cpus,
         num_gpus=actors.num_gpus,
-        max_restarts=-1,
-        max_task_retries=-1,
-        **remote,
+        # Ray restarts these actors, and sends their tasks again, without end.
+        ray_remote_args_fn=None if remote is None else lambda: remote,
     )
 
 

@@ -27,7 +27,6 @@ from flagvec_ray.report import COUNTS, RayReport, collected, from_row, to_row
 from flagvec_ray.settings import Actors, ModelSettings, StoreSettings
 from flagvec_ray.sources import Fields
 
-
 # The bytes of a part of a batch.
 _PART = "part"
 _PACKED = pa.schema([*((name, pa.int64()) for name in COUNTS), ("letters", pa.binary()), (_PART, pa.binary())])
@@ -48,7 +47,7 @@ def ingest(
     patience: float = PATIENCE,
     timeout: float | None = None,
 ) -> RayReport:
-    """Encode documents and write them into a store, from the actors themselves; nothing passes through this process.
+    r"""Encode documents and write them into a store, from the actors themselves; nothing passes through this process.
 
     The store is made if it does not exist. An actor that dies is started again, and its batch is written again, which
     replaces what was half in. To go on after an early end, call this again: what the store has is skipped.
@@ -61,7 +60,7 @@ def ingest(
         model: Which model each actor loads.
         store: Which store each actor opens.
         actors: How many there are, and what each takes.
-        text: The column of the texts, or a template such as ``"{title}\\n{body}"``.
+        text: The column of the texts, or a template such as ``"{title}\n{body}"``.
         id: The column of the ids; None takes ``id``, or makes one of the text.
         metadata: The columns that become metadata; None takes all others.
         skip_unchanged: Do not encode documents that a store on a server has with the same text and metadata. Each batch
@@ -88,7 +87,7 @@ def ingest(
         colbert: ColbertChoice = schema.colbert_dimension is not None and (schema.colbert_storage or "native")
         encoded = mapped(dataset, PackingActor, actors, (given, actors.num_cpus, fields, colbert, "float32"))
         rows = mapped(
-            encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), **_here()
+            encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), _here()
         )
     return collected(rows.iter_rows(), Path(dead_letters))
 
@@ -100,7 +99,7 @@ def _here() -> dict[str, Any]:
 
 def _created(model: ModelSettings, store: StoreSettings, actors: Actors) -> Schema:
     """Make the store in an actor that ends then, because Milvus Lite's file stays open until its process ends."""
-    maker = ray.remote(_Maker).options(num_cpus=0, **_here()).remote()
+    maker: Any = ray.remote(_Maker).options(num_cpus=0, **_here()).remote()
     try:
         values: dict[str, Any] = ray.get(maker.schema.remote(model, store, actors.num_cpus))
         return Schema.from_json(values)

@@ -46,7 +46,8 @@ def to_row(report: RayReport, letters: bytes) -> dict[str, list[Any]]:
 
 def from_row(row: Mapping[str, Any]) -> RayReport:
     """Return the numbers in a row that `to_row` made and Ray gives back."""
-    return RayReport(**{name: int(row[name]) for name in COUNTS})
+    counts: dict[str, Any] = {name: int(row[name]) for name in COUNTS}
+    return RayReport(**counts)
 
 
 def collected(rows: Iterable[Mapping[str, Any]], dead_letters: Path) -> RayReport:

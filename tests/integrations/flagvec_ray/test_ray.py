@@ -19,7 +19,7 @@ from flagvec.ingest.parquet import encode_to_parquet as encode_here
 from flagvec.ingest.parquet import read_vectors
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
-import ray.data  # noqa: E402
+import ray.data  # noqa: E402, F811
 
 from flagvec_ray import Actors, ModelSettings, StoreSettings, encode, encode_to_parquet, ingest, read  # noqa: E402
 
