@@ -46,13 +46,14 @@ def ingest(
     encoder = model_for(
         store,
         model,
+        patience,
         **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
     )
     documents = source.documents(encoder)
     from flagvec.ingest import ingest as ingest_documents
 
     with (
-        made(store, encoder, colbert) as stores,
+        made(store, encoder, colbert, patience) as stores,
         progress("ingest", encoder, share=lambda: source.reader.share_read) as show,
     ):
         report = finished(

@@ -55,6 +55,8 @@ def search(
     debug: Debug = False,
 ) -> None:
     """Find documents. The model is the one that the store was made with; --model says where it is now."""
+    if not query.strip():
+        raise typer.BadParameter(f"QUERY is {query!r}: write what to search for")
     schema = existing_schema(store)
     encoder = model_of(schema, model, devices=device)
     with opened(store, encoder, colbert=schema.colbert_dimension is not None) as found_in:
