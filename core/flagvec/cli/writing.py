@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential, wait_random
 
 from flagvec.cli.exits import ExitCode, end_if_refused, message_of, say
 from flagvec.cli.loading import load_model, model_of
@@ -51,7 +51,7 @@ def patient(call: Callable[[], Result], patience: float) -> Result:
     retrying = Retrying(
         retry=retry_if_exception(lambda error: getattr(error, "is_away", False)),
         stop=stop_before_delay(patience),
-        wait=wait_exponential_jitter(0.5, _LONGEST_PAUSE, jitter=0.5),
+        wait=wait_exponential(0.5, _LONGEST_PAUSE) + wait_random(0, 0.5),
         before_sleep=say_why,
         reraise=True,
     )
@@ -85,12 +85,15 @@ def made(
         for address in addresses:
             if address.place in stores:
                 raise ValueError(f"--store {address}: the store is given twice; leave one out")
-            opening = partial(opened, address, model, **colbert_option(colbert))
             # Some clients connect as they are made.
-            store = patient(lambda opening=opening: stack.enter_context(opening()), patience)
+            store = patient(partial(_entered, stack, address, model, colbert), patience)
             patient(store.create, patience)
             stores[address.place] = store
         yield stores
+
+
+def _entered(stack: ExitStack, address: StoreAddress, model: AbsEmbedder, colbert: ColbertForm | None) -> HybridStore:
+    return stack.enter_context(opened(address, model, **colbert_option(colbert)))
 
 
 def colbert_option(form: ColbertForm | None) -> dict[str, Any]:
