@@ -70,13 +70,14 @@ def ingest(
     encoder = model_for(
         store,
         model,
+        patience,
         **given,
     )
     documents = source.documents(encoder)
     from flagvec.ingest import ingest as ingest_documents
 
     with (
-        made(store, encoder, colbert) as stores,
+        made(store, encoder, colbert, patience) as stores,
         progress("ingest", encoder, share=lambda: source.reader.share_read) as show,
     ):
         report = finished(

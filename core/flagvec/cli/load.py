@@ -41,7 +41,7 @@ def load(
 
     files = read_vectors(directory, partial=partial)
     model = model_like(replace(files.schema, colbert_storage=None), **files.limits)
-    with made(store, model, colbert) as stores, progress("load", None, total=len(files)) as show:
+    with made(store, model, colbert, patience) as stores, progress("load", None, total=len(files)) as show:
         report = finished(
             lambda: load_files(
                 files,

@@ -82,6 +82,8 @@ def search(
     debug: Debug = False,
 ) -> None:
     """Find documents. The model is the one that the store was made with; --model says where it is now."""
+    if not query.strip():
+        raise typer.BadParameter(f"QUERY is {query!r}: write what to search for")
     options = _options(mode, fusion, rerank, settings, limit)
     options["filter"], options["explain"] = filter, explain
     schema = existing_schema(store)

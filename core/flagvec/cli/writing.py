@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential, wait_random
 
-from flagvec.cli.exits import ExitCode, end_if_refused, say
+from flagvec.cli.exits import ExitCode, end_if_refused, message_of, say
 from flagvec.cli.loading import load_model, model_of
 from flagvec.cli.options import ColbertForm
 from flagvec.cli.output import print_json
@@ -26,14 +28,45 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def model_for(addresses: Sequence[StoreAddress], name: str | None, **options: Any) -> AbsEmbedder:
+# Seconds between two attempts to reach a store, at most.
+_LONGEST_PAUSE = 10.0
+
+
+def patient(call: Callable[[], Result], patience: float) -> Result:
+    """Return what a call to a database returns. While the database is away, it is made again, with a line that says so.
+
+    Args:
+        call: May be made several times.
+        patience: Seconds in which it is made again.
+
+    Raises:
+        StoreError: The database stayed away, or refused.
+    """
+
+    def say_why(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome is not None:
+            reason = message_of(cast("Exception", state.outcome.exception()))
+            say(f"{reason}; waiting up to {patience:g} seconds (--patience)")
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: getattr(error, "is_away", False)),
+        stop=stop_before_delay(patience),
+        wait=wait_exponential(0.5, _LONGEST_PAUSE) + wait_random(0, 0.5),
+        before_sleep=say_why,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def model_for(addresses: Sequence[StoreAddress], name: str | None, patience: float, **options: Any) -> AbsEmbedder:
     """Return the model to encode with: the one of this name, or the one that a store was made with.
 
     Raises:
         ValueError: No store exists, and no name is given.
+        StoreError: A database stayed away for `patience` seconds, or refused.
     """
     for address in addresses:
-        schema = found_schema(address)
+        schema = patient(partial(found_schema, address), patience)
         # A directory may have moved.
         if schema is not None and (name is None or Path(name).name == Path(schema.model).name):
             return model_of(schema, name, **options)
@@ -44,7 +77,7 @@ def model_for(addresses: Sequence[StoreAddress], name: str | None, **options: An
 
 @contextmanager
 def made(
-    addresses: Sequence[StoreAddress], model: AbsEmbedder, colbert: ColbertForm | None
+    addresses: Sequence[StoreAddress], model: AbsEmbedder, colbert: ColbertForm | None, patience: float
 ) -> Iterator[Mapping[str, HybridStore]]:
     """Yield stores by what journals call them. Those that do not exist are made."""
     with ExitStack() as stack:
@@ -52,10 +85,15 @@ def made(
         for address in addresses:
             if address.place in stores:
                 raise ValueError(f"--store {address}: the store is given twice; leave one out")
-            store = stack.enter_context(opened(address, model, **colbert_option(colbert)))
-            store.create()
+            # Some clients connect as they are made.
+            store = patient(partial(_entered, stack, address, model, colbert), patience)
+            patient(store.create, patience)
             stores[address.place] = store
         yield stores
+
+
+def _entered(stack: ExitStack, address: StoreAddress, model: AbsEmbedder, colbert: ColbertForm | None) -> HybridStore:
+    return stack.enter_context(opened(address, model, **colbert_option(colbert)))
 
 
 def colbert_option(form: ColbertForm | None) -> dict[str, Any]:

@@ -71,6 +71,18 @@ class Columns:
             if name not in columns:
                 raise SourceError(f"{where}: {_missing(name, columns)}")
 
+    def check_metadata(self, rows: Sequence[Mapping[str, Any]], where: str) -> None:
+        """Refuse rows if none of them has a column that was chosen for the metadata.
+
+        Raises:
+            SourceError: Names the column and those that the rows have; `where` names their file.
+        """
+        # A row of JSON may lack a column that others have. Dead letters bring their metadata.
+        found = {name for row in rows if row.keys() != _DEAD_LETTER for name in row}
+        for name in self._metadata or ():
+            if found and name not in found:
+                raise SourceError(f"{where}, first {len(rows):,} rows: {_missing(name, sorted(found))}")
+
     def document(self, row: Mapping[str, Any]) -> Document:
         """Return the document of a row.
 

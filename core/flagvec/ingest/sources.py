@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
@@ -36,6 +37,8 @@ _COMPRESSED = (".gz", ".zst", ".zstd")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # A file in which none of so many rows has a column that was asked for has no such column at all.
 _ROWS_TO_FIND_COLUMN = 100
+# A column of the metadata may be in few rows.
+_ROWS_TO_FIND_METADATA = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +227,10 @@ def _format_of(path: Path) -> Format:
 
 def _documents(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], object]) -> Iterator[Document | BadRow]:
     missing: list[BadRow] | None = []
-    never_seen = columns.metadata
-    number = 0
-    for number, row in _rows(source, columns, opened):
+    for number, row in _with_metadata(_rows(source, columns, opened), columns, source.name):
         if isinstance(row, BadLine):
             yield BadRow.at(source.name, number, row.reason, row.content)
             continue
-        if never_seen:
-            never_seen -= row.keys()
         try:
             document = columns.document(row)
         except (TypeError, ValueError) as error:
@@ -249,8 +248,20 @@ def _documents(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], 
         yield document
     if missing:
         raise SourceError(str(missing[0].error))
-    if never_seen and number:
-        _logger.warning("%s: no row has the column %s", source.name, " or ".join(map(repr, sorted(never_seen))))
+
+
+def _with_metadata(rows: Iterator[NumberedRow], columns: Columns, where: str) -> Iterator[NumberedRow]:
+    """Yield rows, once the first ones have all columns that were chosen for the metadata.
+
+    Raises:
+        SourceError: Names a column that none of them has, and those that they have.
+    """
+    if not columns.metadata:
+        yield from rows
+        return
+    first = list(islice(rows, _ROWS_TO_FIND_METADATA))
+    columns.check_metadata([row for _, row in first if not isinstance(row, BadLine)], where)
+    yield from chain(first, rows)
 
 
 def _rows(source: _Source, columns: Columns, opened: Callable[[IO[bytes]], object]) -> Iterator[NumberedRow]:

@@ -65,6 +65,13 @@ def test_a_wrong_option_is_named(flagvec, arguments, said):
     assert said in " ".join(done.err.split())
 
 
+@pytest.mark.parametrize("query", ["", " "])
+def test_an_empty_query_is_refused(flagvec, articles, query):
+    done = flagvec("search", query, "--store", articles)
+    assert done.code == 2
+    assert f"QUERY is {query!r}: write what to search for" in " ".join(done.err.split())
+
+
 def test_what_the_library_refuses_is_a_wrong_argument_in_one_line(flagvec, articles):
     done = flagvec("search", "bread", "--store", articles, "--rerank", "--fusion", '{"dense": 1}')
     assert done.code == 2

@@ -220,10 +220,11 @@ def test_json_lines_of_which_some_lack_the_column_are_bad_rows(tmp_path):
     ]
 
 
-def test_a_metadata_column_that_no_line_has_is_logged(tmp_path, caplog):
-    found = read(write_lines(tmp_path / "docs.jsonl"), metadata=["lang", "year"])
-    assert found[0].metadata == {"lang": "en"}
-    assert "no row has the column 'year'" in caplog.text
+def test_a_metadata_column_that_no_line_has_is_refused(tmp_path):
+    path = write_lines(tmp_path / "docs.jsonl")
+    assert read(path, metadata=["lang"])[0].metadata == {"lang": "en"}
+    with pytest.raises(SourceError, match=r"docs.jsonl, first \d+ rows: no column 'year'; the columns are .*'lang'"):
+        read(path, metadata=["lang", "year"])
 
 
 def test_a_row_in_the_form_of_a_document_is_one(tmp_path):
