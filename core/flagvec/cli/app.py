@@ -15,7 +15,7 @@ _EPILOG = (
     "(run the same command again), 130 interrupted."
 )
 _COMMANDS = (
-    "ingest", "search", "stats", "delete", "verify", "migrate", "encode", "load", "export", "models", "doctor",
+    "ingest", "search", "ui", "stats", "delete", "verify", "migrate", "encode", "load", "export", "models", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

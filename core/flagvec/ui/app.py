@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +26,22 @@ with extra("ui"):
 from flagvec.ui.guard import HOSTS, Guard
 
 if TYPE_CHECKING:
+    from flagvec.search.options import SearchKeywords
     from flagvec.store.base import HybridStore
 
 STATIC = Path(__file__).parent / "static"
 _logger = logging.getLogger(__name__)
 
 
-def page_of(store: HybridStore, name: str = "", fusion: Mapping[str, float] | None = None) -> Starlette:
+def page_of(store: HybridStore, name: str = "", settings: SearchKeywords | None = None) -> Starlette:
     """Return the ASGI application of the page over a store; it reads only.
 
     Args:
         store: What is searched. Its verbs run in worker threads.
         name: What the page calls the store, such as its URL.
-        fusion: The weights that the page begins with; None for equal ones.
+        settings: What the page begins with, as `flagvec.search.settings.load_settings` returns it.
     """
-    questions = Questions(store, name, fusion)
+    questions = Questions(store, name, settings)
     return Starlette(
         routes=[
             Route("/", lambda request: FileResponse(STATIC / "index.html")),

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from typing_extensions import Self
 
+    from flagvec.search.options import SearchKeywords
     from flagvec.store.base import HybridStore
 
 # Seconds. A search that a store does not answer must not keep the program from ending.
@@ -65,41 +66,32 @@ class RunningPage:
         self._socket.close()
 
 
-def serve(
-    store: HybridStore, *, port: int = 0, name: str = "", fusion: Mapping[str, float] | None = None
-) -> RunningPage:
+def serve(store: HybridStore, *, port: int = 0, name: str = "", settings: SearchKeywords | None = None) -> RunningPage:
     """Serve the page over a store from a thread of this process, on 127.0.0.1.
 
     Args:
         store: What is searched; it stays open.
         port: The port; 0 takes a free one.
         name: What the page calls the store.
-        fusion: The weights that the page begins with.
+        settings: What the page begins with, as `flagvec.search.settings.load_settings` returns it.
 
     Raises:
         ImportError: The extra ``ui`` is missing; has the pip line.
         OSError: The port cannot be used; says what to do.
     """
-    return RunningPage(page_of(store, name, fusion), port)
+    return RunningPage(page_of(store, name, settings), port)
 
 
-def run(app: Starlette, port: int, ready: Callable[[str], object]) -> None:
+def run(app: Starlette, listener: socket.socket) -> None:
     """Serve a page until Ctrl-C.
 
     Args:
         app: What `page_of` returned.
-        port: The port; 0 takes a free one.
-        ready: Called with the page's URL once the port is taken.
-
-    Raises:
-        OSError: The port cannot be used; says what to do.
+        listener: What `bound` returned.
     """
-    with bound(port) as listener:
-        ready(url_of(listener))
-        try:
-            _server(app).run(sockets=[listener])
-        except KeyboardInterrupt:  # uvicorn stops first, and then raises the signal again
-            return
+    # uvicorn stops first, and then raises the signal again.
+    with suppress(KeyboardInterrupt):
+        _server(app).run(sockets=[listener])
 
 
 def bound(port: int) -> socket.socket:
@@ -117,8 +109,12 @@ def bound(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise OSError(f"port {port} is in use: pass --port with another one, or --port 0 for any free one") from None
-        raise OSError(f"port {port} cannot be used ({os.strerror(error.errno or 0)}): pass --port 0 for a free one") from None
+            raise OSError(
+                f"port {port} is in use: pass --port with another one, or --port 0 for any free one"
+            ) from None
+        raise OSError(
+            f"port {port} cannot be used ({os.strerror(error.errno or 0)}): pass --port 0 for a free one"
+        ) from None
     return listener
 
 

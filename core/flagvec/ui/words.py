@@ -61,7 +61,13 @@ def _words(encoding: Any, text: str, longest: int) -> list[Word]:
             continue
         last = found[-1] if found else None
         unspaced = _UNSPACED.search(text[start:end])
-        if last and word == before and start <= last.end and not unspaced and not _UNSPACED.search(text[last.start : last.end]):
+        if (
+            last
+            and word == before
+            and start <= last.end
+            and not unspaced
+            and not _UNSPACED.search(text[last.start : last.end])
+        ):
             found[-1] = Word(last.start, max(end, last.end), (*last.tokens, position), (*last.ids, token))
         else:
             found.append(Word(start, end, (position,), (token,)))
