@@ -144,7 +144,7 @@ function failed(problem) {
     find("controls").open = true;
     filters.showError(problem.message);
   } else {
-    if (!(problem.kind === "refused")) throw problem;
+    if (problem.kind !== "refused") throw problem;
     clearHits();
     state.hits = [];
     find("status").textContent = "";
@@ -173,11 +173,14 @@ function showEmpty() {
 
 function showWelcome() {
   const { documents, representations } = state.about;
+  const key = (name, does) => el("span", {}, el("kbd", {}, name), ` ${does}`);
+  const weighed = representations.includes("sparse")
+    ? "Type a query, then move the weights and watch the ranking follow."
+    : "This store holds dense vectors only, so that there is nothing to weigh.";
   find("empty").replaceChildren(
     el("h2", {}, documents ? `Search ${counted(documents, "document")}` : "The store is empty"),
-    el("p", {}, documents ? "Type a query, then move the weights and watch the ranking follow." : "flagvec ingest fills it."),
-    representations.includes("sparse") ? null : el("p", { class: "note" }, "This store holds dense vectors only, so that there is nothing to weigh."),
-  );
+    el("p", {}, documents ? weighed : "flagvec ingest fills it."),
+    el("p", { class: "keys" }, key("/", "query"), key("w", "weights"), key("f", "filter"), key("?", "all shortcuts")));
 }
 
 async function explain(id, card) {

@@ -107,7 +107,7 @@ function answer(table, row, heat, found) {
   pieces.push(characters.slice(at).join(""));
   return [
     el("p", { class: "note" }, "“", el("b", { dir: "auto" }, one.word), "” is answered by “",
-      el("b", { dir: "auto" }, table.words[one.best][0]), `” (${number(one.similarity, 2)}). The darker a word, the more similar it is.`),
+      el("b", { dir: "auto" }, table.words[one.best][0]), `” (${number(one.similarity, 2)}). The stronger its colour, the more similar a word is.`),
     el("p", { class: "whole", dir: "auto", tabindex: "0", role: "region", "aria-label": "The document, shaded by similarity" }, pieces),
     found.shown < found.characters ? el("p", { class: "note" }, `The first ${found.shown.toLocaleString("en")} of ${found.characters.toLocaleString("en")} characters.`) : null,
   ].filter(Boolean);
