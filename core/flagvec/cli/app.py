@@ -15,7 +15,8 @@ _EPILOG = (
     "(run the same command again), 130 interrupted."
 )
 _COMMANDS = (
-    "ingest", "search", "ui", "stats", "delete", "verify", "migrate", "encode", "load", "export", "models", "doctor",
+    "ingest", "search", "ui", "evaluate", "tune", "stats", "delete", "verify", "migrate", "encode", "load", "export",
+    "models", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

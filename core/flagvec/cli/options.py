@@ -194,6 +194,27 @@ QueryInstruction = Annotated[
     str | None,
     typer.Option("--query-instruction", metavar="TEXT", help="What comes before queries; by default the authors'."),
 ]
+Queries = Annotated[
+    Path,
+    typer.Option(
+        "--queries",
+        metavar="PATH",
+        help="JSON Lines with query and relevant (a list of ids), or a directory in the layout of BEIR or MTEB.",
+    ),
+]
+Qrels = Annotated[
+    Path | None,
+    typer.Option("--qrels", metavar="FILE", help="The judgements, if they are not with the queries."),
+]
+QuerySplit = Annotated[str, typer.Option("--split", metavar="NAME", help="Which judgements of a directory to take.")]
+QueryLimit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Take the first N queries.")]
+Confidence = Annotated[
+    float, typer.Option("--confidence", metavar="P", help="That of the bootstrap intervals, between 0 and 1.")
+]
+SearchSettings = Annotated[
+    Path | None,
+    typer.Option("--settings", metavar="FILE", dir_okay=False, help="The fusion, from a file of flagvec tune."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from flagvec.evaluation.tables import Shown
 
 
 def print_json(value: Any) -> None:
@@ -32,6 +35,15 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for row in rows:
         table.add_row(*(Text(" ".join(str(value).split())) for value in row))
     Console().print(table)
+
+
+def print_shown(result: Shown) -> None:
+    """Print a result: its table with the lines below, or in a pipe the rows alone, as `print_rows` does."""
+    columns, rows = result.rows()
+    if sys.stdout.isatty():
+        Console(highlight=False).print(result)
+    else:
+        print_rows(columns, rows)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

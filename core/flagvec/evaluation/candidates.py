@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from flagvec.evaluation.encoded import encoded_queries
 from flagvec.evaluation.queries import JudgedQueries
+from flagvec.evaluation.tuning import Tried
 from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
-from flagvec.search.fusion import Weighted, ids_best_first, reciprocal_rank_fusion, weighted_fusion
+from flagvec.search.fusion import ids_best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.store.base import HybridStore
 
 _LEGS = ("dense", "sparse")
@@ -46,7 +47,7 @@ class Pool:
     grades: NDArray[np.float64]
     ids: Sequence[Sequence[str]]
 
-    def best_grades(self, fusion: Weighted | str, depth: int) -> NDArray[np.float64]:
+    def best_grades(self, fusion: Tried, depth: int) -> NDArray[np.float64]:
         """Return (queries, depth) float64, the grades of the best candidates by a fusion, best first."""
         fused = self._by_ranks() if isinstance(fusion, str) else weighted_fusion(self.scores, fusion)
         matrix = np.full((self.queries, self.width), -np.inf)
@@ -58,10 +59,10 @@ class Pool:
         )
         return np.pad(grades, ((0, 0), (0, depth - grades.shape[1])))
 
-    def _found(self, fusion: Weighted | str) -> NDArray[np.bool_]:
+    def _found(self, fusion: Tried) -> NDArray[np.bool_]:
         """Return which candidates a search with this fusion has; a leg without a weight brings none."""
         legs = self.legs if isinstance(fusion, str) else {n: self.legs[n] for n in self.legs if getattr(fusion, n) > 0}
-        return np.any(list((legs or self.legs).values()), axis=0)
+        return np.asarray(np.any(list((legs or self.legs).values()), axis=0))
 
     def _by_ranks(self) -> NDArray[np.float64]:
         fused = np.zeros(len(self.query))
@@ -100,7 +101,9 @@ def fetched(store: HybridStore, queries: JudgedQueries, candidates: int, show_pr
     return _pool(queries, found, legs, held, candidates)
 
 
-def _union(store: HybridStore, output: M3Output, legs: Sequence[str], candidates: int) -> dict[str, Mapping[str, float]]:
+def _union(
+    store: HybridStore, output: M3Output, legs: Sequence[str], candidates: int
+) -> dict[str, Mapping[str, float]]:
     """Return the scores of all documents that a leg finds, by id."""
     union = {}
     for leg in legs:

@@ -25,7 +25,7 @@ _EXPECTED = (
 def read_queries(
     path: str | Path, *, qrels: str | Path | None = None, split: str = SPLIT, limit: int | None = None
 ) -> JudgedQueries:
-    """Read queries with the documents that each should find.
+    r"""Read queries with the documents that each should find.
 
     Args:
         path: A file of JSON Lines with the keys ``query`` (or ``text``), ``relevant`` and, if wanted, ``id``; where
@@ -44,7 +44,7 @@ def read_queries(
         SourceError: A file is missing, empty, damaged, or of another form; names the file and the line.
 
     Example:
-        >>> Path("q.jsonl").write_text('{"query": "how to make a loaf", "relevant": ["bread"]}\\n')
+        >>> Path("q.jsonl").write_text('{"query": "how to make a loaf", "relevant": ["bread"]}\n')
         55
         >>> read_queries("q.jsonl")[0].relevant
         {'bread': 1}
@@ -89,7 +89,9 @@ def _found_in(folder: Path, name: str, split: str) -> Path:
                 return files[0]
     there = sorted({one.name.split(".")[0] for one in (folder / name).glob("*")} if (folder / name).is_dir() else ())
     splits = f"; {name}/ has {', '.join(there)}, and split (--split) chooses one" if there else ""
-    raise SourceError(f"{str(folder)!r} has no {name} of the split {split!r}{splits}; give {_EXPECTED.format(split=split)}")
+    raise SourceError(
+        f"{str(folder)!r} has no {name} of the split {split!r}{splits}; give {_EXPECTED.format(split=split)}"
+    )
 
 
 def _simple(file: Path) -> JudgedQueries:

@@ -43,14 +43,15 @@ def parsed(measures: Sequence[str]) -> dict[str, Any]:
     with extra("evaluate"):
         import ir_measures
 
+    pipeline: Any = ir_measures.DefaultPipeline
     found = {}
     for name in measures:
         depth_of(name)
         family, _, cutoff = name.rpartition("@")
         try:
-            measure = ir_measures.parse_measure(f"{_AS_THE_PACKAGE_SAYS.get(family, family)}@{cutoff}")
+            measure: Any = ir_measures.parse_measure(f"{_AS_THE_PACKAGE_SAYS.get(family, family)}@{cutoff}")
             measure.validate_params()
-            is_known = ir_measures.DefaultPipeline.supports(measure)
+            is_known = pipeline.supports(measure)
         except (NameError, ValueError, AssertionError):
             is_known = False
         if not is_known:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.evaluation.bootstrap import CONFIDENCE, checked_confidence, mean_with_interval
-from flagvec.evaluation.candidates import Pool, fetched
+from flagvec.evaluation.candidates import fetched
 from flagvec.evaluation.measures import depth_of
 from flagvec.evaluation.queries import JudgedQueries, check_relevant_are_stored
-from flagvec.evaluation.tuning import Tuning
+from flagvec.evaluation.tuning import Tried, Tuning
 from flagvec.progress import progress_bar
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import DEFAULT_CANDIDATES, check_choice, checked_limit, whole_number
@@ -44,8 +44,12 @@ def tune(
 
     The queries are divided into folds. For each fold, the fusion that does best on the other folds is measured on it.
     The mean of these values is what to expect for new queries; the best mean over all queries is a little too good.
-    The fusion that is returned is the best on all queries. Of fusions that do equally well, it is the one with the
-    most even weights.
+    The fusion that is returned is chosen in the same way on all queries.
+
+    Many fusions do nearly as well as the best, which is the best by chance. So the simplest is chosen of those whose
+    mean is within one standard error of the best: ``"rrf"``, which is the default, or else the most even weights. This
+    is the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3, with
+    the error of the paired difference.
 
     A store's own ranking may differ in two cases. An approximate index may miss a document in one leg that the other
     leg found. And a database may order documents otherwise whose scores differ by a rounding error.
@@ -78,7 +82,9 @@ def tune(
     if len(judged) < folds:
         raise ValueError(f"{len(judged)} queries for folds={folds}: give at least as many queries as folds")
     note = check_relevant_are_stored(store, judged)
-    fusions = [*(["rrf"] if store.schema.sparse else []), *mixtures(store.schema.representations, steps)]
+    fusions: list[Tried] = [*mixtures(store.schema.representations, steps)]
+    if store.schema.sparse:
+        fusions.insert(0, "rrf")
     pool = fetched(store, judged, candidates, show_progress)
     ideals = np.array([_discounted(np.sort(list(query.relevant.values()))[::-1], depth) for query in judged])
     relevant = np.array([len(query.relevant) for query in judged])
@@ -87,14 +93,11 @@ def tune(
         for row, fusion in enumerate(fusions):
             values[row] = query_values(measure, pool.best_grades(fusion, depth), ideals, relevant)
             bar.update(1)
-    even = Weighted(*(float(name in store.schema.representations) for name in ("dense", "sparse", "colbert")))
-    baselines = {"equal weights": query_values(measure, pool.best_grades(even, depth), ideals, relevant)}
-    if store.schema.sparse:
-        baselines = {"rrf": values[0], **baselines}
+    even = int(store.schema.sparse)
+    baselines = {**({"rrf": values[0]} if store.schema.sparse else {}), "equal weights": values[even]}
     held_out, chosen = cross_validated(values, folds, seed)
-    best = int(np.argmax(values.mean(axis=1)))
     return Tuning(
-        fusion=fusions[best],
+        fusion=fusions[simplest_of_the_best(values)],
         candidates=candidates,
         measure=measure,
         queries=len(judged),
@@ -112,7 +115,7 @@ def tune(
 
 
 def mixtures(representations: Sequence[str], steps: int) -> list[Weighted]:
-    """Return all weights that are multiples of ``1 / steps`` and add up to 1, the most even first.
+    """Return equal weights, and all weights that are multiples of ``1 / steps`` and add up to 1, the most even first.
 
     Args:
         representations: Those that get weights. Without ``sparse``, dense vectors alone find candidates, so that their
@@ -124,10 +127,13 @@ def mixtures(representations: Sequence[str], steps: int) -> list[Weighted]:
         for dense, sparse in product(range(steps + 1), repeat=2)
         if dense + sparse <= steps
     ]
+    # Equal weights are a mixture of any number of steps.
+    equal = Weighted(*(float(name in representations) for name in ("dense", "sparse", "colbert")))
     usable = [one for one in found if set(one.representations) <= set(representations)]
     if "sparse" not in representations:
         usable = [one for one in usable if one.dense > 0]
-    return sorted(usable, key=lambda one: one.dense**2 + one.sparse**2 + one.colbert**2)
+    uneven = [one for one in usable if len(set(one.shares().values())) > 1 or len(one.shares()) < len(representations)]
+    return [equal, *sorted(uneven, key=lambda one: one.dense**2 + one.sparse**2 + one.colbert**2)]
 
 
 def query_values(
@@ -162,11 +168,22 @@ def cross_validated(values: NDArray[np.float64], folds: int, seed: int) -> tuple
     held_out, chosen = np.empty(values.shape[1]), []
     for part in np.array_split(order, folds):
         others = np.delete(values, part, axis=1)
-        # The first of several that are equally good.
-        best = int(np.argmax(others.mean(axis=1)))
+        best = simplest_of_the_best(others)
         held_out[part] = values[best, part]
         chosen.append(best)
     return held_out, chosen
+
+
+def simplest_of_the_best(values: NDArray[np.float64]) -> int:
+    """Return the first fusion whose mean is within one standard error of the best mean.
+
+    Args:
+        values: (fusions, queries) the value of each fusion for each query, the simplest fusion first.
+    """
+    means = values.mean(axis=1)
+    best = int(np.argmax(means))
+    errors = np.std(values[best] - values, axis=1) / np.sqrt(values.shape[1])
+    return int(np.argmax(means >= means[best] - errors))
 
 
 def _discounted(grades: Iterable[float], depth: int) -> float:

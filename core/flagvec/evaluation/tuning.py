@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
+# A fusion that takes part: by reciprocal ranks, or with weights.
+Tried: TypeAlias = Literal["rrf"] | Weighted
 _NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
 
 
@@ -28,7 +31,7 @@ class Tuning(Shown):
     """What `tune` found. In a notebook and in rich's ``print`` it is a table.
 
     Args:
-        fusion: The fusion that did best on all queries: ``"rrf"``, or weights that add up to 1.
+        fusion: The fusion that was chosen on all queries: ``"rrf"``, or weights. Weights of 1 are equal weights.
         candidates: How many documents each leg of a search finds.
         measure: What was raised.
         queries: How many queries there were.
@@ -44,7 +47,7 @@ class Tuning(Shown):
         notes: What a reader must know, such as relevant documents that the store does not have.
     """
 
-    fusion: Weighted | str
+    fusion: Tried
     candidates: int
     measure: str
     queries: int
@@ -53,23 +56,18 @@ class Tuning(Shown):
     held_out: Estimate
     baselines: Mapping[str, Estimate]
     gains: Mapping[str, Estimate]
-    fold_fusions: Sequence[Weighted | str]
-    fusions: Sequence[Weighted | str] = field(repr=False)
+    fold_fusions: Sequence[Tried]
+    fusions: Sequence[Tried] = field(repr=False)
     means: NDArray[np.float64] = field(repr=False)
     confidence: float
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_gain_certain(self) -> bool:
-        """Whether all intervals of the gains are above 0."""
-        return all(gain.low > 0 for gain in self.gains.values())
-
     def settings(self) -> SearchKeywords:
         """Return the options that ``HybridStore.search`` takes."""
-        options: dict[str, Any] = {"fusion": self.fusion}
+        options: SearchKeywords = {"fusion": self.fusion}
         if self.candidates != DEFAULT_CANDIDATES:
             options["candidates"] = self.candidates
-        return options  # type: ignore[return-value]  # TypedDict knows no computed keys
+        return options
 
     def save(self, path: str | Path) -> None:
         """Write a file of settings, which `flagvec.search.settings.load_settings` and the command line read.
@@ -112,17 +110,17 @@ class Tuning(Shown):
 
     def lines(self) -> list[str]:
         """Return what stands below the table, a sentence each."""
+        uncertain = " or ".join(name for name, gain in self.gains.items() if gain.low <= 0)
         verdict = (
-            "It is better than each of them on queries that did not choose it."
-            if self.is_gain_certain
-            else "An interval of the gains holds 0, so these queries do not show that it is better; more may."
+            f"These queries do not show that it beats {uncertain}."
+            if uncertain
+            else f"It beats {' and '.join(self.gains)}."
         )
-        alike = sum(one == self.fusion for one in self.fold_fusions)
-        folds = f"{alike} of {len(self.fold_fusions)} folds chose the same; the others: " if alike else "The folds chose "
-        others = "; ".join(dict.fromkeys(said(one) for one in self.fold_fusions if one != self.fusion))
+        counts = Counter(said(one) for one in self.fold_fusions)
+        folds = "; ".join(f"{name} ({count} times)" if count > 1 else name for name, count in counts.most_common())
         return [
-            f"Best on all queries: {said(self.fusion)}. {verdict}",
-            f"{folds}{others}." if others else "Each fold chose the same.",
+            f"Chosen: {said(self.fusion)}. {verdict}",
+            f"Folds chose: {folds}.",
             *(f"{note}." for note in self.notes),
         ]
 
@@ -142,14 +140,16 @@ class Tuning(Shown):
         }
 
 
-def said(fusion: Weighted | str) -> str:
+def said(fusion: Tried) -> str:
     """Return a fusion for readers, as in "0.35 dense + 0.65 ColBERT"."""
     if isinstance(fusion, str):
         return fusion
+    if len(set(fusion.shares().values())) == 1 and len(fusion.representations) > 1:
+        return f"equal weights of {' + '.join(_NAMES[name] for name in fusion.representations)}"
     return " + ".join(f"{getattr(fusion, name):g} {_NAMES[name]}" for name in fusion.representations)
 
 
-def _plain(fusion: Weighted | str) -> Any:
+def _plain(fusion: Tried) -> Any:
     return asdict(fusion) if isinstance(fusion, Weighted) else fusion
 
 

@@ -30,9 +30,14 @@ def save_settings(path: str | Path, options: SearchKeywords, tuned: Mapping[str,
         OSError: The file cannot be written.
     """
     refuse_unknown(options, _OPTIONS, "a file of settings")
-    search = {name: asdict(one) if isinstance(one, Weighted) else one for name, one in options.items()}
+    search = plain_options(options)
     value = {_VERSION_KEY: VERSION, _SEARCH_KEY: search, **({} if tuned is None else {_TUNED_KEY: tuned})}
     Path(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a search in JSON's types."""
+    return {name: asdict(one) if isinstance(one, Weighted) else one for name, one in options.items()}
 
 
 def load_settings(path: str | Path) -> SearchKeywords:
@@ -74,10 +79,12 @@ def _read(path: Path) -> dict[str, Any]:
     version = value.get(_VERSION_KEY) if isinstance(value, dict) else None
     if version is None or not isinstance(value.get(_SEARCH_KEY), dict):
         raise SourceError(
-            f"{path} has no {_VERSION_KEY!r} and {_SEARCH_KEY!r}: it is not a file of settings, as flagvec tune writes it"
+            f"{path} has no {_VERSION_KEY!r} and {_SEARCH_KEY!r}: it is no file of settings; flagvec tune writes one"
         )
     if version != VERSION:
-        raise SourceError(f"{path} has settings of version {version!r}, and this flagvec reads {VERSION}: update flagvec")
+        raise SourceError(
+            f"{path} has settings of version {version!r}, and this flagvec reads {VERSION}: update flagvec"
+        )
     return cast("dict[str, Any]", value[_SEARCH_KEY])
 
 

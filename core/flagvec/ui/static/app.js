@@ -15,6 +15,8 @@ const PAGE = 10;
 const state = {
   about: null, ranking: "weights", weights: {}, query: "", hits: [], pool: new Map(), before: null, limit: PAGE,
   open: null, running: null, rest: null,
+  // Whether a query came before the store was described.
+  isEager: false,
 };
 
 const weighing = () => state.ranking === "weights";
@@ -73,7 +75,10 @@ function question(weights) {
 const hasWeight = () => !weighing() || Object.keys(used(state.weights)).length > 0;
 
 async function search() {
-  if (!state.about) return;
+  if (!state.about) {
+    state.isEager = true;
+    return;
+  }
   state.query = find("query").value.trim();
   if (!state.query || !hasWeight()) return;
   // Scores of every representation let each slider move without another question.
@@ -235,6 +240,7 @@ function described(about) {
     state.weights = { ...about.weights };
     setUpControls(state, { onWeight: weighed, onRanking: (ranking) => { state.ranking = ranking; showControls(state); search(); } });
     showWelcome();
+    if (state.isEager) search();
   }
   find("store").replaceChildren(
     el("span", { class: "light", "aria-hidden": "true" }),
