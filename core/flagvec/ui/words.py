@@ -60,19 +60,20 @@ def _words(encoding: Any, text: str, longest: int) -> list[Word]:
         if start == end:  # the piece of a space alone
             continue
         last = found[-1] if found else None
-        unspaced = _UNSPACED.search(text[start:end])
-        if (
-            last
-            and word == before
-            and start <= last.end
-            and not unspaced
-            and not _UNSPACED.search(text[last.start : last.end])
-        ):
+        if last and _is_one_word(text, last, start, end, word == before):
             found[-1] = Word(last.start, max(end, last.end), (*last.tokens, position), (*last.ids, token))
         else:
             found.append(Word(start, end, (position,), (token,)))
         before = word
     return found
+
+
+def _is_one_word(text: str, last: Word, start: int, end: int, is_same: bool) -> bool:
+    """Return whether a piece belongs to the word before it."""
+    if start < last.end:  # SentencePiece gives the mark of a word's beginning the place of the first character
+        return True
+    unspaced = _UNSPACED.search(text[last.start : last.end]) or _UNSPACED.search(text[start:end])
+    return is_same and start == last.end and unspaced is None
 
 
 def _special_at_end(mask: Sequence[int]) -> int:

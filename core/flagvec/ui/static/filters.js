@@ -23,7 +23,7 @@ export function setUp(onChange) {
 /** Return the filter: null for none. Throws a SyntaxError for JSON that is not valid. */
 export function current() {
   if (isJson) return json.trim() ? parsed(json) : null;
-  const parts = rows.filter((row) => row.field.trim()).map((row) => ({ [row.field.trim()]: condition(row) }));
+  const parts = rows.filter(isWhole).map((row) => ({ [row.field.trim()]: condition(row) }));
   if (parts.length < 2) return parts[0] ?? null;
   return { and: parts };
 }
@@ -63,6 +63,10 @@ export const count = () => {
     return 0;
   }
 };
+
+/** Return whether a row says something yet. Two quotes are the empty text. */
+const isWhole = ({ field, operator, value }) =>
+  field.trim() !== "" && (value.trim() !== "" || operator === "exists" || operator === "missing");
 
 function condition({ operator, value }) {
   if (operator === "exists" || operator === "missing") return { exists: operator === "exists" };

@@ -25,7 +25,10 @@ export const fused = (scores, weights) => Object.values(parts(scores, weights)).
 
 /** Return candidates with new scores, best first, equal scores by id. Those without a needed score are left out. */
 export function ranked(candidates, weights) {
+  // Without a weight for dense vectors, the store finds only what has a token in common with the query.
+  const needsToken = !(weights.dense > 0) && weights.sparse > 0;
   return [...candidates]
+    .filter((hit) => !needsToken || hit.scores.sparse > 0)
     .map((hit) => ({ ...hit, score: fused(hit.scores, weights) }))
     .filter((hit) => Number.isFinite(hit.score))
     .sort((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1));
