@@ -15,7 +15,7 @@ _EPILOG = (
     "(run the same command again), 130 interrupted."
 )
 _COMMANDS = (
-    "ingest", "search", "evaluate", "tune", "stats", "delete", "verify", "migrate", "encode", "load", "export",
+    "ingest", "search", "ui", "evaluate", "tune", "stats", "delete", "verify", "migrate", "encode", "load", "export",
     "models", "doctor",
 )  # fmt: skip
 
