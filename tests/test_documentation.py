@@ -36,7 +36,6 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NO_RUN = "python no-run"
 ELASTICSEARCH = "http://127.0.0.1:9200"
 PRINTED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -83,7 +82,7 @@ def examples_of(markdown):
     for fence, following in zip_longest(fences, fences[1:]):
         if fence[1] == "sh":
             pip_lines += tuple(line for line in fence[2].splitlines() if line.startswith("pip install "))
-        elif fence[1] == "python":
+        elif is_python(fence) and not is_unrun(fence):
             directly = following and following[1] == "text" and not markdown[fence.end() : following.start()].strip()
             found.append(Example(fence[2], following[2] if directly else None, pip_lines))
     return found
@@ -91,7 +90,15 @@ def examples_of(markdown):
 
 def unrun_blocks_of(markdown):
     """Return the blocks of a page that are marked ``no-run``."""
-    return [fence[2] for fence in FENCE.finditer(markdown) if fence[1] == NO_RUN]
+    return [fence[2] for fence in FENCE.finditer(markdown) if is_python(fence) and is_unrun(fence)]
+
+
+def is_python(fence):
+    return fence[1].split(maxsplit=1)[:1] == ["python"]
+
+
+def is_unrun(fence):
+    return "no-run" in fence[1].split()
 
 
 def on_servers(examples):
@@ -382,9 +389,13 @@ def test_a_block_needs_the_pip_lines_above_it():
 
 
 def test_blocks_marked_no_run_do_not_run():
-    markdown = fenced((NO_RUN, "1"), ("python", "2"))
+    markdown = fenced(("python no-run", "1"), ("python", "2"), ('python no-run title="theirs"', "3"))
     assert [example.code for example in examples_of(markdown)] == ["2\n"]
-    assert unrun_blocks_of(markdown) == ["1\n"]
+    assert unrun_blocks_of(markdown) == ["1\n", "3\n"]
+
+
+def test_a_block_may_have_a_title():
+    assert [example.code for example in examples_of(fenced(('python title="ours"', "1"),))] == ["1\n"]
 
 
 def test_a_block_that_needs_a_server_runs_on_the_one_of_a_variable_and_leaves_nothing_there(monkeypatch):

@@ -1,4 +1,4 @@
-"""Lead links of the pages to files outside docs/ to the repository, where these files are shown."""
+"""What a page of docs/ needs to become a page of the site, and a code host needs otherwise."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ REPOSITORY = "https://github.com/flagvec/flagvec"
 LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)\s#]+)")
 
 
+# Tells the tests not to run a block.
+NO_RUN = re.compile(r"^```python no-run", re.MULTILINE)
+
+
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Return a page's Markdown with such links made absolute.
+    """Return a page's Markdown with links to files outside docs/ made absolute, because the site has no such files.
+
+    Two blocks of code side by side get the place of the table of contents.
 
     Raises:
         FileNotFoundError: A link leads to a file that does not exist.
@@ -29,4 +35,6 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
             raise FileNotFoundError(f"{page.file.src_uri} links to {found[1]}, which does not exist: correct the link")
         return f"{REPOSITORY}/{'tree' if target.is_dir() else 'blob'}/main/{path}"
 
-    return LINK.sub(absolute, markdown)
+    if '<div class="grid"' in markdown:
+        page.meta["hide"] = ["toc"]
+    return NO_RUN.sub("```python", LINK.sub(absolute, markdown))
