@@ -8,7 +8,7 @@ import io
 import logging
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,6 +145,22 @@ class DocumentReader:
 
     def _open(self, file: IO[bytes]) -> None:
         self._reading = file
+
+
+def file_rows(path: str | Path) -> Iterator[NumberedRow]:
+    """Yield each row of a JSONL, CSV, TSV, Parquet or Arrow file, whatever its columns are, with its number from 1.
+
+    Raises:
+        SourceError: The file is missing, empty, a directory, damaged, or of an unknown format.
+    """
+    if not Path(path).exists():
+        raise SourceError(f"{str(path)!r}: there is no such file")
+    yield from _rows(_file(Path(path), None), _AnyColumns(), lambda file: None)
+
+
+class _AnyColumns(Columns):
+    def check(self, columns: Collection[str], where: str) -> None:
+        """Take a table whatever its columns are."""
 
 
 @dataclass(frozen=True, slots=True)
