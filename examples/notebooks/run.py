@@ -17,6 +17,13 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 SHOWN = ("text/plain", "image/png")
 
 
+def laid_out(folder: Path) -> Path:
+    """Return a directory for a notebook below `folder`, with the data of the examples where notebooks expect them."""
+    (folder / "data").symlink_to(FOLDER.parent / "data")
+    (folder / "notebooks").mkdir()
+    return folder / "notebooks"
+
+
 def executed(notebook: Any, folder: Path, timeout: int = 300) -> Any:
     """Return a notebook that ran in a kernel of its own, in `folder`, with the outputs that are kept.
 
@@ -51,7 +58,7 @@ def main(names: list[str]) -> None:
             continue
         notebook = nbformat.read(path, as_version=4)
         with TemporaryDirectory() as folder:
-            executed(notebook, Path(folder))
+            executed(notebook, laid_out(Path(folder)))
         notebook.metadata = {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
