@@ -17,7 +17,7 @@ LOWEST := build/lowest
 # These packages want a newer langchain-core than the lowest, so they are not in that environment.
 NEWER_LANGCHAIN := langchain_milvus|langchain_qdrant|langchain_tests
 
-.PHONY: help demo test test-compat test-lowest test-integrations test-servers check site format bench clean
+.PHONY: help demo test test-compat test-lowest test-integrations test-servers check site publish-site format bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,11 @@ check: $(READY)  ## Lint, format check and type check, check the workflows of Gi
 
 site: $(READY)  ## Build the documentation site and serve it at http://127.0.0.1:8000
 	$(MKDOCS) serve
+
+# The helper asks for GITHUB_TOKEN when git pushes, so that no file holds it.
+publish-site: $(READY)  ## Build the documentation site into the branch gh-pages and push that; CI does
+	@git config credential.helper '!f() { echo username=x-access-token; echo "password=$$GITHUB_TOKEN"; }; f'
+	$(MKDOCS) gh-deploy --strict --force
 
 format: $(READY)  ## Fix what lint and format find
 	$(BIN)/ruff check --fix .

@@ -395,7 +395,14 @@ def test_blocks_marked_no_run_do_not_run():
 
 
 def test_a_block_may_have_a_title():
-    assert [example.code for example in examples_of(fenced(('python title="ours"', "1"),))] == ["1\n"]
+    assert [
+        example.code
+        for example in examples_of(
+            fenced(
+                ('python title="ours"', "1"),
+            )
+        )
+    ] == ["1\n"]
 
 
 def test_a_block_that_needs_a_server_runs_on_the_one_of_a_variable_and_leaves_nothing_there(monkeypatch):

@@ -1,7 +1,7 @@
 """The notebooks in examples/notebooks, and the README's first program, in real Jupyter kernels."""
 
 import re
-import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -25,29 +25,29 @@ LARGEST_BYTES = 200_000
 NAME_OF = {"ids": lambda path: path.stem}
 
 # The examples are scripts, not a package.
-sys.path.append(str(FOLDER))
-
-from run import SHOWN, WIDGET, executed, laid_out
+spec = spec_from_file_location("run_notebooks", FOLDER / "run.py")
+run = module_from_spec(spec)
+spec.loader.exec_module(run)
 
 
 @pytest.fixture
 def outputs(tmp_path):
     """A function that runs cells in one kernel, in an empty folder, and returns what each of them printed or showed."""
 
-    def run(*cells):
+    def outputs_of_cells(*cells):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
         client.execute()
         return ["".join(map(shown, cell.outputs)) for cell in notebook.cells]
 
-    return run
+    return outputs_of_cells
 
 
 def shown(output):
     if output.output_type == "stream":
         return output.text if output.name == "stdout" else ""
     data = output.get("data", {})
-    return "" if WIDGET in data else data.get("text/plain", "")
+    return "" if run.WIDGET in data else data.get("text/plain", "")
 
 
 def read(path):
@@ -78,7 +78,7 @@ def test_the_first_program_runs_twice_with_a_retriever_holding_the_first_store(o
 def test_a_notebook_shows_what_is_committed(path, tmp_path, monkeypatch):
     monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
     committed = texts_of(read(path))
-    assert texts_of(executed(read(path), laid_out(tmp_path))) == committed
+    assert texts_of(run.executed(read(path), run.laid_out(tmp_path))) == committed
 
 
 @pytest.mark.filterwarnings("default")
@@ -89,7 +89,7 @@ def test_a_notebook_runs_with_bge_m3_after_one_changed_line(path, tmp_path, monk
     changed = [cell for cell in notebook.cells if OTHER_MODEL[0] in cell.source]
     assert len(changed) == 1
     changed[0].source = changed[0].source.replace(*OTHER_MODEL)
-    executed(notebook, laid_out(tmp_path))
+    run.executed(notebook, run.laid_out(tmp_path))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, **NAME_OF)
@@ -97,6 +97,6 @@ def test_the_committed_outputs_are_small_and_without_errors_and_paths(path):
     found = outputs_of(read(path))
     assert found
     assert not [output for output in found if output.output_type == "error"]
-    assert all(kind in SHOWN for output in found for kind in output.get("data", {}))
+    assert all(kind in run.SHOWN for output in found for kind in output.get("data", {}))
     assert not re.findall(r"/(?:tmp|home|root|work|Users)/", "".join(map(shown, found)))
     assert path.stat().st_size < LARGEST_BYTES
