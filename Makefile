@@ -57,9 +57,7 @@ check: $(READY)  ## Lint, format check and type check, check the workflows of Gi
 site: $(READY)  ## Build the documentation site and serve it at http://127.0.0.1:8000
 	$(MKDOCS) serve
 
-# The helper asks for GITHUB_TOKEN when git pushes, so that no file holds it.
 publish-site: $(READY)  ## Build the documentation site into the branch gh-pages and push that; CI does
-	@git config credential.helper '!f() { echo username=x-access-token; echo "password=$$GITHUB_TOKEN"; }; f'
 	$(MKDOCS) gh-deploy --strict --force
 
 format: $(READY)  ## Fix what lint and format find
