@@ -19,6 +19,7 @@ from flagvec_milvus.convert import Row
 from flagvec_milvus.errors import client_log_off
 from flagvec_milvus.filters import Expression
 from flagvec_milvus.schema import ID, SPARSE, Contents, Engine
+from flagvec_milvus.settings import NO_SETTINGS, Settings
 
 ConsistencyLevel = Literal["Strong", "Session", "Bounded", "Eventually"]
 Result = TypeVar("Result")
@@ -39,10 +40,17 @@ class CollectionClient:
     are raised as they are.
     """
 
-    def __init__(self, client: MilvusClient, collection_name: str, consistency_level: ConsistencyLevel) -> None:
+    def __init__(
+        self,
+        client: MilvusClient,
+        collection_name: str,
+        consistency_level: ConsistencyLevel,
+        settings: Settings = NO_SETTINGS,
+    ) -> None:
         self.collection_name = collection_name
         self._client = client
         self._consistency_level = consistency_level
+        self._settings = settings
 
     @cached_property
     def engine(self) -> Engine:
@@ -70,15 +78,21 @@ class CollectionClient:
 
     def create(self, contents: Contents) -> None:
         """Make the collection and its indexes."""
-        self._call(self._client.create_collection, **contents.create_arguments(self.engine))
+        self._settings.refuse_if_embedded(self.engine.is_lite, self.collection_name)
+        arguments = contents.create_arguments(self.engine)
+        self._call(self._client.create_collection, **arguments, **self._settings.create)
         # sync=False does not wait for the indexes, because the collection is empty.
-        self._call(self._client.create_index, index_params=contents.index_params(self.engine), sync=False)
+        self._call(
+            self._client.create_index,
+            index_params=contents.index_params(self.engine, self._settings.indexes),
+            sync=False,
+        )
 
     def load(self) -> None:
         """Load the collection, so that it can be searched, unless it is loaded."""
         # Users who may only read cannot load.
         if self._call(self._client.get_load_state)["state"] != LoadState.Loaded:
-            self._call(self._client.load_collection)
+            self._call(self._client.load_collection, **self._settings.load)
 
     def drop(self) -> None:
         """Delete the collection."""

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pymilvus import DataType, MilvusClient
@@ -31,7 +32,8 @@ _PROPERTY = "flagvec"
 _STRUCT_ARRAYS_SINCE = (2, 6, 4)
 # Milvus Lite holds strings of any length.
 _UNBOUNDED = 2**31 - 1
-_HNSW = {"index_type": "HNSW", "params": {"M": 30, "efConstruction": 360}}
+NO_INDEXES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+_HNSW: Mapping[str, Any] = {"index_type": "HNSW", "params": {"M": 30, "efConstruction": 360}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +129,25 @@ class Contents:
             return {"schema": self._fields(), "properties": {_PROPERTY: text}}
         return {"schema": self._fields(description=text)}
 
-    def index_params(self, engine: Engine) -> Any:
-        """Return the argument of ``create_index``."""
+    def index_params(self, engine: Engine, chosen: Mapping[str, Mapping[str, Any]] = NO_INDEXES) -> Any:
+        """Return the argument of ``create_index``.
+
+        Args:
+            engine: Which engine builds the indexes.
+            chosen: What replaces the index type and the parameters, by the name of the field.
+        """
         params = MilvusClient.prepare_index_params()
         # In Milvus Lite's HNSW graph, a filter that holds for few documents finds hardly any of them: 3 of 60 among
         # 20,000. Comparing all vectors takes no longer at the sizes that Milvus Lite is for.
         graph = {"index_type": "FLAT"} if engine.is_lite else _HNSW
-        params.add_index(DENSE, index_name=DENSE, metric_type="IP", **graph)
+        params.add_index(DENSE, index_name=DENSE, metric_type="IP", **{**graph, **chosen.get(DENSE, {})})
         if self.schema.sparse:
             algorithm = {} if engine.is_lite else {"inverted_index_algo": "DAAT_MAXSCORE"}
-            params.add_index(SPARSE, "SPARSE_INVERTED_INDEX", SPARSE, metric_type="IP", params=algorithm)
+            inverted = {"index_type": "SPARSE_INVERTED_INDEX", "params": algorithm, **chosen.get(SPARSE, {})}
+            params.add_index(SPARSE, index_name=SPARSE, metric_type="IP", **inverted)
         if self.layout.native_colbert:
-            params.add_index(COLBERT_PATH, index_name=f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", **_HNSW)
+            many = {**_HNSW, **chosen.get(COLBERT, {})}
+            params.add_index(COLBERT_PATH, index_name=f"{COLBERT}_{VECTOR}", metric_type="MAX_SIM_IP", **many)
         if not engine.is_lite:
             params.add_index(TERMS, index_name=TERMS, index_type="INVERTED")
         return params

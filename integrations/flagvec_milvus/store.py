@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args
 
 from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT, check_choice
@@ -10,6 +11,7 @@ from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_milvus.backend import MilvusBackend
 from flagvec_milvus.client import CollectionClient, ConsistencyLevel
+from flagvec_milvus.settings import checked_settings
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -42,6 +44,11 @@ class MilvusStore(HybridStore):
         consistency_level: What a search, get or count is sure to find: ``"Session"`` what this process wrote,
             ``"Strong"`` what any process wrote. Milvus' documentation describes the others. Milvus Lite is always
             strong.
+        settings: What `create` takes of the client's names: ``num_shards`` and ``properties`` of
+            ``create_collection``, and ``index_params`` of the fields ``dense``, ``sparse`` and ``colbert``, like
+            ``{"dense": {"index_type": "HNSW_SQ", "params": {"M": 16, "sq_type": "SQ8"}}}``. ``replica_number`` and
+            ``resource_groups`` of ``load_collection`` are for a collection that is not loaded yet. Those that
+            contradict the schema are refused. Milvus Lite takes none.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -64,9 +71,11 @@ class MilvusStore(HybridStore):
         colbert_overflow: ColbertOverflow = "error",
         max_limit: int = MAX_LIMIT,
         consistency_level: ConsistencyLevel = "Session",
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         check_choice("consistency_level", consistency_level, get_args(ConsistencyLevel))
-        backend = MilvusBackend(CollectionClient(client, collection_name, consistency_level))
+        calls = CollectionClient(client, collection_name, consistency_level, checked_settings(settings))
+        backend = MilvusBackend(calls)
         super().__init__(model, backend, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit)
         self.client = client
         self.collection_name = collection_name

@@ -8,7 +8,7 @@ import threading
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -27,7 +27,16 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import client_models as native
-from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, json_bytes, point_id, to_documents, to_records
+from flagvec_qdrant.convert import (
+    COLBERT,
+    DENSE,
+    DOCUMENT_KEYS,
+    PointId,
+    json_bytes,
+    point_id,
+    to_documents,
+    to_records,
+)
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
@@ -52,10 +61,13 @@ _finding_lock = threading.Lock()
 class ClientBackend(Backend[Record]):
     """One collection. The client is the caller's, and stays open."""
 
-    def __init__(self, client: QdrantClient, collection: str, layout: Layout) -> None:
+    def __init__(
+        self, client: QdrantClient, collection: str, layout: Layout, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self._client = client
         self._collection = collection
         self._layout = layout
+        self._settings = dict(settings or {})
         self._known = "", ""
         self._kept: KeptCodes | None = None
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
@@ -143,15 +155,20 @@ class ClientBackend(Backend[Record]):
                 "collections; update it to 1.16 or later"
             )
         has_memory = native.knows_memory(major, minor)
+        vectors, settings = native.vector_params(schema, self._layout.profile, has_memory), dict(self._settings)
+        # For the whole collection it would quantise ColBERT vectors too, whose scores are final.
+        if "quantization_config" in settings:
+            vectors[DENSE].quantization_config = settings.pop("quantization_config")
         try:
             with self._calling:
                 self._client.create_collection(
                     self._collection,
-                    vectors_config=native.vector_params(schema, self._layout.profile, has_memory),
+                    vectors_config=vectors,
                     sparse_vectors_config=native.sparse_params(self._layout.profile, has_memory)
                     if schema.sparse
                     else None,
                     metadata={**description(schema), _ID: uuid.uuid4().hex},
+                    **settings,
                 )
         except Exception as error:
             # Another thread or process may have created it meanwhile. Every transport says so in these words.

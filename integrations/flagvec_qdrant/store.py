@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.search.options import MAX_LIMIT
@@ -11,6 +11,7 @@ from flagvec.store.base import HybridStore
 from flagvec.store.vectors import ColbertOverflow
 from flagvec_qdrant.client import ClientBackend
 from flagvec_qdrant.schema import NO_FIELDS, FieldType, Layout, Storage
+from flagvec_qdrant.settings import checked_settings
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -50,6 +51,10 @@ class QdrantStore(HybridStore):
         filter_fields: The type of each metadata field that gets an index: ``"keyword"``, ``"float"`` (for any
             numbers), ``"integer"`` (if all are whole), ``"bool"`` or ``"datetime"``. An index makes filters by the
             field fast. A server in strict mode, like Qdrant Cloud, refuses to filter by other fields.
+        settings: Further arguments of the client's ``create_collection`` for `create`, like ``{"shard_number": 6,
+            "replication_factor": 2, "hnsw_config": {"m": 32}}``. Those that contradict the schema are refused.
+            ``quantization_config`` is that of the dense vectors. Local mode ignores all of them, and so does a
+            collection that exists.
 
     Example:
         >>> from flagvec import BGEM3FlagModel
@@ -73,8 +78,10 @@ class QdrantStore(HybridStore):
         max_limit: int = MAX_LIMIT,
         storage: Storage = "accurate",
         filter_fields: Mapping[str, FieldType] = NO_FIELDS,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._collection = ClientBackend(client, collection_name, Layout.checked(storage, filter_fields))
+        layout = Layout.checked(storage, filter_fields)
+        self._collection = ClientBackend(client, collection_name, layout, checked_settings(settings, layout))
         super().__init__(
             model, self._collection, colbert=colbert, colbert_overflow=colbert_overflow, max_limit=max_limit
         )

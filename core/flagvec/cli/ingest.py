@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flagvec.cli import options
+from flagvec.cli import options, ray_run
 from flagvec.cli.loading import model_options
 from flagvec.cli.progress import counts_of, progress
 from flagvec.cli.sources import Source
@@ -33,6 +33,10 @@ def ingest(
     query_instruction: options.QueryInstruction = None,
     device: options.Device = None,
     patience: options.Patience = options.PATIENCE,
+    engine: options.Engine = options.EngineOfRun.local,
+    address: options.Address = None,
+    actors: options.ActorNumber = 1,
+    gpus: options.ActorGpus = 0,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -42,11 +46,31 @@ def ingest(
     date: what it has already is neither encoded nor written.
     """
     options.check_prune(prune, no_journal)
+    given = model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction)
+    if engine is options.EngineOfRun.ray:
+        refused = {
+            "--split": split is not None,
+            "--prune": prune,
+            "--on-error stop": on_error is options.OnRefusal.stop,
+            "a second --store": len(store) > 1,
+        }
+        ray_run.refuse(name for name, is_given in refused.items() if is_given)
+        ray_run.ingest(
+            files,
+            store[0],
+            ray_run.model_settings(store[0], model, given),
+            ray_run.Cluster(address, actors, gpus),
+            colbert,
+            as_json,
+            reading={"text": text, "id": id, "metadata": metadata, "format": None if format is None else format.value},
+            writing={"skip_unchanged": skip_unchanged, "dead_letters": dead_letters, "patience": patience},
+        )
+        return
     source = Source.of(files, text=text, id=id, metadata=metadata, format=format, split=split, overlap=overlap)
     encoder = model_for(
         store,
         model,
-        **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),
+        **given,
     )
     documents = source.documents(encoder)
     from flagvec.ingest import ingest as ingest_documents

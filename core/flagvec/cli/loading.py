@@ -66,8 +66,14 @@ def model_of(schema: Schema, name: str | None = None, **options: Any) -> AbsEmbe
         name: Where the model is now; None for where it was when the store was made.
         options: As in `load_model`. They override the store's.
     """
+    name, options = arguments_of(schema, name, **options)
+    return load_model(name, **options)
+
+
+def arguments_of(schema: Schema, name: str | None = None, **options: Any) -> tuple[str, dict[str, Any]]:
+    """Return the arguments with which `load_model` gives the model that `model_of` returns."""
     if schema.colbert_model is not None:
-        return load_model(name or schema.model, **options)
+        return name or schema.model, options
     stored = {
         # A directory may not say which class its model has. Only a `BGEM3FlagModel` gives lexical weights.
         "model_class": "encoder-only-m3" if schema.sparse else "encoder-only-base",
@@ -77,4 +83,4 @@ def model_of(schema: Schema, name: str | None = None, **options: Any) -> AbsEmbe
         "passage_instruction_for_retrieval": schema.passage_instruction,
         "truncate_dim": schema.dimension,
     }
-    return load_model(name or schema.model, **{**stored, **{k: v for k, v in options.items() if v is not None}})
+    return name or schema.model, {**stored, **{k: v for k, v in options.items() if v is not None}}

@@ -56,6 +56,13 @@ class OnRefusal(str, Enum):
     stop = "stop"
 
 
+class EngineOfRun(str, Enum):
+    """The values of ``--engine``."""
+
+    local = "local"
+    ray = "ray"
+
+
 class ColbertForm(str, Enum):
     """The values of ``--colbert``."""
 
@@ -194,6 +201,15 @@ QueryInstruction = Annotated[
     str | None,
     typer.Option("--query-instruction", metavar="TEXT", help="What comes before queries; by default the authors'."),
 ]
+Engine = Annotated[EngineOfRun, typer.Option("--engine", help="Where to encode: in this process, or in actors of Ray.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Ray's cluster, like auto or ray://host:10001; else a local one."
+    ),
+]
+ActorNumber = Annotated[int, typer.Option("--actors", metavar="NUMBER", min=1, help="Actors of Ray that encode.")]
+ActorGpus = Annotated[float, typer.Option("--gpus", metavar="SHARE", min=0, help="GPUs of each actor; 0.5 shares one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flagvec.cli.secrets import secret_for
 from flagvec.errors import StoreError
-from flagvec.store.address import StoreAddress
+from flagvec.store.address import Secret, StoreAddress
 from flagvec.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ _PACKAGES = {
 
 
 @contextmanager
-def opened(address: StoreAddress, model: AbsEmbedder, **options: Any) -> Iterator[HybridStore]:
+def opened(
+    address: StoreAddress, model: AbsEmbedder, secret: Secret | None = None, **options: Any
+) -> Iterator[HybridStore]:
     """Yield the store at an address, and close it and its client at the end.
 
     Args:
         address: Where it is.
         model: Encodes documents and queries.
+        secret: Looks up credentials; None for what `secret_for` returns.
         options: Further arguments of the store.
 
     Raises:
@@ -43,7 +46,7 @@ def opened(address: StoreAddress, model: AbsEmbedder, **options: Any) -> Iterato
         ValueError: An option of the address is unknown.
         StoreError: The database cannot be opened.
     """
-    store: HybridStore = _package(address).store_at(address, model, secret_for(address), **options)
+    store: HybridStore = _package(address).store_at(address, model, secret or secret_for(address), **options)
     try:
         yield store
     finally:

@@ -71,10 +71,19 @@ def check_fits(files: VectorFiles, schema: Schema) -> None:
 
 def _documents(files: VectorFiles, is_same_form: bool) -> Iterator[EncodedDocument]:
     for record in files:
-        document = record.document
-        vectors = _with_rows(record, files.schema, is_needed=not is_same_form)
-        storage = files.schema.colbert_storage
-        yield EncodedDocument(document.id, document.text, document.metadata, vectors, storage)
+        yield encoded_document(record, files.schema, is_same_form)
+
+
+def encoded_document(record: Record, schema: Schema, is_same_form: bool) -> EncodedDocument:
+    """Return a document with its vectors, as `flagvec.ingest.ingest` writes them.
+
+    Args:
+        record: What a file holds.
+        schema: The file's.
+        is_same_form: Whether all stores keep ColBERT vectors in the file's form, so that codes need not be decoded.
+    """
+    document, vectors = record.document, _with_rows(record, schema, is_needed=not is_same_form)
+    return EncodedDocument(document.id, document.text, document.metadata, vectors, schema.colbert_storage)
 
 
 def _with_rows(record: Record, schema: Schema, is_needed: bool) -> TextVectors:

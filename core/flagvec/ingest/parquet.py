@@ -82,7 +82,7 @@ def encode_to_parquet(
         TypeError: Something other than documents, with ``on_failure=None``.
         ValueError: An invalid document or vector, with ``on_failure=None``; or a wrong argument.
     """
-    schema = _schema_of(model, colbert)
+    schema = schema_of(model, colbert)
     writer = VectorFilesWriter(directory, schema, *_checked(dense, file_bytes), limits=limits_of(model))
     most = CHARACTERS_PER_BATCH_WITHOUT_COLBERT if schema.colbert_dimension is None else CHARACTERS_PER_BATCH
     with writer, ThreadPoolExecutor(1, "flagvec-files") as thread:
@@ -253,7 +253,8 @@ class _Encoding:
         )
 
 
-def _schema_of(model: AbsEmbedder, colbert: ColbertChoice) -> Schema:
+def schema_of(model: AbsEmbedder, colbert: ColbertChoice) -> Schema:
+    """Return what files hold of all that a model gives, with ColBERT vectors in the chosen form."""
     choice = checked_colbert(colbert)
     schema = Schema.of(model, colbert=choice is not False)
     if schema.colbert_dimension is None or isinstance(choice, bool) or choice == "native":

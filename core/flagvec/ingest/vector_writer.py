@@ -111,7 +111,7 @@ class VectorFilesWriter:
         self._columns = arrow_schema(schema, dense, limits)
         self._file_bytes = file_bytes
         self._goes_on = goes_on
-        self._open: _OpenFile | None = None
+        self._open: OpenFile | None = None
         self._reached = self.position
         self._lock = ExitStack()
 
@@ -183,11 +183,11 @@ class VectorFilesWriter:
             self.position = self._reached
             self._open = None
 
-    def _opened(self) -> _OpenFile:
+    def _opened(self) -> OpenFile:
         if self._open is None:
             (self.directory / UNFINISHED_MARK).write_text(_MARK_TEXT, "utf-8")
             sync(self.directory)
-            self._open = _OpenFile(self._next_path(), self._columns)
+            self._open = OpenFile(self._next_path(), self._columns)
         return self._open
 
     @contextmanager
@@ -213,13 +213,19 @@ class VectorFilesWriter:
         return self.directory / f"part-{number:05}.parquet"
 
 
-class _OpenFile:
-    """A file that is being written."""
+class OpenFile:
+    """A file that is being written, and gets its name when it is complete.
 
-    def __init__(self, path: Path, columns: Any) -> None:
+    Args:
+        path: Its name then.
+        columns: Those of `arrow_schema`.
+        suffix: What follows the name until then.
+    """
+
+    def __init__(self, path: Path, columns: Any, suffix: str = _UNFINISHED_SUFFIX) -> None:
         self._path = path
         self._columns = columns
-        self._unfinished = path.with_name(path.name + _UNFINISHED_SUFFIX)
+        self._unfinished = path.with_name(path.name + suffix)
         self._sink = self._unfinished.open("wb")
         # Hardly any value comes twice, so that dictionaries only cost time.
         self._writer = pq.ParquetWriter(self._sink, columns, compression=_COMPRESSED, use_dictionary=False)
@@ -232,12 +238,14 @@ class _OpenFile:
         return self._sink.tell() + self._buffered
 
     def write(self, batch: Any) -> None:
+        """Write a batch of rows; a group of rows goes to the disk once it is large enough."""
         self._batches.append(batch)
         self._buffered += batch.nbytes
         if self._buffered >= _GROUP_BYTES:
             self._write_group()
 
     def complete(self, position: Position) -> Path:
+        """Sync the file, give it its name, and return that."""
         self._write_group()
         self._writer.add_key_value_metadata({_POSITION: json.dumps(asdict(position))})
         self._writer.close()
@@ -249,6 +257,7 @@ class _OpenFile:
         return self._path
 
     def abandon(self) -> None:
+        """Delete the file."""
         # The disk may be full.
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
