@@ -4,6 +4,8 @@ VENV ?= .venv
 # CONSTRAINTS=/dev/null takes the newest version of everything.
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
+# The variable silences an advertisement that material prints.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 READY := $(VENV)/.ready
 KERNELS := $(wildcard core/flagvec/engine/kernels/*.[ch])
 COMPAT := $(basename $(notdir $(wildcard tests/compat/*.txt)))
@@ -15,7 +17,7 @@ LOWEST := build/lowest
 # These packages want a newer langchain-core than the lowest, so they are not in that environment.
 NEWER_LANGCHAIN := langchain_milvus|langchain_qdrant|langchain_tests
 
-.PHONY: help demo test test-compat test-lowest test-integrations test-servers check format bench clean
+.PHONY: help demo test test-compat test-lowest test-integrations test-servers check site publish-site format bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,12 +46,19 @@ test-servers: $(READY)  ## Start Qdrant, Milvus and Elasticsearch in Docker, run
 	QDRANT_URL=http://127.0.0.1:6333 QDRANT_GRPC_PORT=6334 MILVUS_URI=http://127.0.0.1:19530 \
 	ELASTICSEARCH_URL=http://127.0.0.1:9200 $(MAKE) test-integrations
 
-check: $(READY)  ## Lint, format check and type check, and check the workflows of GitHub Actions
+check: $(READY)  ## Lint, format check and type check, check the workflows of GitHub Actions, and build the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/mypy
 	$(BIN)/jactionlint --shellcheck=$(BIN)/shellcheck .github/workflows/*.yml .github/dependabot.yml
+	$(MKDOCS) build --strict --quiet --site-dir build/site
+
+site: $(READY)  ## Build the documentation site and serve it at http://127.0.0.1:8000
+	$(MKDOCS) serve
+
+publish-site: $(READY)  ## Build the documentation site into the branch gh-pages and push that; CI does
+	$(MKDOCS) gh-deploy --strict --force
 
 format: $(READY)  ## Fix what lint and format find
 	$(BIN)/ruff check --fix .
@@ -60,7 +69,7 @@ bench: $(READY)  ## Measure encoding side by side with what people use today, in
 	$(BIN)/python benchmarks/encode.py --plot benchmarks
 
 clean:  ## Delete the environment and everything built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)

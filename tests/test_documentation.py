@@ -1,8 +1,11 @@
 """Every example in the README, on the pages of docs/ and in docstrings runs, and prints what it says.
 
-A ``python`` block of a page runs after the blocks above it, in one process. A ``text`` block right below it is what it
-prints. A block that needs a server or a download begins with ``python no-run``: it is only compiled, and the summary of
-the run counts it.
+A ``python`` block of a page runs after the blocks above it. A ``text`` block right below it is what it prints. One
+process runs all pages, each in a namespace and a folder of its own, because importing torch takes longer than a page.
+
+A block with the usual address of a server runs on the server that a variable names, in a collection that is dropped
+afterwards. Without the variable it is left out. A block that needs a download begins with ``python no-run``: it is only
+compiled. The summary of the run counts both.
 
 The ``console`` blocks of a page are one session of a shell: commands after ``$``, which go on after ``>``, each with
 what it prints below it.
@@ -23,7 +26,7 @@ import subprocess
 import sys
 import termios
 import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile, zip_longest
 from pathlib import Path
 
@@ -31,20 +34,35 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NO_RUN = "python no-run"
 ELASTICSEARCH = "http://127.0.0.1:9200"
 PRINTED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-RUN_BLOCKS = """
-import contextlib, io, json, sys
-namespace, printed = {"__name__": "__main__"}, []
-for number, block in enumerate(json.load(sys.stdin), 1):
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        exec(compile(block, f"<block {number}>", "exec"), namespace)
-    printed.append(output.getvalue())
-print(json.dumps(printed))
+# The environment variable that names a server, by the address that the pages give it.
+SERVERS = {
+    "http://localhost:6333": "QDRANT_URL",
+    "http://localhost:9200": "ELASTICSEARCH_URL",
+    "http://localhost:19530": "MILVUS_URI",
+}
+
+RUN_PAGES = """
+import contextlib, gc, io, json, os, sys, traceback
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    folder, blocks = json.loads(line)
+    os.chdir(folder)
+    namespace, printed, error = {"__name__": "__main__"}, [], None
+    try:
+        for number, block in enumerate(blocks, 1):
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(compile(block, f"<block {number}>", "exec"), namespace)
+            printed.append(output.getvalue())
+    except BaseException:
+        error = traceback.format_exc()
+    print(json.dumps([printed, error]), file=answers, flush=True)
+    namespace.clear()  # closes what the page has left open
+    gc.collect()
 """
 
 
@@ -64,7 +82,7 @@ def examples_of(markdown):
     for fence, following in zip_longest(fences, fences[1:]):
         if fence[1] == "sh":
             pip_lines += tuple(line for line in fence[2].splitlines() if line.startswith("pip install "))
-        elif fence[1] == "python":
+        elif is_python(fence) and not is_unrun(fence):
             directly = following and following[1] == "text" and not markdown[fence.end() : following.start()].strip()
             found.append(Example(fence[2], following[2] if directly else None, pip_lines))
     return found
@@ -72,25 +90,63 @@ def examples_of(markdown):
 
 def unrun_blocks_of(markdown):
     """Return the blocks of a page that are marked ``no-run``."""
-    return [fence[2] for fence in FENCE.finditer(markdown) if fence[1] == NO_RUN]
+    return [fence[2] for fence in FENCE.finditer(markdown) if is_python(fence) and is_unrun(fence)]
 
 
-def run_examples(python, examples, folder, **environment):
-    """Run examples in one process of `python`, in an empty folder, and compare what they print."""
-    assert not list(folder.iterdir())
-    finished = subprocess.run(
-        [python, "-c", RUN_BLOCKS],
-        input=json.dumps([example.code for example in examples]),
-        cwd=folder,
-        env={**without_python_path(), **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
-    for example, printed in zip(examples, json.loads(finished.stdout), strict=True):
-        if example.printed is not None:
-            same = doctest.OutputChecker().check_output(example.printed, printed, PRINTED)
-            assert same, f"{example.code}\nprinted\n{printed}"
+def is_python(fence):
+    return fence[1].split(maxsplit=1)[:1] == ["python"]
+
+
+def is_unrun(fence):
+    return "no-run" in fence[1].split()
+
+
+def on_servers(examples):
+    """Return the examples with the addresses of servers that the environment names, and the variables that it lacks."""
+    found, missing = [], []
+    for example in examples:
+        addresses = [address for address in SERVERS if address in example.code]
+        lacking = [SERVERS[address] for address in addresses if SERVERS[address] not in os.environ]
+        if lacking:
+            missing += lacking
+            continue
+        code = example.code
+        for address in addresses:
+            code = code.replace(address, os.environ[SERVERS[address]]).replace('"articles"', '"documentation"')
+        found.append(replace(example, code=f"{code}\nstore.drop()\n" if addresses else code))
+    return found, missing
+
+
+class Interpreter:
+    """A process of `python` that runs the examples of one page after another."""
+
+    def __init__(self, python, **environment):
+        self._process = subprocess.Popen(
+            [python, "-c", RUN_PAGES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**without_python_path(), **environment},
+            text=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.communicate()
+
+    def run(self, examples, folder):
+        """Run examples in an empty folder, and compare what they print."""
+        assert not list(folder.iterdir())
+        print(json.dumps([str(folder), [example.code for example in examples]]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"the process ended with {self._process.wait()}"
+        all_printed, error = json.loads(answer)
+        assert error is None, error
+        for example, printed in zip(examples, all_printed, strict=True):
+            if example.printed is not None:
+                same = doctest.OutputChecker().check_output(example.printed, printed, PRINTED)
+                assert same, f"{example.code}\nprinted\n{printed}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +169,14 @@ def session_of(markdown):
             command = "".join([lines[0], *(line[2:] for line in more)])
             found.append(Typed(command, "".join(lines[1 + len(more) :])))
     return found
+
+
+def page_id(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def pages_with_examples():
+    return [page for page in PAGES[1:] if examples_of(page.read_text(encoding="utf-8"))]
 
 
 def pages_with_sessions():
@@ -181,6 +245,12 @@ def home(tmp_path_factory):
     """The environment variables of a user who has no cache yet."""
     folder = tmp_path_factory.mktemp("home")
     return {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / ".cache")}
+
+
+@pytest.fixture(scope="module")
+def interpreter(hub_cache, home):
+    with Interpreter(sys.executable, HF_HUB_CACHE=str(hub_cache), **home) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -270,18 +340,19 @@ def test_the_readme_works_after_its_pip_lines(wheel, fresh_python, home, tmp_pat
         options = ("--no-compile", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"))
         call(fresh_python, "-m", "pip", "install", *options, *pip_arguments(line, wheel))
         runnable = [example for example in examples if len(example.pip_lines) <= len(installed)]
-        run_examples(fresh_python, runnable, tmp_path_factory.mktemp("readme"), **home)
+        with Interpreter(fresh_python, **home) as interpreter:
+            interpreter.run(runnable, tmp_path_factory.mktemp("readme"))
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
-def test_the_examples_of_a_page_print_what_they_say(page, hub_cache, home, tmp_path):
-    examples = examples_of(page.read_text(encoding="utf-8"))
-    if not examples:
-        pytest.skip(f"{page.name} has no block that runs")
-    run_examples(sys.executable, examples, tmp_path, HF_HUB_CACHE=str(hub_cache), **home)
+@pytest.mark.parametrize("page", pages_with_examples(), ids=page_id)
+def test_the_examples_of_a_page_print_what_they_say(page, interpreter, tmp_path):
+    examples, missing = on_servers(examples_of(page.read_text(encoding="utf-8")))
+    interpreter.run(examples, tmp_path)
+    if missing:
+        pytest.skip(f"{page_id(page)}: {len(missing)} blocks need a server; set {' or '.join(sorted(set(missing)))}")
 
 
-@pytest.mark.parametrize("page", pages_with_sessions(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with_sessions(), ids=page_id)
 def test_the_session_of_a_page_prints_what_it_says(page, tmp_path):
     session = session_of(page.read_text(encoding="utf-8"))
     for typed, printed in zip(session, run_session(session, tmp_path, {"HOME": str(tmp_path)}), strict=True):
@@ -289,13 +360,13 @@ def test_the_session_of_a_page_prints_what_it_says(page, tmp_path):
         assert same, f"{typed.command}\nprinted\n{printed}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_blocks_that_are_not_run_are_valid_python(page):
     blocks = unrun_blocks_of(page.read_text(encoding="utf-8"))
     for block in blocks:
-        compile(block, page.name, "exec")
+        compile(block, page_id(page), "exec")
     if blocks:
-        pytest.skip(f"{page.name}: {len(blocks)} blocks are marked no-run, and only compiled")
+        pytest.skip(f"{page_id(page)}: {len(blocks)} blocks are marked no-run, and only compiled")
 
 
 def test_a_text_block_is_the_output_of_the_python_block_right_above_it():
@@ -318,9 +389,32 @@ def test_a_block_needs_the_pip_lines_above_it():
 
 
 def test_blocks_marked_no_run_do_not_run():
-    markdown = fenced((NO_RUN, "1"), ("python", "2"))
+    markdown = fenced(("python no-run", "1"), ("python", "2"), ('python no-run title="theirs"', "3"))
     assert [example.code for example in examples_of(markdown)] == ["2\n"]
-    assert unrun_blocks_of(markdown) == ["1\n"]
+    assert unrun_blocks_of(markdown) == ["1\n", "3\n"]
+
+
+def test_a_block_may_have_a_title():
+    assert [
+        example.code
+        for example in examples_of(
+            fenced(
+                ('python title="ours"', "1"),
+            )
+        )
+    ] == ["1\n"]
+
+
+def test_a_block_that_needs_a_server_runs_on_the_one_of_a_variable_and_leaves_nothing_there(monkeypatch):
+    page = fenced(("python", 'client = Elasticsearch("http://localhost:9200")\nstore = Store(client, "articles")'))
+    monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
+    assert on_servers(examples_of(page)) == ([], ["ELASTICSEARCH_URL"])
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://node:1")
+    ([example], missing) = on_servers(examples_of(page))
+    assert not missing
+    assert example.code.split("\n") == [
+        'client = Elasticsearch("http://node:1")', 'store = Store(client, "documentation")', "", "store.drop()", ""
+    ]  # fmt: skip
 
 
 def test_a_session_has_commands_of_several_lines_and_what_they_print():

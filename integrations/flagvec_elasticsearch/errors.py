@@ -39,7 +39,7 @@ _REMEDIES = {
     r"\bindex_closed_exception": "open the index, by POST /{index}/_open",
     r"flood-stage|read-only-allow-delete": "free disk space or add some; Elasticsearch then lifts the block by itself",
     r"\bcluster_block_exception": "lift the block in the index's settings, index.blocks.*",
-    r"\bsecurity_exception": "flagvec's docs/permissions.md lists the privileges that each method needs",
+    r"\bsecurity_exception": "flagvec's docs/elasticsearch.md lists the privileges that each method needs",
     r"\bversion_conflict_engine_exception": "the document was changed meanwhile: call repair() again",
     # "The mapper type [rank_vectors] ... does not exist", "current license is non-compliant for [Rank Vectors]".
     r"(?i)rank.vectors": ("rank_vectors need an Enterprise licence: choose colbert='compact', which needs none"),

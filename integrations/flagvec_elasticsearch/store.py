@@ -42,7 +42,7 @@ class ElasticsearchStore(HybridStore):
     Other tools may ``_update`` and ``_reindex`` documents, which keep their vectors. Only in an index that an older
     flagvec made, they lose their ColBERT vectors, and `repair` encodes these anew.
 
-    No method needs a privilege of the cluster; ``docs/permissions.md`` lists those of the index.
+    No method needs a privilege of the cluster; ``docs/elasticsearch.md`` lists those of the index.
 
     Args:
         model: Encodes documents and queries.

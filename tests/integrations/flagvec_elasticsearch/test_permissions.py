@@ -1,4 +1,4 @@
-"""The privileges in docs/permissions.md: enough for what is sent, and, on a server with security, enough in fact."""
+"""The privileges in docs/elasticsearch.md: enough for what is sent, and, on a server with security, enough in fact."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from elasticsearch import ApiError
 from flagvec import Document, StoreError
 from flagvec_elasticsearch import ElasticsearchStore
 
-SECTION = Path(__file__, "../../../../docs/permissions.md").resolve().read_text().partition("\n## Elasticsearch\n")[2]
+SECTION = Path(__file__, "../../../../docs/elasticsearch.md").resolve().read_text().partition("\n## Permissions\n")[2]
 SECTION = SECTION.partition("\n## ")[0]
 KEYS = {key["name"]: key for key in map(json.loads, re.findall(r"```json\n(.*?)```", SECTION, re.DOTALL))}
 
