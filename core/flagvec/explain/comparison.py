@@ -49,9 +49,7 @@ class Comparison:
     def only(self) -> dict[str, tuple[str, ...]]:
         """The ids that one search alone found, by the search's name, best first."""
         ranks = self.ranks
-        return {
-            name: tuple(hit.id for hit in hits if len(ranks[hit.id]) == 1) for name, hits in self.searches.items()
-        }
+        return {name: tuple(hit.id for hit in hits if len(ranks[hit.id]) == 1) for name, hits in self.searches.items()}
 
     def figure(self, width: float = 7.0) -> Any:
         """Return a matplotlib Figure: a column for each search, and a line for each document.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from flagvec.explain.html import FAINT, cut, heading, isolated, page
+from flagvec.explain.html import FAINT, cut, heading, page
 
 if TYPE_CHECKING:
     from flagvec.explain.comparison import Comparison
@@ -49,7 +49,7 @@ def _cell(rank: int, hit: Hit, is_alone: bool) -> str:
     edge = "border-left:3px solid currentColor;padding-left:5px" if is_alone else "padding-left:8px"
     return (
         f'<div title="{escape(cut(f"{hit.score:.4f} {hit.id}: {hit.text}", 300))}" style="height:{_ROW}px;'
-        f"box-sizing:border-box;display:flex;gap:6px;align-items:center;font-size:12px;{edge}\">"
+        f'box-sizing:border-box;display:flex;gap:6px;align-items:center;font-size:12px;{edge}">'
         f'<span style="{FAINT};flex:none">{rank}</span><span dir="auto" style="flex:1;min-width:0;overflow:hidden;'
         f'white-space:nowrap;text-overflow:ellipsis">{escape(cut(hit.text or hit.id, 80))}</span></div>'
     )

@@ -12,7 +12,7 @@ _READ = 20_000
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff]+[^\W_]*)*")
 # Words of these scripts are found by their pairs of characters.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
-# Words of three letters or fewer are mostly function words, unless they are capitals or digits.
+# Words of three small letters or fewer are mostly function words.
 _SHORT = 3
 
 
@@ -35,14 +35,16 @@ class Mark(NamedTuple):
 def shared_words(query: str, text: str) -> list[Mark]:
     """Return the words of a text that a query has too, whatever their case.
 
-    No model reads them: `flagvec.explain.explain` says which tokens two texts share. Words of three letters or fewer
-    are marked faintly, because most of them say little.
+    No model reads them: `flagvec.explain.explain` says which tokens two texts share. Words of three small letters or
+    fewer are left out if the query has longer ones, because most of them say little.
     """
     query, text = query[:_READ], text[:_READ]
-    words = {_folded(word) for word in _WORD.findall(query)}
+    every = _WORD.findall(query)
+    telling = [word for word in every if len(word) > _SHORT or not word.islower()]
+    words = {_folded(word) for word in telling or every}
     pairs = {run[at : at + 2] for run in _UNSPACED.findall(query) for at in range(len(run) - 1)}
     found = [
-        Mark(match.start(), match.end(), 0.15 if len(match[0]) <= _SHORT and match[0].islower() else 0.7)
+        Mark(match.start(), match.end(), 0.8)
         for match in _WORD.finditer(text)
         if not _UNSPACED.search(match[0]) and _folded(match[0]) in words
     ]
@@ -73,7 +75,7 @@ def _runs_of_pairs(run: str, offset: int, pairs: set[str]) -> list[Mark]:
     for at in range(1, len(run) + 1):
         if at == len(run) or marked[at] != marked[start]:
             if marked[start]:
-                found.append(Mark(offset + start, offset + at, 0.7))
+                found.append(Mark(offset + start, offset + at, 0.8))
             start = at
     return found
 

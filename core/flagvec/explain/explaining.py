@@ -190,6 +190,4 @@ def _nearest_tokens(
     products = tokens @ kept.T
     nearest = products.argmax(axis=1)
     found = [[positions[at] for at in np.flatnonzero(nearest == number)] for number in range(len(kept))]
-    return tuple(
-        tuple(own or [positions[int(products[:, number].argmax())]]) for number, own in enumerate(found)
-    )
+    return tuple(tuple(own or [positions[int(products[:, number].argmax())]]) for number, own in enumerate(found))

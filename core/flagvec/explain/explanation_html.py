@@ -127,7 +127,7 @@ def _shared(shown: Explanation) -> str:
         if rest
         else ""
     )
-    header = ["in the query", "in the document", "weight", "weight", "product", ""]
+    header = ["in the query", "in the document", "query weight", "document weight", "product", ""]
     return heading("Shared tokens", f"the products add up to {total:.4f}") + table(header, rows, (2, 3, 4)) + more
 
 

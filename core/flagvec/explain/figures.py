@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from flagvec.extras import extra
 with extra("notebook"):
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 if TYPE_CHECKING:
     from flagvec.explain.comparison import Comparison
@@ -47,8 +49,7 @@ def explanation_figure(shown: Explanation, width: float) -> Figure:
         heights.append(0.42 + _ROW * len(tokens))
     if rows[0]:
         heights.append(1.15 + _ROW * len(rows[0]))
-    figure = Figure(figsize=(width, sum(heights) + 0.15 * len(heights)), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.06)  # type: ignore[union-attr]
+    figure = Figure(figsize=(width, sum(heights) + 0.15 * len(heights)), layout=ConstrainedLayoutEngine(hspace=0.06))
     axes = list(np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights)))
     _draw_parts(axes.pop(0), shown)
     if tokens:
@@ -68,14 +69,14 @@ def comparison_figure(shown: Comparison, width: float) -> Figure:
     rows = min(max((len(hits) for hits in shown.searches.values()), default=0), _HITS)
     figure = Figure(figsize=(width, 0.7 + 0.27 * rows), layout="constrained")
     axes = figure.add_subplot()
-    # A label takes about two thirds of its column. It has 0.075 inches for a letter.
-    letters = max(int(width / max(len(names), 1) * 0.62 / 0.072), 8)
+    # A label takes two thirds of its column, and a letter about 0.06 inches.
+    letters = max(int(width / max(len(names), 1) * 0.66 / 0.062) - 3, 8)
     for number, document in enumerate(shown.documents):
         colour = LINE_COLOURS[number % len(LINE_COLOURS)]
         places = [(at, ranks[document].get(name)) for at, name in enumerate(names)]
-        for (left, before), (right, after) in zip(places, places[1:], strict=False):
+        for (left, before), (right, after) in pairwise(places):
             if before and after and before <= rows and after <= rows:
-                axes.plot([left + 0.66, right - 0.03], [before, after], color=colour, linewidth=1.6, clip_on=False)
+                axes.plot([left + 0.7, right - 0.03], [before, after], color=colour, linewidth=1.6, clip_on=False)
     for at, name in enumerate(names):
         only = shown.only[name]
         axes.text(at, 0.1, name, fontsize=_SIZE + 0.5, fontweight="bold", color=_INK)

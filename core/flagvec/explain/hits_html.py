@@ -35,7 +35,7 @@ def _head(hits: Sequence[Hit]) -> str:
     if origin is None or origin.query is None:
         return ""
     options = origin.options
-    how = options.mode
+    how: str = options.mode
     if options.weights:
         how = ", ".join(f"{name} × {share:.2f}" for name, share in options.weights.shares().items())
     elif options.rerank:
@@ -66,7 +66,7 @@ def _row(rank: int, hit: Hit, largest: dict[str, float]) -> str:
         f'<span style="font-weight:600">{hit.score:.4f}</span></div>'
         f'<div style="flex:1 1 320px;min-width:0">{marked(hit.text, shared_words(query or "", hit.text), _SNIPPET)}'
         f'<div style="font-size:12px;overflow-wrap:anywhere">'
-        f'{" <span style=opacity:.35>·</span> ".join(details)}</div></div>'
+        f"{' <span style=opacity:.35>·</span> '.join(details)}</div></div>"
         + (f'<div style="flex:0 0 190px">{bars}</div>' if bars else "")
         + "</div>"
     )

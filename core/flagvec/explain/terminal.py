@@ -40,8 +40,8 @@ def hits_table(hits: Sequence[Hit]) -> Group:
     for rank, hit in enumerate(hits[:_SHOWN_HITS], start=1):
         query = hit.origin.query if hit.origin and hit.origin.query else ""
         scores = (f"{hit.scores[name]:.3f}" if name in hit.scores else "" for name in names)
-        text = _marked(hit.text, shared_words(query, hit.text), _SNIPPET, "sparse")
-        table.add_row(str(rank), f"{hit.score:.4f}", *scores, text)
+        snippet = _marked(hit.text, shared_words(query, hit.text), _SNIPPET, "sparse")
+        table.add_row(str(rank), f"{hit.score:.4f}", *scores, snippet)
     return Group(table, *_more(len(hits) - _SHOWN_HITS, "hits"))
 
 
@@ -65,8 +65,8 @@ def explanation_panel(shown: Explanation) -> Group:
     parts = Table(box=None, pad_edge=False, show_header=False)
     total = sum(abs(part.amount) for part in shown.parts) or 1.0
     for part in shown.parts:
-        name = Text(part.name, style=COLOURS[part.name])
-        parts.add_row(name, f"{part.amount:.4f}", _bar(part.amount / total, part.name), Text(origin_of(part)))
+        coloured = Text(part.name, style=COLOURS[part.name])
+        parts.add_row(coloured, f"{part.amount:.4f}", _bar(part.amount / total, part.name), Text(origin_of(part)))
     title = Text.assemble((cut(shown.query.text, 60), "bold"), " finds ", cut(shown.hit.id, 40))
     title.append(f"   score {shown.hit.score:.4f}", style="bold")
     warning = [] if shown.adds_up else [Text(mismatch(shown), style="bold")]
@@ -79,7 +79,7 @@ def explanation_panel(shown: Explanation) -> Group:
 def comparison_table(shown: Comparison) -> Table:
     """Return a column for each search; documents that one search alone found are bold."""
     table = Table(title=Text(cut(shown.query, 80)), box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("", justify="right")
+    table.add_column("", justify="right", min_width=2, no_wrap=True)
     only = shown.only
     for name in shown.searches:
         table.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)

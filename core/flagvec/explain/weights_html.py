@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flagvec.explain.excerpts import Mark
-from flagvec.explain.html import FAINT, heading, marked, page
-from flagvec.explain.palette import rgba
+from flagvec.explain.html import FAINT, heading, marked, page, shade_of
 
 if TYPE_CHECKING:
     from flagvec.explain.weights import WordWeights
@@ -25,11 +24,11 @@ def weights_html(shown: WordWeights) -> str:
         for word, weight in zip(shown.read.words, weights, strict=True)
         if weight
     ]
-    scale = f"linear-gradient(to right,{rgba('sparse', 0.14)},{rgba('sparse', 0.64)})"
+    scale = f"linear-gradient(to right,{','.join(shade_of('sparse', share / 4) for share in range(5))})"
     notes = ["the model reads only the beginning of this text"] if shown.read.truncated else []
     return page(
         heading("Lexical weights", "; ".join([f"{len(shown.weights):,} tokens have one", *notes])),
         f'<div style="font-size:15px;line-height:1.9">{marked(shown.read.text, marks, _SHOWN_CHARACTERS)}</div>',
-        f'<div style="margin-top:6px;font-size:12px;{FAINT}">0 <span style="display:inline-block;width:120px;height:9px;'
+        f'<div style="margin-top:6px;font-size:12px">0 <span style="display:inline-block;width:120px;height:9px;'
         f'border-radius:5px;vertical-align:middle;background:{scale}"></span> {largest:.2f}</div>',
     )

@@ -24,6 +24,7 @@ from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
+    Mode,
     SearchKeywords,
     SearchOptions,
     check_choice,
@@ -280,9 +281,11 @@ class HybridStore:
 
     def _legs(self, query: TextVectors, options: SearchOptions) -> dict[str, Hits]:
         """Return the candidates of each leg of a hybrid search."""
-        limit = options.candidates
+        modes: tuple[Mode, ...] = ("dense", "sparse")
         return {
-            leg: self._found(query, replace(options, mode=leg, limit=limit, explain=False)) for leg in options.legs
+            mode: self._found(query, replace(options, mode=mode, limit=options.candidates, explain=False))
+            for mode in modes
+            if mode in options.legs
         }
 
     def vectors(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Record]:
