@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from flagvec.explain.excerpts import shared_words
-from flagvec.explain.html import FAINT, NUMBER, bar, chips, isolated, marked, page
+from flagvec.explain.html import FAINT, NUMBER, SEPARATOR, bar, chips, isolated, marked, page
 
 if TYPE_CHECKING:
     from flagvec.store.documents import Hit
@@ -66,7 +66,7 @@ def _row(rank: int, hit: Hit, largest: dict[str, float]) -> str:
         f'<span style="font-weight:600">{hit.score:.4f}</span></div>'
         f'<div style="flex:1 1 320px;min-width:0">{marked(hit.text, shared_words(query or "", hit.text), _SNIPPET)}'
         f'<div style="font-size:12px;overflow-wrap:anywhere">'
-        f"{' <span style=opacity:.35>·</span> '.join(details)}</div></div>"
+        f"{SEPARATOR.join(details)}</div></div>"
         + (f'<div style="flex:0 0 190px">{bars}</div>' if bars else "")
         + "</div>"
     )

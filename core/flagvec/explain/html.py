@@ -14,6 +14,7 @@ from flagvec.explain.palette import COLOURS, rgba
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif;font-size:13px;line-height:1.5;color:inherit"
 _RULE = "border-top:1px solid rgba(128,128,128,.3)"
 FAINT = "opacity:.7"
+SEPARATOR = ' <span style="opacity:.35">·</span> '
 NUMBER = "font-variant-numeric:tabular-nums;white-space:nowrap"
 
 
@@ -124,7 +125,7 @@ def chips(values: Mapping[str, object], most: int = 6) -> str:
     ]
     if len(values) > most:
         shown.append(f'<span style="{FAINT}">{len(values) - most:,} more</span>')
-    return ' <span style="opacity:.35">·</span> '.join(shown)
+    return SEPARATOR.join(shown)
 
 
 def cut(text: str, most: int) -> str:

@@ -51,7 +51,9 @@ def assert_adds_up(explanation, score):
 
 
 @pytest.mark.parametrize("query", QUERIES)
-@pytest.mark.parametrize("colbert", [True, "compact", ColbertStorage(bits=2, pool=2)], ids=["native", "codes", "pooled"])
+@pytest.mark.parametrize(
+    "colbert", [True, "compact", ColbertStorage(bits=2, pool=2)], ids=["native", "codes", "pooled"]
+)
 def test_the_parts_of_every_search_add_up_to_the_score(make_store, colbert, query):
     store = make_store(colbert)
     for options in SEARCHES.values():
