@@ -62,6 +62,11 @@ class M3Output(dict[str, Any]):
         cut = f", {len(self.truncated):,} truncated" if self.truncated else ""
         return f"{type(self).__name__}({texts}{': ' if self else ''}{parts}{cut})"
 
+    def _repr_html_(self) -> str:
+        from flagvec.explain.output_html import output_html
+
+        return output_html(self)
+
     @overload
     def __getitem__(self, key: str) -> Any: ...
     @overload

@@ -17,7 +17,7 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import convert, errors, filters
 from flagvec_elasticsearch.client import FoundIndex, Index
-from flagvec_elasticsearch.queries import MOST_HITS, documents_with_vectors
+from flagvec_elasticsearch.queries import MOST_HITS, documents_with_vectors, reading
 from flagvec_elasticsearch.schema import Layout, layout_of, mappings, schema_of
 from flagvec_elasticsearch.search import Search
 from flagvec_elasticsearch.stored_colbert import HalfPrecision, StoredColbert, stored_colbert
@@ -137,6 +137,12 @@ class ElasticsearchBackend(Backend[bytes]):
 
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(found) for found in self._index.documents(ids, timeout)]
+
+    def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
+        assert self._schema is not None, "the backend is open"
+        schema, read = self._schema, documents_with_vectors(isinstance(self._stored, HalfPrecision))
+        [found] = self._index.searches([reading(ids, read)], timeout)
+        return [convert.as_compared(convert.to_record(one, schema)) for one in found]
 
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         if failed := self._index.bulk(convert.deletions(ids), timeout):

@@ -85,6 +85,15 @@ def to_record(found: Mapping[str, Any], schema: Schema) -> Record:
     return Record(to_document(found), vectors)
 
 
+def as_compared(record: Record) -> Record:
+    """Return a record with the lexical weights that Elasticsearch multiplies: Lucene keeps 9 bits of each."""
+    if record.vectors.sparse:
+        weights = np.array(list(record.vectors.sparse.values()), dtype=np.float32)
+        kept = (weights.view(np.uint32) & np.uint32(0xFFFF8000)).view(np.float32).tolist()
+        record.vectors.sparse = dict(zip(record.vectors.sparse, kept, strict=True))
+    return record
+
+
 def _dense(value: Any) -> NDArray[np.float32] | None:
     if isinstance(value, str):
         return np.frombuffer(base64.b64decode(value), dtype=">f4").astype(np.float32)

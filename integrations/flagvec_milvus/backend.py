@@ -107,6 +107,10 @@ class MilvusBackend(Backend[Row]):
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         return [convert.to_document(row) for row in self._client.rows(ids, self._layout.document_fields, timeout)]
 
+    def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
+        outputs = (*self._layout.document_fields, *self._schema.representations)
+        return [convert.to_record(row, self._schema) for row in self._client.rows(ids, outputs, timeout)]
+
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         self._client.delete(filters.one_of(ids, self._client.engine.is_lite), timeout)
 

@@ -268,6 +268,14 @@ class ClientBackend(Backend[Record]):
         return to_documents(points)
 
     @override
+    def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
+        with self._calling:
+            points = self._client.retrieve(
+                self._collection, [*map(point_id, ids)], with_payload=True, with_vectors=True, **_limit(timeout)
+            )
+        return to_records(points, None if self._kept is None else self._kept.codec)
+
+    @override
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         self._delete(models.PointIdsList(points=[*map(point_id, ids)]), timeout)
 

@@ -196,6 +196,12 @@ class EdgeBackend(Backend[Record]):
         return to_documents(self._shard.retrieve(points, with_payload=list(DOCUMENT_KEYS), with_vector=False))
 
     @override
+    def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
+        points: list[PointId] = [*map(point_id, ids)]
+        found = self._shard.retrieve(points, with_payload=True, with_vector=True)
+        return to_records(found, None if self._kept is None else self._kept.codec)
+
+    @override
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         shard = self._shard
         edge_space.require(self._path, edge_space.FLUSH_MARGIN, self.name, "deleting documents")

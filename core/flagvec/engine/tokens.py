@@ -34,6 +34,24 @@ class TokenizedTexts(NamedTuple):
     truncated: list[int]
 
 
+class TokenSpans(NamedTuple):
+    """The tokens of one text, with their places.
+
+    Args:
+        ids: Token ids, (tokens,) int64.
+        pieces: The tokens as the vocabulary writes them.
+        spans: For each token where it starts and ends in the text, in characters; None for a special token.
+        words: For each token the number of the word that the tokenizer divided; None for a special token.
+        truncated: Whether the text has more tokens.
+    """
+
+    ids: TokenIds
+    pieces: list[str]
+    spans: list[tuple[int, int] | None]
+    words: list[int | None]
+    truncated: bool
+
+
 class TextTokenizer:
     """Turns texts into token ids with special tokens, truncated, without padding. Threads may share it.
 
@@ -74,6 +92,22 @@ class TextTokenizer:
             ids[position] = self._truncate(ids[position], max_length)
         self.tokens += sum(map(len, ids))
         return TokenizedTexts(ids, truncated)
+
+    def spans(self, text: str, max_length: int) -> TokenSpans:
+        """Return the tokens that this gives for a text, each with its place in the text."""
+        with no_fork:
+            encoding = self._tokenizer.encode(valid_unicode(text))
+        kept = self._truncate(np.arange(len(encoding.ids)), max_length) if len(encoding.ids) > max_length else None
+        chosen = range(len(encoding.ids)) if kept is None else kept.tolist()
+        pieces, offsets, words = encoding.tokens, encoding.offsets, encoding.word_ids
+        special = encoding.special_tokens_mask
+        return TokenSpans(
+            np.array([encoding.ids[at] for at in chosen], dtype=np.int64),
+            [pieces[at] for at in chosen],
+            [None if special[at] else offsets[at] for at in chosen],
+            [words[at] for at in chosen],
+            kept is not None,
+        )
 
     def _encode(self, texts: Sequence[str]) -> list[TokenIds]:
         with no_fork:

@@ -67,6 +67,22 @@ def maxsim_of_rows(
     return scores
 
 
+def dot_products(query: Any, codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
+    """Return what `maxsim` takes the best of: (query vectors, code vectors) float32, for one document.
+
+    Args:
+        query: (query vectors, dimension) array or tensor.
+        codes: The document's codes.
+        codec: What made the codes.
+
+    Raises:
+        ValueError: Codes are of another codec or damaged.
+    """
+    query = as_float32(query)
+    rotated = query if codec.rotation is None else codec.rotation.apply(query)
+    return np.ascontiguousarray(_dot_products(rotated, codec.checked(codes, "codes"), codec).T)
+
+
 def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
     """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
     if codec.bits == 16:

@@ -14,6 +14,8 @@ from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 
+_IDS_AT_ONCE = 256
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
@@ -184,6 +186,16 @@ class Backend(ABC, Generic[Row]):
     @abstractmethod
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         """Return those of the documents that are there, in any order."""
+
+    def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
+        """Return those of the documents that are there, in any order, with the vectors that a search compares.
+
+        A representation that a document lacks is None or empty. So are ColBERT vectors that are damaged. A database
+        that reads documents by id replaces this, which goes through all of them.
+        """
+        wanted = set(ids)
+        batches = self.scroll_vectors(None, _IDS_AT_ONCE, lambda request: request(timeout))
+        return [record for batch in batches for record in batch if record.document.id in wanted]
 
     @abstractmethod
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:

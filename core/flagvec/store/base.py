@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 from more_itertools import chunked
 
+from flagvec.errors import StoreError
 from flagvec.filters.bounds import bounded_filter
 from flagvec.filters.portable import All, Filter, FilterLike, NativeFilter
 from flagvec.ingest.pipeline import OnError
@@ -23,6 +24,7 @@ from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
 from flagvec.search.options import (
     MAX_LIMIT,
+    Mode,
     SearchKeywords,
     SearchOptions,
     check_choice,
@@ -31,7 +33,15 @@ from flagvec.search.options import (
     whole_number,
 )
 from flagvec.store.backend import Ask, Backend, Record
-from flagvec.store.documents import Document, DocumentLike, Hit, checked_ids, listed_documents
+from flagvec.store.documents import (
+    Document,
+    DocumentLike,
+    Hit,
+    Hits,
+    Origin,
+    checked_ids,
+    listed_documents,
+)
 from flagvec.store.encoding import encode_query, query_vectors
 from flagvec.store.opening import Opening
 from flagvec.store.schema import Schema
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from flagvec.embedder import AbsEmbedder
+    from flagvec.explain.explanation import Explanation
 
 IDS_PER_REQUEST = 1_000
 BATCH_SIZE = 256
@@ -192,7 +203,7 @@ class HybridStore:
         self._opening.opened()
         return self._writing.add(given, on_error, show_progress, timeout, stop)
 
-    def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+    def search(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> Hits:
         """Find the documents that fit a query best.
 
         Args:
@@ -218,9 +229,9 @@ class HybridStore:
         checked = self._options(limit, options, "search")
         self._opening.opened(checked.timeout)
         vectors = encode_query(self.model, query, checked.representations, self._writing.colbert_limit())
-        return self._found(vectors, checked)
+        return self._found(vectors, checked, query)
 
-    def search_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+    def search_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> Hits:
         """Find the documents that fit a query best whose vectors are ready; otherwise as `search`.
 
         Args:
@@ -238,6 +249,63 @@ class HybridStore:
         self._opening.opened(checked.timeout)
         ready = query_vectors(vectors, self.schema, checked.representations, self._writing.colbert_limit())
         return self._found(ready, checked)
+
+    def explain(self, query: str, hit: Hit, **options: Unpack[SearchKeywords]) -> Explanation:
+        """Show why a hit has its score; `flagvec.explain.explain` says what the explanation holds.
+
+        Args:
+            query: What was searched for.
+            hit: A hit of this store.
+            options: Those of the search that found it. Without any, the hit knows them itself.
+
+        Raises:
+            TypeError: As in `search`.
+            ValueError: As in `search`.
+            StoreError: As in `search`, or the document is no longer in the store.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query takes a str, not {type(query).__name__}")
+        if options or hit.origin is None:
+            checked = self._options(max(options.get("candidates") or 0, 1), options, "explain")
+        else:
+            checked = hit.origin.options
+        self._opening.opened(checked.timeout)
+        asked = encode_query(self.model, query, self.schema.representations, self._writing.colbert_limit())
+        if not (found := self.vectors(hit.id, timeout=checked.timeout)):
+            raise StoreError(f"{hit.id!r} is no longer in {self._backend.name}, so its score cannot be explained")
+        legs = {} if checked.ordering else self._legs(asked, checked)
+
+        from flagvec.explain.explaining import explained
+
+        return explained(self.model, query, hit, asked, found[0], checked, legs, self.schema.colbert_codec)
+
+    def _legs(self, query: TextVectors, options: SearchOptions) -> dict[str, Hits]:
+        """Return the candidates of each leg of a hybrid search."""
+        modes: tuple[Mode, ...] = ("dense", "sparse")
+        return {
+            mode: self._found(query, replace(options, mode=mode, limit=options.candidates, explain=False))
+            for mode in modes
+            if mode in options.legs
+        }
+
+    def vectors(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Record]:
+        """Return the documents of these ids with the vectors that a search compares, in the order of the ids.
+
+        ColBERT vectors come as the store keeps them, in half precision or as codes. One that is not there is left out.
+
+        Raises:
+            TypeError: Something other than a ``str`` or an iterable of ``str``.
+            ValueError: An id that no document can have.
+            StoreError: As in `get`.
+        """
+        wanted, timeout = checked_ids(ids), checked_timeout(timeout)
+        self._opening.opened(timeout)
+        found = {
+            record.document.id: record
+            for part in chunked(dict.fromkeys(wanted), _BATCH_SIZE_WITH_COLBERT)
+            for record in self._opening.ask("be read", partial(self._backend.vectors, part), timeout)
+        }
+        return [found[name] for name in wanted if name in found]
 
     def get(self, ids: str | Iterable[str], *, timeout: float | None = None) -> list[Document]:
         """Return the documents of these ids, in the order of the ids; one that is not there is left out.
@@ -387,11 +455,11 @@ class HybridStore:
             raise added
         return added
 
-    async def asearch(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+    async def asearch(self, query: str, limit: int = 10, **options: Unpack[SearchKeywords]) -> Hits:
         """Do as `search` does."""
         return await asyncio.to_thread(self.search, query, limit, **options)
 
-    async def asearch_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
+    async def asearch_vectors(self, vectors: M3Output, limit: int = 10, **options: Unpack[SearchKeywords]) -> Hits:
         """Do as `search_vectors` does."""
         return await asyncio.to_thread(self.search_vectors, vectors, limit, **options)
 
@@ -464,7 +532,7 @@ class HybridStore:
         # A copy of something that holds a store shares the store, as it shares the model.
         return self
 
-    def _found(self, vectors: TextVectors, options: SearchOptions) -> list[Hit]:
+    def _found(self, vectors: TextVectors, options: SearchOptions, query: str | None = None) -> Hits:
         found = self._opening.ask(
             "be searched",
             lambda timeout: self._backend.search(vectors, replace(options, timeout=timeout)),
@@ -472,7 +540,8 @@ class HybridStore:
         )
         least = -float("inf") if options.min_score is None else options.min_score
         best = sorted(found, key=lambda hit: (-hit.score, hit.id))[: options.limit]
-        return [hit for hit in best if hit.score >= least]
+        origin = Origin(query, options)
+        return Hits(replace(hit, origin=origin) for hit in best if hit.score >= least)
 
     def _batches(
         self,

@@ -5,20 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 from flagvec.arguments import refuse_tables_and_sets
 from flagvec.engine.unicode import valid_unicode
+from flagvec.extras import extra
 from flagvec.store.metadata import plain_metadata
 from flagvec.store.tables import documents_of_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from flagvec.search.options import SearchOptions
+
 MAX_ID_BYTES = 512
 
 _KEYS = ("id", "text", "metadata")
 _SHOWN_CHARACTERS = 60
+_SHOWN_HITS = 20
 _TEXT_IDS = uuid.UUID("6ee2ef35-0a4f-5d5b-8ef8-b2e6a2b2f6f1")
 
 
@@ -77,6 +81,19 @@ class Document:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The search that found a hit, which `flagvec.explain.explain` needs.
+
+    Args:
+        query: What was searched for; None for ready vectors.
+        options: The search's options.
+    """
+
+    query: str | None
+    options: SearchOptions
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """One search result.
@@ -90,6 +107,7 @@ class Hit:
             (-1 to 1), ``sparse`` the dot product of lexical weights (0 and up), ``colbert`` the mean over query tokens
             of the best match (-1 to 1). It holds the scores that ordered the hits, which is nothing for ``"rrf"``.
             With ``explain=True`` it holds all that the search used.
+        origin: The search that found it; None for a hit that another source made. It takes no part in comparisons.
 
     Example:
         >>> Hit("guide-1", 0.83, "How to cook rice.", {"lang": "en"}, {"dense": 0.83})
@@ -101,9 +119,83 @@ class Hit:
     text: str
     metadata: Mapping[str, Any]
     scores: Mapping[str, float] = field(default_factory=dict)
+    origin: Origin | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.4f}, {shortened(self.text)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The origin may hold a filter of a database's client, which cannot be pickled.
+        return type(self), (self.id, self.score, self.text, self.metadata, self.scores)
+
+    def _repr_html_(self) -> str:
+        from flagvec.explain.hits_html import hits_html
+
+        return hits_html([self])
+
+
+class Hits(list[Hit]):
+    """The hits of one search, best first: a list, with views of them.
+
+    In a notebook it shows rank, score, a bar for each representation, the beginning of the text with the query's words
+    marked, and the metadata. `rich.print` shows the same in a terminal. A slice has these views too.
+
+    Args:
+        hits: The hits.
+
+    Example:
+        >>> hits = Hits([Hit("guide-1", 0.83, "How to cook rice.", {"lang": "en"})])
+        >>> hits[:1]
+        [Hit('guide-1', 0.8300, 'How to cook rice.')]
+    """
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Hit: ...
+    @overload
+    def __getitem__(self, at: slice) -> Hits: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Hit | Hits:
+        found = super().__getitem__(at)
+        return Hits(found) if isinstance(found, list) else found
+
+    def __repr__(self) -> str:
+        if len(self) <= _SHOWN_HITS:
+            return super().__repr__()
+        shown = ", ".join(map(repr, self[:_SHOWN_HITS]))
+        return f"[{shown}, ... {len(self) - _SHOWN_HITS:,} more]"
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame with a row for each hit, best first.
+
+        Its columns are ``rank`` from one, ``id``, ``score``, ``text``, ``score_dense`` and so on for each
+        representation that was scored, and ``metadata.<key>`` for each key. What a hit lacks is NaN.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        with extra("notebook"):
+            import pandas
+        rows = [
+            {
+                "rank": rank,
+                "id": hit.id,
+                "score": hit.score,
+                "text": hit.text,
+                **{f"score_{name}": score for name, score in hit.scores.items()},
+                **{f"metadata.{key}": value for key, value in hit.metadata.items()},
+            }
+            for rank, hit in enumerate(self, start=1)
+        ]
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["rank", "id", "score", "text"])
+
+    def _repr_html_(self) -> str:
+        from flagvec.explain.hits_html import hits_html
+
+        return hits_html(self)
+
+    def __rich__(self) -> Any:
+        from flagvec.explain.terminal import hits_table
+
+        return hits_table(self)
 
 
 DocumentLike: TypeAlias = str | Document | Mapping[str, Any]
