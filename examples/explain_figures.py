@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 from debian import load_documents
-
 from flagvec import BGEM3FlagModel, Weighted
 from flagvec.explain import compare, explain, show_weights
 from flagvec_qdrant import QdrantEdgeStore
