@@ -22,7 +22,7 @@ from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.models import list_models
 from flagvec.search.fusion import Weighted
-from flagvec.store.documents import Document, Hit
+from flagvec.store.documents import Document, Hit, Hits
 
 if TYPE_CHECKING:
     from flagvec.auto_model import FlagAutoModel
@@ -55,6 +55,7 @@ __all__ = [
     "FlagModel",
     "FlagvecError",
     "Hit",
+    "Hits",
     "HybridStore",
     "IngestReport",
     "Journal",

@@ -14,7 +14,7 @@ import flagvec
 CORE = Path(flagvec.__file__).parent
 DOCUMENTED = {
     "AbsEmbedder", "BGEM3FlagModel", "ColbertFlagModel", "CombinedModel", "FlagAutoModel", "FlagModel", "M3Output",
-    "Document", "FailedWrite", "Hit", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
+    "Document", "FailedWrite", "Hit", "Hits", "HybridStore", "NativeFilter", "SearchOptions", "Weighted", "WriteReport",
     "EncodedDocument", "IngestReport", "Journal", "list_models", "ColbertCodec", "ColbertStorage", "maxsim",
     "FlagvecError", "CheckpointError", "JournalError", "ModelNotFoundError", "NotFiniteError", "StoreDownError",
     "StoreError", "WriteError",

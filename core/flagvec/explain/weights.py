@@ -38,12 +38,13 @@ class WordWeights:
         )
 
     def heaviest(self, most: int = 12) -> list[tuple[str, float]]:
-        """Return the heaviest words, each once, heaviest first."""
-        found: dict[str, float] = {}
+        """Return the heaviest words, each once whatever its case, heaviest first."""
+        found: dict[str, tuple[str, float]] = {}
         for number, weight in enumerate(self.words):
             word = self.read.word(number)
-            found[word] = max(weight, found.get(word, 0.0))
-        return sorted(((word, weight) for word, weight in found.items() if weight), key=lambda one: -one[1])[:most]
+            if weight > found.get(word.casefold(), ("", 0.0))[1]:
+                found[word.casefold()] = word, weight
+        return sorted(found.values(), key=lambda one: -one[1])[:most]
 
     def figure(self, width: float = 5.0, most: int = 12) -> Any:
         """Return a matplotlib Figure with a bar for each of the heaviest words.
