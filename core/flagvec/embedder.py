@@ -25,19 +25,19 @@ from flagvec.arguments import (
 from flagvec.checkpoints.author_files import read_author_files
 from flagvec.checkpoints.dense_layers import load_dense_layers
 from flagvec.checkpoints.pooling_method import checked_pooling_method, choose_pooling
-from flagvec.engine.devices import DeviceLike, choose_devices, choose_dtype
+from flagvec.engine.devices import DeviceLike, choose_devices, choose_dtype, parse_device
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
 from flagvec.engine.tokens import TextTokenizer
-from flagvec.engine.workers import Workers
 from flagvec.errors import NotFiniteError
 from flagvec.forward_pass import ForwardPass, Settings, join_instruction
 from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
 from flagvec.progress import progress_bar
-from flagvec.several_devices import TEXTS_A_DEVICE, SharedPass, is_worth_workers, make_workers
 from flagvec.upstream_calls import AbsentMethod
+from flagvec.workers.pool import Workers
+from flagvec.workers.shared_pass import TEXTS_A_DEVICE, SharedPass, is_worth_workers, make_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -258,7 +258,7 @@ class AbsEmbedder(ABC):
         Raises:
             ValueError: `device` is none of the model's.
         """
-        if device is not None and str(choose_devices(device, None)[0]) not in self.target_devices:
+        if device is not None and str(parse_device(device)) not in self.target_devices:
             raise ValueError(f"device={device!r}: this model runs on {', '.join(self.target_devices)}")
         return self.encode(sentences, *arguments, **options)
 

@@ -100,7 +100,7 @@ def test_workers_end_with_their_parent(by, turn):
 def test_a_program_without_a_main_guard_gets_one_sentence(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from flagvec.engine.workers import Workers\n"
+        "from flagvec.workers.pool import Workers\n"
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "import workers_process\n"
         "print(workers_process.outcome(workers_process.workers(), [1])['message'])\n"

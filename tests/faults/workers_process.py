@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import Any
 
-from flagvec.engine.workers import Workers
+from flagvec.workers.pool import Workers
 
 
 def say(**values: Any) -> None:

@@ -11,7 +11,7 @@ from flagvec.store.address import StoreAddress
 
 
 def stats(store: Stores, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show how many documents a store holds, and which model made it."""
+    """Show what a store holds, and which model made it."""
     found = [_stats(address) for address in store]
     if as_json:
         print_json(found)

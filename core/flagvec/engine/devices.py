@@ -23,7 +23,7 @@ def choose_devices(devices: DeviceLike | Sequence[DeviceLike] | None, device: De
         TypeError: An argument is neither a str, an int nor a list of these.
     """
     chosen = [
-        [*map(_parse, _listed(value, argument))]
+        [*map(parse_device, _listed(value, argument))]
         for argument, value in (("devices", devices), ("device", device))
         if value is not None
     ]
@@ -62,7 +62,12 @@ def _listed(value: DeviceLike | Sequence[DeviceLike], argument: str) -> list[Dev
     return names
 
 
-def _parse(name: DeviceLike) -> torch.device:
+def parse_device(name: DeviceLike) -> torch.device:
+    """Return the device of a name, whether it is present here or not.
+
+    Raises:
+        ValueError: torch does not know it.
+    """
     try:
         device = torch.device("cuda", name) if isinstance(name, int) else torch.device(name)
     except RuntimeError as error:

@@ -20,8 +20,8 @@ import torch
 import torch.multiprocessing  # registers how tensors travel through shared memory
 from torch import Tensor
 
-from flagvec.engine.worker_process import NO_TASK, Build, answer_tasks
 from flagvec.errors import FlagvecError, WorkerError
+from flagvec.workers.process import NO_TASK, Build, answer_tasks
 
 # A worker ends with it if the program's main module asked for workers while the worker imported it.
 UNGUARDED = 86

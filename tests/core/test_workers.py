@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError
-from flagvec.several_devices import parts_by_length
+from flagvec.workers.shared_pass import parts_by_length
 
 TEXTS = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(700)]
 TWO = ["cpu", "cpu"]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from flagvec.engine.worker_process import Answer
-from flagvec.engine.workers import Workers, shared
 from flagvec.finite import keeping_not_finite, raise_for_not_finite
 from flagvec.forward_pass import Settings
 from flagvec.progress import progress_bar
+from flagvec.workers.pool import Workers, shared
+from flagvec.workers.process import Answer
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
