@@ -136,8 +136,7 @@ class Run:
     def _encoded(self, window: Mapping[str, Wanted]) -> tuple[list[Document], M3Output, bool]:
         """Return the documents of a window with the answer of `Encoder.output`.
 
-        What a killed process had begun is encoded a second time, and its vectors are kept. A resumed run keeps all
-        vectors until the stores have them, because a run that was killed once may be killed again.
+        What a killed process had begun is encoded a second time. Its vectors are kept, so that there is no third time.
         """
         documents, journal = [one.document for one in window.values()], self._rules.journal
         if journal is None:
@@ -150,15 +149,14 @@ class Run:
             EncodedDocument(one.id, one.text, one.metadata, kept[one.id]) if one.id in kept else one
             for one in documents
         ]
-        new = [at for at, one in enumerate(documents) if one.id not in kept]
-        if any(documents[at].id in begun for at in new):
-            # Nothing else may run now, so that the moment between encoding and keeping is short.
-            for lane in self._lanes:
-                lane.settle()
+        second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
+        if not second:
+            return documents, *self._encoder.output(documents)
+        # Nothing else may run now, so that the moment between encoding and keeping is short.
+        for lane in self._lanes:
+            lane.settle()
         output, is_plain = self._encoder.output(documents)
-        keeping = new if self._rules.is_resumed else [at for at in new if documents[at].id in begun]
-        if keeping:
-            journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in keeping)
+        journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
         return documents, output, is_plain
 
     def _write(
