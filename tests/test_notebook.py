@@ -61,7 +61,7 @@ def outputs_of(notebook):
 def texts_of(notebook):
     """Return what each cell shows, without decimals and large numbers, because these depend on the machine's speed."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [re.sub(r"\d+\.\d+|\d{3,}", "#", "".join(map(shown, cell.outputs))) for cell in cells]
+    return [re.sub(r"\d+\.\d+|\d{1,3}(,\d{3})+|\d{3,}", "#", "".join(map(shown, cell.outputs))) for cell in cells]
 
 
 @pytest.mark.filterwarnings("default")
