@@ -86,7 +86,7 @@ def task_that_raises() -> None:
 
 def no_start() -> None:
     """Make workers whose module does not exist there."""
-    say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))  # type: ignore[list-item]
+    say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))
 
 
 def two_threads() -> None:
