@@ -81,6 +81,26 @@ def test_calls_of_two_threads_do_not_mix():
     assert found["found"] == [[[(place * 100 + one) ** 2] for one in range(10)] for place in range(2)]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_is_forked_during_a_call_gets_its_own_workers():
+    found, _ = said("forked_during_a_call")
+    assert found["found"]["results"] == [[25], [36]]
+    assert not {*found["found"]["pids"]} & {*found["parents"]}
+
+
+def test_a_message_that_a_signal_cuts_short_does_not_mix_with_the_next_call():
+    found, _ = said("handler_that_raises")
+    assert found["interrupts"] == 1
+    assert found["after"]["results"] == [[25], [36]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_workers_in_the_middle_of_a_task_are_killed_when_they_are_closed():
+    found, _ = said("busy_at_the_end")
+    assert found["codes"] == [-signal.SIGKILL] * 4
+    assert found["seconds"] < 5, "they were ended one after the other, and Ctrl-C may take 5 s"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 @pytest.mark.parametrize("turn", range(KILLS))
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
 
 from flagvec.workers.pool import Workers
@@ -84,7 +86,7 @@ def task_that_raises() -> None:
 
 def no_start() -> None:
     """Make workers whose module does not exist there."""
-    say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))  # type: ignore[list-item]
+    say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))
 
 
 def two_threads() -> None:
@@ -100,6 +102,60 @@ def two_threads() -> None:
     for thread in threads:
         thread.join()
     say(found=found)
+
+
+def forked_during_a_call() -> None:
+    """Fork while another thread is in a call, and call in the child too."""
+    pool = workers(0.1)
+    pids = outcome(pool, [1, 2, 3, 4])["pids"]
+    thread = threading.Thread(target=outcome, args=(pool, [*range(60)]))
+    thread.start()
+    time.sleep(0.5)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # the child would hang
+        say(found=outcome(pool, [5, 6]), parents=pids)
+        pool.close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    thread.join()
+    assert status == 0
+
+
+def handler_that_raises() -> None:
+    """Let a signal's handler raise where part of a message was read, then call again."""
+    pool = workers(count=1)
+    outcome(pool, [1, 2])
+    whole = Connection._recv  # type: ignore[attr-defined]
+
+    def raising(connection: Connection, size: int) -> Any:
+        if size == 4:  # a header
+            return whole(connection, size)
+        Connection._recv = whole  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    Connection._recv = raising  # type: ignore[attr-defined]
+    interrupts = 0
+    try:
+        outcome(pool, [3, 4])
+    except KeyboardInterrupt:
+        interrupts += 1
+    signal.alarm(60)
+    say(interrupts=interrupts, after=outcome(pool, [5, 6]))
+
+
+def busy_at_the_end() -> None:
+    """Begin long tasks, leave them, and say how long ending takes."""
+    pool = workers(count=4)
+    pool._builds = [(partial(made, 60.0), name) for _, name in pool._builds]
+    thread = threading.Thread(target=outcome, args=(pool, [1, 2, 3, 4]), daemon=True)
+    thread.start()
+    while not (len(pool._workers) == 4 and all(worker.number >= 0 for worker in pool._workers.values())):
+        time.sleep(0.05)
+    ended = [*pool._workers.values()]
+    began = time.monotonic()
+    pool.close()
+    say(seconds=time.monotonic() - began, codes=[worker.process.exitcode for worker in ended])
 
 
 def interrupted() -> None:

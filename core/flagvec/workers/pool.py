@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections import Counter, deque
@@ -25,8 +26,8 @@ from flagvec.workers.process import NO_TASK, Build, answer_tasks
 
 # A worker ends with it if the program's main module asked for workers while the worker imported it.
 UNGUARDED = 86
-# Seconds that a worker gets to end by itself.
-_LONGEST_END = 2.0
+# Seconds that all workers together get to end by themselves, and then to be dead.
+_LONGEST_END = 1.0
 
 
 def shared(tensor: Tensor) -> Tensor:
@@ -54,6 +55,7 @@ class Workers:
         self._thread: int | None = None
         self._next_number = 0
         weakref.finalize(self, _end, self._workers, self._process)
+        _all_workers.add(self)
 
     def close(self) -> None:
         """End all workers. A later `run` starts new ones."""
@@ -81,7 +83,8 @@ class Workers:
                 self._hand_out(tasks, waiting, first)
                 for worker in self._ready():
                     try:
-                        kind, number, value = worker.receive()
+                        with self._whole_message(worker):
+                            kind, number, value = worker.receive()
                     except (EOFError, OSError):  # it died
                         lost = self._bury(worker) - first
                         if lost in left:
@@ -119,10 +122,6 @@ class Workers:
                 f"{process.name} is a daemonic process, which cannot start the workers of several devices: give the "
                 "model one device there"
             )
-        if self._process != os.getpid():
-            # This process was forked. The workers are its parent's.
-            self._process, self._workers = os.getpid(), {}
-            weakref.finalize(self, _end, self._workers, self._process)
         for place, (build, name) in enumerate(self._builds):
             if place not in self._workers:
                 self._workers[place] = _Worker(build, name)
@@ -132,7 +131,7 @@ class Workers:
             if waiting and worker.is_idle:
                 position = waiting.popleft()
                 # A worker that died meanwhile is found by `_ready`, which gives its task to another one.
-                with suppress(OSError):
+                with suppress(OSError), self._whole_message(worker):
                     worker.give(first + position, tasks[position])
 
     def _ready(self) -> list[_Worker]:
@@ -147,12 +146,36 @@ class Workers:
             WorkerError: It died before it was ready.
         """
         worker.process.join(_LONGEST_END)
-        for place in [place for place, one in self._workers.items() if one is worker]:
-            del self._workers[place]
+        self._forget(worker)
         if worker.is_starting:
             self.close()
             raise WorkerError(worker.obituary("while it started"))
         return worker.number
+
+    def _forget(self, worker: _Worker) -> None:
+        for place in [place for place, one in self._workers.items() if one is worker]:
+            del self._workers[place]
+
+    @contextmanager
+    def _whole_message(self, worker: _Worker) -> Iterator[None]:
+        # A signal's handler may raise in the middle of a message, as Ctrl-C does. The rest would be read as the next.
+        try:
+            yield
+        except (EOFError, OSError):
+            raise
+        except BaseException:
+            self._forget(worker)
+            _end_all([worker])
+            raise
+
+    def _renew(self) -> None:
+        """Leave the workers to the parent, because this process was forked from it."""
+        for worker in self._workers.values():
+            worker.leave()
+        self._process, self._workers = os.getpid(), {}
+        # Another thread of the parent may have held it.
+        self._lock, self._thread = threading.Lock(), None
+        weakref.finalize(self, _end, self._workers, self._process)
 
 
 class _Worker:
@@ -223,13 +246,9 @@ class _Worker:
             "devices take less"
         )
 
-    def end(self) -> None:
-        """End the process."""
+    def leave(self) -> None:
+        """Close this process's end of the connection, at which the worker ends if no other process has the end."""
         self._connection.close()
-        self.process.join(_LONGEST_END)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(_LONGEST_END)
 
 
 def _end(workers: MutableMapping[int, _Worker], process: int) -> None:
@@ -237,8 +256,33 @@ def _end(workers: MutableMapping[int, _Worker], process: int) -> None:
     if process == os.getpid():
         ended = [*workers.values()]
         workers.clear()
-        for worker in ended:
-            worker.end()
+        _end_all(ended)
+
+
+def _end_all(workers: Sequence[_Worker]) -> None:
+    """End workers. One in the middle of a forward pass is killed, because nobody waits for its results."""
+    for worker in workers:
+        worker.leave()
+    end = time.monotonic() + _LONGEST_END
+    for worker in workers:
+        worker.process.join(max(end - time.monotonic(), 0.0))
+    for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        worker.process.join(_LONGEST_END)
+
+
+# All that exist. Their workers stay with the parent when this process is forked.
+_all_workers: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+def _after_in_child() -> None:
+    for workers in _all_workers:
+        workers._renew()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 @contextmanager
