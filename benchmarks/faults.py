@@ -1,7 +1,7 @@
 """Counts what is left of acknowledged documents after SIGKILL, power loss, a full disk and a fork.
 
     python benchmarks/faults.py [--engine edge ...] [--kills 30] [--power-losses 20] [--full-disks 20] [--forks 20]
-        [--ingestion-kills 30] [--documents 10000]
+        [--ingestion-kills 30] [--documents 10000] [--outage 20] [--outage-documents 2000]
 
 Each round writes to a store in a process of its own, lets the fault happen at a random moment, and reads the store in
 another process. A round is kept if all that `add` has acknowledged is there once, unchanged, and found by a search; a
@@ -9,6 +9,9 @@ forked child may also be refused with a `StoreError`. Power losses and full disk
 
 After these, one ingestion into each engine is killed again and again at random moments, and resumed each time. In the
 end the store is compared with the source, document by document. ELASTICSEARCH_URL adds Elasticsearch here.
+
+ELASTICSEARCH_OVERLOADED_URL names an overloaded server as in `.ci/run`. An ingestion into it goes through a proxy that
+answers with 503 for 20 seconds, and cuts or delays other answers, while the server refuses 1 % of the documents.
 """
 
 from __future__ import annotations
@@ -70,6 +73,10 @@ def main() -> None:
     if options.ingestion_kills:
         with_server = [*KINDS, "elasticsearch"] if os.environ.get("ELASTICSEARCH_URL") else KINDS
         console.print(ingestions(options.engine or with_server, options.ingestion_kills, options.documents))
+    if options.outage and (url := os.environ.get("ELASTICSEARCH_OVERLOADED_URL")):
+        from outage import outage
+
+        console.print(outage(url, options.outage, options.outage_documents))
 
 
 def kills(engine: str, chosen: random.Random, rounds: int) -> Iterator[str]:
@@ -211,6 +218,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--forks", type=int, default=20)
     parser.add_argument("--ingestion-kills", type=int, default=30)
     parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--outage", type=float, default=20, help="seconds; 0 for none")
+    parser.add_argument("--outage-documents", type=int, default=2_000)
     return parser.parse_args()
 
 

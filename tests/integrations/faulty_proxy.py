@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,42 @@ class Fault(Enum):
     LOST_ANSWER = auto()  # passed on, but the connection is reset in the middle of the answer's body
     LOST_REQUEST = auto()  # the connection is reset before anything is passed on
     SLOW = auto()  # passed on, the answer late
+
+
+class Outage:
+    """Chooses faults for a `FaultyProxy`: 503 for some seconds, and before and after it other faults at random.
+
+    Args:
+        seconds: How long all requests are answered with 503.
+        starts: After how many requests that begins.
+        shares: How often each other fault befalls a request outside of it.
+        seed: Two outages of one seed choose alike.
+
+    Attributes:
+        counts: How often each fault was chosen, and None for no fault.
+    """
+
+    def __init__(self, seconds: float, starts: int, shares: dict[Fault, float], seed: int = 0) -> None:
+        self.counts: Counter[Fault | None] = Counter()
+        self._seconds = seconds
+        self._starts = starts
+        self._random = random.Random(seed)
+        self._faults = [*shares, None]
+        self._weights = [*shares.values(), 1 - sum(shares.values())]
+        self._ends = float("inf")
+
+    def __call__(self, method: str, path: str) -> Fault | None:
+        """Return the fault of a request."""
+        fault = self._fault()
+        self.counts[fault] += 1
+        return fault
+
+    def _fault(self) -> Fault | None:
+        if self.counts.total() == self._starts:
+            self._ends = time.monotonic() + self._seconds
+        if self.counts.total() >= self._starts and time.monotonic() < self._ends:
+            return Fault.UNAVAILABLE
+        return self._random.choices(self._faults, self._weights)[0]
 
 
 class FaultyProxy:
