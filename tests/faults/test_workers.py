@@ -22,7 +22,7 @@ def said(name, seconds=90):
         return json.loads(line), process.errors
 
 
-def are_gone(pids, seconds=5.0):
+def are_gone(pids, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
@@ -31,19 +31,19 @@ def are_gone(pids, seconds=5.0):
     return False
 
 
-def shared_memory():
-    return {path.name for path in Path("/dev/shm").glob("torch_*")}
+def shared_memory(pids):
+    """Return the names of the memory that these processes have shared; torch names it by the process."""
+    return {path.name for pid in pids for path in Path("/dev/shm").glob(f"torch_{pid}_*")}
 
 
 def test_workers_are_kept_between_calls_and_leave_nothing_at_the_end():
-    before = shared_memory()
     found, errors = said("answers")
     assert found["first"]["results"] == SQUARES[:20]
     assert found["second"]["pids"] == found["first"]["pids"]
     assert len(found["first"]["pids"]) == 2
     assert errors == ""
     assert are_gone(found["first"]["pids"])
-    assert shared_memory() <= before
+    assert not shared_memory(found["first"]["pids"])
 
 
 @pytest.mark.parametrize("turn", range(KILLS))
@@ -112,9 +112,9 @@ def test_workers_end_with_their_parent(by, turn):
             os.killpg(process.process.pid, by)  # as a terminal does
         else:
             process.process.send_signal(by)
-        process.process.wait(timeout=5)
+        process.process.wait(timeout=30)
         assert are_gone(pids)
-        assert process.errors.count("Traceback") == (by is signal.SIGINT)
+        assert "answer_tasks" not in process.errors, "a worker wrote a traceback of its own"
 
 
 def test_a_program_without_a_main_guard_gets_one_sentence(tmp_path):
