@@ -26,7 +26,7 @@ def delete(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Delete documents by their ids or by a filter, or the whole store.
+    """Delete documents, or the whole store.
 
     With --all, the journal forgets the store too, so that ingest makes it anew.
     """

@@ -33,7 +33,7 @@ def doctor(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show devices, kernels, extras, and whether stores can be reached."""
+    """Show devices, kernels, extras, and reachable stores."""
     stores = [_store(address) for address in store]
     sections: dict[str, Section] = {
         "program": _program(),

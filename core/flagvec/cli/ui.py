@@ -29,7 +29,7 @@ def ui(
     device: Device = None,
     debug: Debug = False,
 ) -> None:
-    """Show a store in the browser: search, move the weights, and see why a hit is a hit.
+    """Show a store in the browser, and search it there.
 
     The page reads only, and this machine alone can reach it. Ctrl-C ends it.
     """
