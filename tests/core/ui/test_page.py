@@ -36,6 +36,7 @@ def scores(page):
 
 
 def move(page, name, weight):
+    page.wait_for_selector(f"#weight-{name}", state="attached")
     page.eval_on_selector(
         f"#weight-{name}",
         "(slider, weight) => { slider.value = weight; slider.dispatchEvent(new Event('input', { bubbles: true })); }",
