@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -15,14 +16,15 @@ from flagvec.filters.dates import read_moment
 from flagvec.m3_output import M3Output
 from flagvec.search.fusion import Weighted
 from flagvec.search.options import DEFAULT_CANDIDATES
+from flagvec.store.documents import Hit
 from flagvec.store.encoding import encode_texts, model_lock
-from flagvec.ui.alignment import Explainer
-from flagvec.ui.snippets import snippet
+from flagvec.ui.explanations import explanation_json
+from flagvec.ui.snippets import shared_marks, snippet
 
 if TYPE_CHECKING:
+    from flagvec.explain.excerpts import Mark
     from flagvec.search.options import SearchKeywords
     from flagvec.store.base import HybridStore
-    from flagvec.store.documents import Hit
 
 # Seconds. After that the page says that the store is away, and asks again by itself.
 _TIMEOUT = 8.0
@@ -59,7 +61,6 @@ class Questions:
         self._store = store
         self._name = name or type(store).__name__
         self._settings = settings or {}
-        self._explainer = Explainer(store.model, store.schema.representations)
         self._queries: LRUCache[str, M3Output] = LRUCache(_QUERIES_KEPT)
         self._lock = threading.Lock()
 
@@ -85,7 +86,6 @@ class Questions:
             "model": schema.model,
             "dimension": schema.dimension,
             "representations": list(held),
-            "codes": schema.colbert_storage is not None,
             "ranking": _first_ranking(held, fusion),
             "weights": {name: getattr(weights, name) for name in held},
             "candidates": self._settings.get("candidates", DEFAULT_CANDIDATES),
@@ -105,35 +105,35 @@ class Questions:
         query = _text(given, "query", _LONGEST_QUERY)
         if not query.strip():
             raise BadQuestion("query", "the query is empty: type some words")
-        options = {name: given[name] for name in ("mode", "fusion", "rerank", "candidates") if given.get(name)}
-        if given.get("filter"):
-            options["filter"] = _filter(given["filter"])
+        options = _options(given)
         begin = perf_counter()
         vectors = self._encoded(query)
         encoded = perf_counter()
         hits = self._store.search_vectors(vectors, given.get("limit", 10), explain=True, timeout=_TIMEOUT, **options)
         found = perf_counter()
-        marks = self._explainer.marks(vectors, [hit.text for hit in hits])
+        weights = vectors["lexical_weights"][0] if "lexical_weights" in vectors else {}
         return {
-            "hits": [_shown(hit, marked) for hit, marked in zip(hits, marks, strict=True)],
+            "hits": [_shown(hit, shared_marks(self._store.model, weights, hit.text)) for hit in hits],
             "milliseconds": {"encode": 1e3 * (encoded - begin), "search": 1e3 * (found - encoded)},
         }
 
     def explain(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return why a document fits a query: shared words, and which words answer which.
+        """Return why a hit has its score, as `flagvec.explain.explain` finds it in the store's own vectors.
 
         Args:
-            given: ``query`` and ``id``.
+            given: ``query``, the hit's ``id`` and ``score``, and the options of the search as `search` takes them.
 
         Raises:
             BadQuestion: A value is wrong, or the document is gone.
             StoreError: The store is away or gone.
         """
         query, name = _text(given, "query", _LONGEST_QUERY), _text(given, "id", _LONGEST_QUERY)
+        score, options = _number(given, "score"), _options(given)
         found = self._store.get([name], timeout=_TIMEOUT)
         if not found:
             raise BadQuestion("id", f"the document {name!r} is not in the store any more: search again")
-        return self._explainer.explain(query, self._encoded(query), found[0].text)
+        hit = Hit(name, score, found[0].text, found[0].metadata)
+        return explanation_json(self._store.explain(query, hit, timeout=_TIMEOUT, **options))
 
     def _encoded(self, query: str) -> M3Output:
         with self._lock:
@@ -162,6 +162,20 @@ def _text(given: Mapping[str, Any], name: str, longest: int) -> str:
     return value
 
 
+def _number(given: Mapping[str, Any], name: str) -> float:
+    value = given.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise BadQuestion(name, f"{name} is {value!r:.60}, not a finite number")
+    return float(value)
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: given[name] for name in ("mode", "fusion", "rerank", "candidates") if given.get(name)}
+    if given.get("filter"):
+        options["filter"] = _filter(given["filter"])
+    return options
+
+
 def _filter(value: Any) -> Any:
     try:
         return bounded_filter(_with_dates(value))
@@ -182,7 +196,7 @@ def _moment(value: Any) -> datetime | Any:
     return (read_moment(value) or value) if isinstance(value, str) else value
 
 
-def _shown(hit: Hit, marks: list[tuple[int, int, float]]) -> dict[str, Any]:
+def _shown(hit: Hit, marks: list[Mark]) -> dict[str, Any]:
     return {
         "id": hit.id,
         "score": hit.score,

@@ -46,6 +46,17 @@ def store(mini_m3, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def compact(mini_m3, tmp_path_factory):
+    """The same store with codes of the ColBERT vectors."""
+    from flagvec_qdrant import QdrantEdgeStore
+
+    with QdrantEdgeStore(mini_m3, tmp_path_factory.mktemp("ui") / "compact", colbert="compact") as store:
+        store.create()
+        store.add(DOCUMENTS)
+        yield store
+
+
+@pytest.fixture(scope="module")
 def served(store):
     """The URL of a page over `store`."""
     from flagvec.ui import serve

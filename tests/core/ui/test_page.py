@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from flagvec import FlagModel
+from flagvec import Document, FlagModel
 from flagvec.ui import serve
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -36,6 +36,7 @@ def scores(page):
 
 
 def move(page, name, weight):
+    page.wait_for_selector(f"#weight-{name}", state="attached")
     page.eval_on_selector(
         f"#weight-{name}",
         "(slider, weight) => { slider.value = weight; slider.dispatchEvent(new Event('input', { bubbles: true })); }",
@@ -164,16 +165,45 @@ def test_nothing_found_says_what_to_do(page):
     expect(page.locator("#status")).to_have_text("No hits")
 
 
-def test_an_explanation_adds_up_to_the_score(page):
-    search(page)
-    page.get_by_label("Explain Baking bread").click()
-    expect(page.locator(".cell.best").first).to_be_visible()
-    table = page.locator(".shares tbody tr td:last-child").all_inner_texts()
-    total = float(page.inner_text(".shares tfoot b"))
-    assert sum(map(float, table)) == pytest.approx(total, abs=1.5e-4)
-    parts = page.locator("td.adds").all_inner_texts()
-    score = float(page.inner_text(".shares tr:has(.colbert) td"))
-    assert sum(map(float, parts)) == pytest.approx(score, abs=3e-3)
+@pytest.mark.parametrize("kind", ["store", "compact"])
+def test_an_explanation_adds_up_to_the_score_by_every_ranking(request, new_page, kind):
+    with serve(request.getfixturevalue(kind)) as running:
+        for ranking in ("weights", "ranks", "rerank", "dense", "sparse"):
+            page = new_page(running.url)
+            page.check(f"input[value={ranking}]", force=True)
+            search(page)
+            assert_adds_up(page)
+
+
+@pytest.mark.parametrize("kind", ["store", "compact"])
+def test_an_explanation_adds_up_after_sliders_moved_before_it_and_under_it(request, new_page, kind):
+    with serve(request.getfixturevalue(kind)) as running:
+        page = new_page(running.url)
+        search(page)
+        move(page, "dense", 0)
+        move(page, "sparse", 0.3)
+        assert_adds_up(page)
+        before = total(page)
+        for name, weight in (("dense", 1.4), ("colbert", 0.1)):
+            move(page, name, weight)
+            assert_shares_add_up(page)
+        expect(page.locator("#check")).to_have_text("The store agrees")
+        assert_shares_add_up(page)
+        assert abs(total(page) - before) > 1e-3
+
+
+def test_a_document_that_changed_since_the_search_is_said_not_to_add_up(mini_m3, tmp_path, new_page):
+    from flagvec_qdrant import QdrantEdgeStore
+
+    with QdrantEdgeStore(mini_m3, tmp_path / "store") as store:
+        store.create()
+        store.add([Document("bread", "Bread is baked."), Document("rice", "Rice is cooked.")])
+        with serve(store) as running:
+            page = new_page(running.url)
+            search(page)
+            store.add(Document("bread", "Nothing of that."))
+            page.get_by_label("Explain bread").click()
+            expect(page.locator(".shares .problem")).to_contain_text("the store has changed since the search")
 
 
 def test_the_alignment_names_the_word_that_answers(page):
@@ -332,6 +362,31 @@ def test_a_server_that_ended_is_announced(store, new_page):
     running.stop()
     page.press("#query", "Enter")
     expect(page.locator("#banner")).to_contain_text("flagvec ui has stopped")
+
+
+def assert_adds_up(page):
+    """Open Baking bread; its parts, and the parts of its ColBERT score, must add up."""
+    page.get_by_label("Explain Baking bread").click()
+    expect(page.locator(".cell.best").first).to_be_visible()
+    assert_shares_add_up(page)
+    score = float(page.inner_text(".shares tr:has(.colbert) td >> nth=0"))
+    # Five digits of each word and four of their sum are shown.
+    assert sum(numbers(page, "td.adds")) == pytest.approx(score, abs=1e-4)
+
+
+def assert_shares_add_up(page):
+    expected = float(page.get_attribute(".hit.open", "data-score"))
+    assert sum(numbers(page, ".shares tbody td:last-child")) == pytest.approx(expected, abs=1e-4)
+    assert total(page) == pytest.approx(expected, abs=1e-4)
+    expect(page.locator(".shares .problem")).to_have_count(0)
+
+
+def numbers(page, selector):
+    return [float(text) for text in page.locator(selector).all_inner_texts() if text != "–"]
+
+
+def total(page):
+    return float(page.inner_text(".shares tfoot b"))
 
 
 def luminance(colour):

@@ -61,7 +61,7 @@ def test_a_wrong_value_is_named(served, question, argument):
 
 
 def test_a_document_that_is_gone_is_said_to_be_gone(served):
-    status, _, text = ask(served, "api/explain", {"query": "bread", "id": "none"})
+    status, _, text = ask(served, "api/explain", {"query": "bread", "id": "none", "score": 0.5})
     assert status == 400 and "'none' is not in the store any more" in text
 
 
@@ -73,18 +73,38 @@ def test_scores_of_a_search_are_the_stores(served, store):
     ]
 
 
-def test_the_alignment_adds_up_to_the_colbert_score(store):
-    questions = Questions(store)
-    for hit in store.search("how is bread baked?", rerank="colbert")[:5]:
-        table = questions.explain({"query": "how is bread baked?", "id": hit.id})["alignment"]
-        assert sum(one["part"] for one in table["query"]) == pytest.approx(hit.score, abs=1e-3)
+SEARCHES = [
+    {"fusion": {"dense": 1, "sparse": 0.3, "colbert": 1}},
+    {"fusion": {"colbert": 1}},
+    {"fusion": "rrf"},
+    {"fusion": "rrf", "filter": {"kind": "food"}},
+    {"rerank": "colbert"},
+    {"mode": "dense"},
+    {"mode": "sparse"},
+]
 
 
-def test_the_products_of_shared_words_add_up_to_the_sparse_score(store):
+@pytest.mark.parametrize("kind", ["store", "compact"])
+@pytest.mark.parametrize("options", SEARCHES, ids=json.dumps)
+@pytest.mark.parametrize("query", ["how is bread baked?", "wheel 車輪", "the sea"])
+def test_an_explanation_adds_up_to_the_score_of_the_search(request, kind, options, query):
+    store = request.getfixturevalue(kind)
     questions = Questions(store)
-    for hit in store.search("how is bread baked?", mode="sparse"):
-        shared = questions.explain({"query": "how is bread baked?", "id": hit.id})["shared"]
-        assert sum(one["product"] for one in shared) == pytest.approx(hit.score, abs=1e-4)
+    hits = questions.search({"query": query, **options})["hits"]
+    assert hits
+    for hit in hits:
+        asked = {"query": query, "id": hit["id"], "score": hit["score"], **options}
+        found = json.loads(json.dumps(questions.explain(asked), allow_nan=False))
+        scores, table = found["scores"], found["alignment"]
+        assert sum(part["amount"] for part in found["parts"]) == pytest.approx(hit["score"], abs=1e-4)
+        assert sum(token["product"] for token in found["shared"]) == pytest.approx(scores["sparse"], abs=1e-4)
+        assert sum(one["part"] for one in table["query"]) == pytest.approx(scores["colbert"], abs=1e-4)
+
+
+@pytest.mark.parametrize("score", [None, True, "1", float("nan")])
+def test_an_explanation_needs_the_score_that_it_explains(served, score):
+    status, _, text = ask(served, "api/explain", {"query": "bread", "id": "bread", "score": score})
+    assert status == 400 and json.loads(text)["argument"] == "score"
 
 
 def test_a_page_begins_with_the_settings(store):

@@ -14,7 +14,8 @@ const PAGE = 10;
 
 const state = {
   about: null, ranking: "weights", weights: {}, query: "", hits: [], pool: new Map(), before: null, limit: PAGE,
-  open: null, running: null, rest: null,
+  // The question that the store's hits answer, and the open panel with the explanation that it shows.
+  asked: null, open: null, running: null, rest: null,
   // Whether a query came before the store was described.
   isEager: false,
 };
@@ -34,7 +35,7 @@ function show() {
   find("more").textContent = `Show ${Math.min(more, PAGE)} more`;
   if (state.open) {
     const hit = state.hits.find((one) => one.id === state.open.id);
-    if (hit) refresh(state.open.card.panel, hit, weighing() ? used(state.weights) : null);
+    if (hit && state.open.found) refresh(state.open.card.panel, hit, state.open.found, weighing() ? used(state.weights) : null);
   }
 }
 
@@ -91,9 +92,7 @@ async function search() {
   await asked(body, (answer) => {
     filters.showError(null);
     clearHits();
-    state.open = null;
-    state.before = null;
-    state.limit = PAGE;
+    Object.assign(state, { asked: body, open: null, before: null, limit: PAGE });
     state.pool = new Map(answer.hits.map((hit) => [hit.id, hit]));
     state.hits = weighing() ? ranked(state.pool.values(), state.weights) : answer.hits;
     filters.offer(answer.hits.flatMap((hit) => Object.keys(hit.metadata)));
@@ -191,7 +190,8 @@ function showWelcome() {
 async function explain(id, card) {
   const isOpen = state.open?.id === id;
   close();
-  if (isOpen) return;
+  const before = state.hits.find((one) => one.id === id);
+  if (isOpen || !before || !hasWeight()) return;
   state.open = { id, card };
   card.why.setAttribute("aria-expanded", "true");
   card.why.textContent = "Close";
@@ -199,9 +199,13 @@ async function explain(id, card) {
   card.panel.hidden = false;
   card.panel.replaceChildren(el("p", { class: "note", role: "status" }, "Reading the document …"));
   try {
-    const found = await ask("explain", { query: state.query, id });
+    // The sliders order the hits without another search.
+    const now = typeof state.asked.fusion === "object" ? options("weights", state.weights) : {};
+    const found = await ask("explain", { ...state.asked, ...now, id, score: before.score });
     const hit = state.hits.find((one) => one.id === id);
-    if (state.open?.id === id && hit) fill(card.panel, hit, weighing() ? used(state.weights) : null, found, state.about);
+    if (state.open?.card !== card || !hit) return;
+    state.open.found = found;
+    fill(card.panel, hit, found, weighing() ? used(state.weights) : null, state.about);
   } catch (problem) {
     card.panel.replaceChildren(el("p", { class: "problem", role: "alert", dir: "auto" }, problem.message));
     if (problem.kind !== "refused") showAway(problem, cameBack);
