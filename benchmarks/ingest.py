@@ -2,10 +2,11 @@
 
     python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--unchanged 50000] [--memory 5000 50000]
 
-The model is mini-M3 with all three outputs. The rate of encoding alone is `encode_stream` over the same texts. Encoding
-and each combination of stores take turns, each in a process of its own, because load on the machine then slows down all
-of them. A ratio is the median of the rounds. Processor time hardly depends on other load; the share that it gives is
-what is left of the rate of encoding if encoding keeps all cores busy. ELASTICSEARCH_URL adds Elasticsearch.
+The model is mini-M3, with ColBERT vectors if the stores keep some. The rate of encoding alone is `encode_stream` over
+the same texts. Encoding and each combination of stores take turns, each in a process of its own, because load on the
+machine then slows down all of them. A ratio is the median of the rounds, with the least and the greatest. Processor
+time is that of this process, without a server's. It hardly depends on other load. The share that it gives is what is
+left of the rate of encoding if encoding keeps all cores busy. ELASTICSEARCH_URL adds Elasticsearch.
 
 The second run and the peak memory are measured with a model that has its vectors ready, and an edge store. The peak is
 of anonymous memory, because the engine also maps its files.
@@ -35,6 +36,8 @@ from rich.table import Table
 from workloads import BUILD, bulk_texts, mini_m3
 
 BATCH_SIZE = 256
+# How the stores keep ColBERT vectors.
+FORMS = ("none", "compact", "native")
 
 
 def main() -> None:
@@ -44,39 +47,44 @@ def main() -> None:
         print(json.dumps(_inside(options.inside, options.documents)))
         return
     mini_m3(BUILD)
-    stores = ["edge", "edge-compact", *(["elasticsearch"] if os.environ.get("ELASTICSEARCH_URL") else [])]
     console = Console(highlight=False)
-    console.print(_rates(stores, options.documents, options.rounds))
+    for form in FORMS:
+        console.print(_rates(form, options.documents, options.rounds))
     console.print(_unchanged(options.unchanged))
     console.print(_memory(options.memory))
 
 
-def _rates(stores: list[str], documents: int, rounds: int) -> Table:
-    both = [stores[0], stores[-1]]
-    subjects = ["encoding", *stores, "+".join(both)]
-    seconds: dict[str, list[float]] = {subject: [] for subject in subjects}
-    processor: dict[str, list[float]] = {subject: [] for subject in subjects}
-    for _ in range(rounds):
-        for subject in subjects:
-            found = _measured(subject, documents)
-            seconds[subject].append(found["seconds"])
-            processor[subject].append(found["processor"])
-    table = Table(title=f"{documents:,} documents, mini-M3, all three outputs", title_justify="left")
-    for column in ("", "documents/s", "rate beside encoding", "by processor time", "time beside the slower store"):
+def _rates(form: str, documents: int, rounds: int) -> Table:
+    stores = [f"edge-{form}"]
+    # Native ones would need an Enterprise licence.
+    if os.environ.get("ELASTICSEARCH_URL") and form != "native":
+        stores.append(f"elasticsearch-{form}")
+    alone, both = f"encoding-{form}", "+".join(stores)
+    subjects = list(dict.fromkeys([alone, *stores, both]))
+    found: dict[str, list[dict[str, float]]] = {subject: [] for subject in subjects}
+    for number in range(rounds):
+        # Each second round goes backwards, so that a load that grows falls on all alike.
+        for subject in subjects if number % 2 == 0 else reversed(subjects):
+            found[subject].append(_measured(subject, documents))
+    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "documents/s", "rate beside encoding", "by processor time", "beside the slower", "by processor"):
         table.add_column(column, justify="right" if column else "left")
-    slower = [max(times) for times in zip(*(seconds[store] for store in both), strict=True)]
     for subject in subjects:
-        shares = [alone / taken for alone, taken in zip(seconds["encoding"], seconds[subject], strict=True)]
-        loads = [alone / taken for alone, taken in zip(processor["encoding"], processor[subject], strict=True)]
-        beside = [taken / slow for taken, slow in zip(seconds[subject], slower, strict=True)]
-        table.add_row(
-            subject,
-            f"{documents / statistics.median(seconds[subject]):,.0f}",
-            f"{statistics.median(shares):.0%}",
-            f"{statistics.median(loads):.0%}",
-            f"{statistics.median(beside):.0%}" if "+" in subject else "",
-        )
+        row = [f"{documents / statistics.median(one['seconds'] for one in found[subject]):,.0f}"]
+        row += [_share(found[alone], found[subject], what) for what in ("seconds", "processor")]
+        of_stores = [found[one] for one in stores]
+        for what in ("seconds", "processor"):
+            slower = [{what: max(one[what] for one in each)} for each in zip(*of_stores, strict=True)]
+            row.append(_share(found[subject], slower, what) if "+" in subject else "")
+        table.add_row(subject, *row)
     return table
+
+
+def _share(first: list[dict[str, float]], second: list[dict[str, float]], what: str) -> str:
+    """Return the median of the first beside the second, and the least and the greatest."""
+    shares = sorted(one[what] / other[what] for one, other in zip(first, second, strict=True))
+    return f"{statistics.median(shares):.0%} ({shares[0]:.0%} to {shares[-1]:.0%})"
 
 
 def _unchanged(documents: int) -> Table:
@@ -112,11 +120,13 @@ def _inside(subject: str, documents: int) -> dict[str, float]:
     if subject in ("unchanged", "ready"):
         return _ready(documents, is_again=subject == "unchanged")
     model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
-    model.encode_corpus(bulk_texts(64))
+    # A store without ColBERT vectors asks for none.
+    wanted = {"return_colbert_vecs": not subject.endswith("none")}
+    model.encode_corpus(bulk_texts(64), **wanted)
     texts = itertools.islice(endless_texts(), documents)
-    if subject == "encoding":
+    if subject.startswith("encoding"):
         with _Measure() as measure:
-            for _ in model.encode_stream(texts, batch_size=BATCH_SIZE):
+            for _ in model.encode_stream(texts, batch_size=BATCH_SIZE, **wanted):
                 pass
         return measure.found
     return _ingested(subject.split("+"), model, _numbered(documents))
@@ -145,7 +155,7 @@ def _ready(documents: int, is_again: bool) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as directory:
         model = Constant()
-        store = _store("edge", model, Path(directory))
+        store = _store("edge-none", model, Path(directory))
         store.create()
         with _Measure() as measure:
             ingest(_numbered(documents), stores=store, journal=Path(directory) / "journal")
@@ -222,16 +232,18 @@ class _Measure:
 
 
 def _store(kind: str, model: Any, directory: Path) -> Any:
-    if kind.startswith("edge"):
+    engine, _, form = kind.partition("-")
+    colbert = {"none": False, "compact": "compact", "native": "native"}[form]
+    if engine == "edge":
         from flagvec_qdrant import QdrantEdgeStore
 
-        return QdrantEdgeStore(model, directory / kind, colbert="compact" if kind == "edge-compact" else True)
+        return QdrantEdgeStore(model, directory / kind, colbert=colbert)
     from elasticsearch import Elasticsearch
 
     from flagvec_elasticsearch import ElasticsearchStore
 
     client = Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60)
-    return ElasticsearchStore(model, client, f"flagvec_benchmark_{uuid.uuid4().hex}")
+    return ElasticsearchStore(model, client, f"flagvec_benchmark_{uuid.uuid4().hex}", colbert=colbert)
 
 
 def endless_texts() -> Iterator[str]:
