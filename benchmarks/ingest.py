@@ -1,12 +1,14 @@
 """Measures ingestion beside encoding alone: its rate, a second run over the same documents, and its peak memory.
 
-    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--unchanged 50000] [--memory 5000 50000]
+    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--form compact ...] [--apart]
+        [--unchanged 50000] [--memory 5000 50000]
 
 The model is mini-M3, with ColBERT vectors if the stores keep some. The rate of encoding alone is `encode_stream` over
-the same texts. Encoding and each combination of stores take turns, each in a process of its own, because load on the
-machine then slows down all of them. A ratio is the median of the rounds, with the least and the greatest. Processor
-time is that of this process, without a server's. It hardly depends on other load. The share that it gives is what is
-left of the rate of encoding if encoding keeps all cores busy. ELASTICSEARCH_URL adds Elasticsearch.
+the same texts. Encoding and each combination of stores take turns in one process, after a small ingestion into each.
+With --apart, each is measured in a process of its own, with what its first ingestion loads and connects. A ratio is the
+median of the rounds, with the least and the greatest. Processor time is that of this process, without a server's. It
+hardly depends on other load. The share that it gives is what is left of the rate of encoding if encoding keeps all
+cores busy. ELASTICSEARCH_URL adds Elasticsearch.
 
 The second run and the peak memory are measured with a model that has its vectors ready, and an edge store. The peak is
 of anonymous memory, because the engine also maps its files.
@@ -36,6 +38,7 @@ from rich.table import Table
 from workloads import BUILD, bulk_texts, mini_m3
 
 BATCH_SIZE = 256
+WARM_UP = 200
 # How the stores keep ColBERT vectors.
 FORMS = ("none", "compact", "native")
 
@@ -47,14 +50,16 @@ def main() -> None:
         print(json.dumps(_inside(options.inside, options.documents)))
         return
     mini_m3(BUILD)
-    console = Console(highlight=False)
-    for form in FORMS:
-        console.print(_rates(form, options.documents, options.rounds))
-    console.print(_unchanged(options.unchanged))
-    console.print(_memory(options.memory))
+    console = Console(width=140, highlight=False)
+    for form in options.form or FORMS:
+        console.print(_rates(form, options.documents, options.rounds, options.apart))
+    if options.unchanged:
+        console.print(_unchanged(options.unchanged))
+    if options.memory:
+        console.print(_memory(options.memory))
 
 
-def _rates(form: str, documents: int, rounds: int) -> Table:
+def _rates(form: str, documents: int, rounds: int, apart: bool) -> Table:
     stores = [f"edge-{form}"]
     # Native ones would need an Enterprise licence.
     if os.environ.get("ELASTICSEARCH_URL") and form != "native":
@@ -62,13 +67,25 @@ def _rates(form: str, documents: int, rounds: int) -> Table:
     alone, both = f"encoding-{form}", "+".join(stores)
     subjects = list(dict.fromkeys([alone, *stores, both]))
     found: dict[str, list[dict[str, float]]] = {subject: [] for subject in subjects}
+    model = None if apart else _model(form)
+    if model is not None:
+        for subject in subjects:
+            _once(subject, model, WARM_UP)
     for number in range(rounds):
         # Each second round goes backwards, so that a load that grows falls on all alike.
         for subject in subjects if number % 2 == 0 else reversed(subjects):
-            found[subject].append(_measured(subject, documents))
-    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}"
+            measured = _measured(subject, documents) if model is None else _once(subject, model, documents)
+            found[subject].append(measured)
+    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}{', processes of their own' if apart else ''}"
     table = Table(title=title, title_justify="left")
-    for column in ("", "documents/s", "rate beside encoding", "by processor time", "beside the slower", "by processor"):
+    for column in (
+        "",
+        "documents/s",
+        "rate beside encoding",
+        "by processor time",
+        "time beside the slower",
+        "by processor time",
+    ):
         table.add_column(column, justify="right" if column else "left")
     for subject in subjects:
         row = [f"{documents / statistics.median(one['seconds'] for one in found[subject]):,.0f}"]
@@ -115,21 +132,29 @@ def _measured(subject: str, documents: int) -> dict[str, Any]:
 
 
 def _inside(subject: str, documents: int) -> dict[str, float]:
-    from flagvec import BGEM3FlagModel
-
     if subject in ("unchanged", "ready"):
         return _ready(documents, is_again=subject == "unchanged")
+    return _once(subject, _model(subject.rpartition("-")[2]), documents)
+
+
+def _model(form: str) -> Any:
+    from flagvec import BGEM3FlagModel
+
     model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
+    model.encode_corpus(bulk_texts(64), return_colbert_vecs=form != "none")
+    return model
+
+
+def _once(subject: str, model: Any, documents: int) -> dict[str, float]:
+    if not subject.startswith("encoding"):
+        return _ingested(subject.split("+"), model, _numbered(documents))
+    texts = itertools.islice(endless_texts(), documents)
     # A store without ColBERT vectors asks for none.
     wanted = {"return_colbert_vecs": not subject.endswith("none")}
-    model.encode_corpus(bulk_texts(64), **wanted)
-    texts = itertools.islice(endless_texts(), documents)
-    if subject.startswith("encoding"):
-        with _Measure() as measure:
-            for _ in model.encode_stream(texts, batch_size=BATCH_SIZE, **wanted):
-                pass
-        return measure.found
-    return _ingested(subject.split("+"), model, _numbered(documents))
+    with _Measure() as measure:
+        for _ in model.encode_stream(texts, batch_size=BATCH_SIZE, **wanted):
+            pass
+    return measure.found
 
 
 def _ingested(kinds: list[str], model: Any, documents: Iterator[Any]) -> dict[str, float]:
@@ -233,7 +258,7 @@ class _Measure:
 
 def _store(kind: str, model: Any, directory: Path) -> Any:
     engine, _, form = kind.partition("-")
-    colbert = {"none": False, "compact": "compact", "native": "native"}[form]
+    colbert: Any = {"none": False, "compact": "compact", "native": "native"}[form]
     if engine == "edge":
         from flagvec_qdrant import QdrantEdgeStore
 
@@ -255,9 +280,11 @@ def endless_texts() -> Iterator[str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=4_000)
+    parser.add_argument("--form", action="append", choices=FORMS, help="of ColBERT vectors; may be given several times")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--apart", action="store_true", help="measure each rate in a process of its own")
     parser.add_argument("--unchanged", type=int, default=50_000)
-    parser.add_argument("--memory", type=int, nargs="+", default=[5_000, 50_000])
+    parser.add_argument("--memory", type=int, nargs="*", default=[5_000, 50_000])
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     return parser.parse_args()
 
