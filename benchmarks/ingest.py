@@ -1,11 +1,14 @@
 """Measures ingestion beside encoding alone: its rate, a second run over the same documents, and its peak memory.
 
-    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--unchanged 50000] [--memory 5000 50000]
+    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--form compact ...] [--apart]
+        [--unchanged 50000] [--memory 5000 50000]
 
-The model is mini-M3 with all three outputs. The rate of encoding alone is `encode_stream` over the same texts. Encoding
-and each combination of stores take turns, each in a process of its own, because load on the machine then slows down all
-of them. A ratio is the median of the rounds. Processor time hardly depends on other load; the share that it gives is
-what is left of the rate of encoding if encoding keeps all cores busy. ELASTICSEARCH_URL adds Elasticsearch.
+The model is mini-M3, with ColBERT vectors if the stores keep some. The rate of encoding alone is `encode_stream` over
+the same texts. Encoding and each combination of stores take turns in one process, after a small ingestion into each.
+With --apart, each is measured in a process of its own, with what its first ingestion loads and connects. A ratio is the
+median of the rounds, with the least and the greatest. Processor time is that of this process, without a server's. It
+hardly depends on other load. The share that it gives is what is left of the rate of encoding if encoding keeps all
+cores busy. ELASTICSEARCH_URL adds Elasticsearch.
 
 The second run and the peak memory are measured with a model that has its vectors ready, and an edge store. The peak is
 of anonymous memory, because the engine also maps its files.
@@ -35,6 +38,9 @@ from rich.table import Table
 from workloads import BUILD, bulk_texts, mini_m3
 
 BATCH_SIZE = 256
+WARM_UP = 200
+# How the stores keep ColBERT vectors.
+FORMS = ("none", "compact", "native")
 
 
 def main() -> None:
@@ -44,39 +50,58 @@ def main() -> None:
         print(json.dumps(_inside(options.inside, options.documents)))
         return
     mini_m3(BUILD)
-    stores = ["edge", "edge-compact", *(["elasticsearch"] if os.environ.get("ELASTICSEARCH_URL") else [])]
-    console = Console(highlight=False)
-    console.print(_rates(stores, options.documents, options.rounds))
-    console.print(_unchanged(options.unchanged))
-    console.print(_memory(options.memory))
+    console = Console(width=140, highlight=False)
+    for form in options.form or FORMS:
+        console.print(_rates(form, options.documents, options.rounds, options.apart))
+    if options.unchanged:
+        console.print(_unchanged(options.unchanged))
+    if options.memory:
+        console.print(_memory(options.memory))
 
 
-def _rates(stores: list[str], documents: int, rounds: int) -> Table:
-    both = [stores[0], stores[-1]]
-    subjects = ["encoding", *stores, "+".join(both)]
-    seconds: dict[str, list[float]] = {subject: [] for subject in subjects}
-    processor: dict[str, list[float]] = {subject: [] for subject in subjects}
-    for _ in range(rounds):
+def _rates(form: str, documents: int, rounds: int, apart: bool) -> Table:
+    stores = [f"edge-{form}"]
+    # Native ones would need an Enterprise licence.
+    if os.environ.get("ELASTICSEARCH_URL") and form != "native":
+        stores.append(f"elasticsearch-{form}")
+    alone, both = f"encoding-{form}", "+".join(stores)
+    subjects = list(dict.fromkeys([alone, *stores, both]))
+    found: dict[str, list[dict[str, float]]] = {subject: [] for subject in subjects}
+    model = None if apart else _model(form)
+    if model is not None:
         for subject in subjects:
-            found = _measured(subject, documents)
-            seconds[subject].append(found["seconds"])
-            processor[subject].append(found["processor"])
-    table = Table(title=f"{documents:,} documents, mini-M3, all three outputs", title_justify="left")
-    for column in ("", "documents/s", "rate beside encoding", "by processor time", "time beside the slower store"):
+            _once(subject, model, WARM_UP)
+    for number in range(rounds):
+        # Each second round goes backwards, so that a load that grows falls on all alike.
+        for subject in subjects if number % 2 == 0 else reversed(subjects):
+            measured = _measured(subject, documents) if model is None else _once(subject, model, documents)
+            found[subject].append(measured)
+    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}{', processes of their own' if apart else ''}"
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "",
+        "documents/s",
+        "rate beside encoding",
+        "by processor time",
+        "time beside the slower",
+        "by processor time",
+    ):
         table.add_column(column, justify="right" if column else "left")
-    slower = [max(times) for times in zip(*(seconds[store] for store in both), strict=True)]
     for subject in subjects:
-        shares = [alone / taken for alone, taken in zip(seconds["encoding"], seconds[subject], strict=True)]
-        loads = [alone / taken for alone, taken in zip(processor["encoding"], processor[subject], strict=True)]
-        beside = [taken / slow for taken, slow in zip(seconds[subject], slower, strict=True)]
-        table.add_row(
-            subject,
-            f"{documents / statistics.median(seconds[subject]):,.0f}",
-            f"{statistics.median(shares):.0%}",
-            f"{statistics.median(loads):.0%}",
-            f"{statistics.median(beside):.0%}" if "+" in subject else "",
-        )
+        row = [f"{documents / statistics.median(one['seconds'] for one in found[subject]):,.0f}"]
+        row += [_share(found[alone], found[subject], what) for what in ("seconds", "processor")]
+        of_stores = [found[one] for one in stores]
+        for what in ("seconds", "processor"):
+            slower = [{what: max(one[what] for one in each)} for each in zip(*of_stores, strict=True)]
+            row.append(_share(found[subject], slower, what) if "+" in subject else "")
+        table.add_row(subject, *row)
     return table
+
+
+def _share(first: list[dict[str, float]], second: list[dict[str, float]], what: str) -> str:
+    """Return the median of the first beside the second, and the least and the greatest."""
+    shares = sorted(one[what] / other[what] for one, other in zip(first, second, strict=True))
+    return f"{statistics.median(shares):.0%} ({shares[0]:.0%} to {shares[-1]:.0%})"
 
 
 def _unchanged(documents: int) -> Table:
@@ -107,19 +132,29 @@ def _measured(subject: str, documents: int) -> dict[str, Any]:
 
 
 def _inside(subject: str, documents: int) -> dict[str, float]:
-    from flagvec import BGEM3FlagModel
-
     if subject in ("unchanged", "ready"):
         return _ready(documents, is_again=subject == "unchanged")
+    return _once(subject, _model(subject.rpartition("-")[2]), documents)
+
+
+def _model(form: str) -> Any:
+    from flagvec import BGEM3FlagModel
+
     model = BGEM3FlagModel(mini_m3(BUILD), pooling_method="mean", return_sparse=True, return_colbert_vecs=True)
-    model.encode_corpus(bulk_texts(64))
+    model.encode_corpus(bulk_texts(64), return_colbert_vecs=form != "none")
+    return model
+
+
+def _once(subject: str, model: Any, documents: int) -> dict[str, float]:
+    if not subject.startswith("encoding"):
+        return _ingested(subject.split("+"), model, _numbered(documents))
     texts = itertools.islice(endless_texts(), documents)
-    if subject == "encoding":
-        with _Measure() as measure:
-            for _ in model.encode_stream(texts, batch_size=BATCH_SIZE):
-                pass
-        return measure.found
-    return _ingested(subject.split("+"), model, _numbered(documents))
+    # A store without ColBERT vectors asks for none.
+    wanted = {"return_colbert_vecs": not subject.endswith("none")}
+    with _Measure() as measure:
+        for _ in model.encode_stream(texts, batch_size=BATCH_SIZE, **wanted):
+            pass
+    return measure.found
 
 
 def _ingested(kinds: list[str], model: Any, documents: Iterator[Any]) -> dict[str, float]:
@@ -145,7 +180,7 @@ def _ready(documents: int, is_again: bool) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as directory:
         model = Constant()
-        store = _store("edge", model, Path(directory))
+        store = _store("edge-none", model, Path(directory))
         store.create()
         with _Measure() as measure:
             ingest(_numbered(documents), stores=store, journal=Path(directory) / "journal")
@@ -222,16 +257,18 @@ class _Measure:
 
 
 def _store(kind: str, model: Any, directory: Path) -> Any:
-    if kind.startswith("edge"):
+    engine, _, form = kind.partition("-")
+    colbert: Any = {"none": False, "compact": "compact", "native": "native"}[form]
+    if engine == "edge":
         from flagvec_qdrant import QdrantEdgeStore
 
-        return QdrantEdgeStore(model, directory / kind, colbert="compact" if kind == "edge-compact" else True)
+        return QdrantEdgeStore(model, directory / kind, colbert=colbert)
     from elasticsearch import Elasticsearch
 
     from flagvec_elasticsearch import ElasticsearchStore
 
     client = Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60)
-    return ElasticsearchStore(model, client, f"flagvec_benchmark_{uuid.uuid4().hex}")
+    return ElasticsearchStore(model, client, f"flagvec_benchmark_{uuid.uuid4().hex}", colbert=colbert)
 
 
 def endless_texts() -> Iterator[str]:
@@ -243,9 +280,11 @@ def endless_texts() -> Iterator[str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=4_000)
+    parser.add_argument("--form", action="append", choices=FORMS, help="of ColBERT vectors; may be given several times")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--apart", action="store_true", help="measure each rate in a process of its own")
     parser.add_argument("--unchanged", type=int, default=50_000)
-    parser.add_argument("--memory", type=int, nargs="+", default=[5_000, 50_000])
+    parser.add_argument("--memory", type=int, nargs="*", default=[5_000, 50_000])
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     return parser.parse_args()
 

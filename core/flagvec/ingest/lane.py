@@ -20,7 +20,8 @@ from flagvec.ingest.retry import Outcome, Request, Retries, requests, write_requ
 from flagvec.ingest.seen import SeenIds
 from flagvec.m3_output import M3Output
 from flagvec.store.documents import Document
-from flagvec.store.writing import Writing
+from flagvec.store.vectors import EncodedDocuments
+from flagvec.store.writing import VectorForm, Writing
 
 # How many windows a store may be behind the one that is being encoded. With two, a store that flushes does not hold up
 # the others.
@@ -71,6 +72,17 @@ class EncodedWindow:
     output: M3Output
     is_plain: bool
     contents: Mapping[str, bytes]
+    _checked: dict[VectorForm, EncodedDocuments] = field(default_factory=dict, init=False)
+    _checking: Lock = field(default_factory=Lock, init=False)
+
+    def checked_for(self, writing: Writing[Any]) -> EncodedDocuments:
+        """Return what `Writing.checked` gives. Stores of one `Writing.form` share it, so it must not be changed."""
+        form = writing.form
+        # Another lane waits here, which is shorter than to pack the same ColBERT vectors again.
+        with self._checking:
+            if form not in self._checked:
+                self._checked[form] = writing.checked(self.documents, self.output, self.is_plain)
+            return self._checked[form]
 
 
 class Lane:
@@ -200,7 +212,7 @@ class Lane:
         if self.down is not None:
             return
         contents = window.contents
-        encoded = self.writing.checked(window.documents, window.output, window.is_plain).part(needed)
+        encoded = window.checked_for(self.writing).part(needed)
         documents = [window.documents[at] for at in needed]
         records, failures = records_and_failures(documents, encoded)
         self.refuse(failures, contents)

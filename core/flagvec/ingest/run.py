@@ -164,10 +164,11 @@ class Run:
     ) -> None:
         self._truncated += len(output.truncated)
         contents = {name: one.content for name, one in window.items()}
+        encoded = EncodedWindow(documents, output, is_plain, contents)
         for lane in self._lanes:
             needed = [at for at, one in enumerate(window.values()) if lane in one.lanes]
             if needed and lane.down is None:
-                lane.write(EncodedWindow(documents, output, is_plain, contents), needed)
+                lane.write(encoded, needed)
 
     def _acknowledge_all(self) -> None:
         for lane in self._lanes:

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import CancelledError
 from threading import Event
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from flagvec.ingest.encoded import ready_codes
 from flagvec.ingest.pipeline import OnError, write_documents
 from flagvec.ingest.report import WriteReport, carried_report, carry_report
+from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.store.backend import Backend, Row
@@ -34,6 +35,20 @@ LONGEST_CANCELLING = 10.0
 
 # An `add` in another thread. Its result is the error if that is a CancelledError, which no future can hold.
 Adding = asyncio.Future[WriteReport | CancelledError]
+
+
+class VectorForm(NamedTuple):
+    """What decides on the vectors that a store gets of one output of a model.
+
+    Args:
+        representations: What it holds, of ``dense``, ``sparse`` and ``colbert``.
+        limit: How many ColBERT vectors of one text it takes.
+        storage: What packs them; None if they are not packed.
+    """
+
+    representations: tuple[str, ...]
+    limit: ColbertLimit
+    storage: ColbertStorage | None
 
 
 class Writing(Generic[Row]):
@@ -134,6 +149,11 @@ class Writing(Generic[Row]):
     def representations(self) -> tuple[str, ...]:
         """What the store holds, of ``dense``, ``sparse`` and ``colbert``."""
         return self.opening.schema.representations
+
+    @property
+    def form(self) -> VectorForm:
+        """The form of the open store's vectors."""
+        return VectorForm(self.representations, self.colbert_limit(), self.opening.schema.colbert_storage)
 
     def colbert_limit(self) -> ColbertLimit:
         """Return how many ColBERT vectors of one text the open store takes."""
