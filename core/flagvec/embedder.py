@@ -256,7 +256,7 @@ class AbsEmbedder(ABC):
         """Encode texts: the same as `encode`, because workers are used by themselves.
 
         Raises:
-            ValueError: `device` is none of the model's.
+            ValueError: The model does not run on `device`.
         """
         if device is not None and str(parse_device(device)) not in self.target_devices:
             raise ValueError(f"device={device!r}: this model runs on {', '.join(self.target_devices)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flagvec.errors import StoreError
+from flagvec.store.settings import check_names
 
 _CREATE = ("num_shards", "properties")
 _LOAD = ("replica_number", "resource_groups")
@@ -69,13 +70,7 @@ def checked_settings(settings: Any) -> Settings:
     """
     if settings is None:
         return NO_SETTINGS
-    if not isinstance(settings, Mapping):
-        raise TypeError(f"settings takes a dict like {{'num_shards': 4}}, not {type(settings).__name__}")
-    for name in settings:
-        if name in _OF_THE_SCHEMA:
-            raise ValueError(f"settings[{name!r}] contradicts the schema, because {_OF_THE_SCHEMA[name]}: leave it out")
-        if name not in ALLOWED:
-            raise ValueError(f"settings[{name!r}] is not known: settings takes {', '.join(ALLOWED)}")
+    check_names(settings, ALLOWED, _OF_THE_SCHEMA, "{'num_shards': 4}")
     for name in ("num_shards", "replica_number"):
         value = settings.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

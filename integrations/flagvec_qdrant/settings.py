@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from qdrant_client import models
 
+from flagvec.store.settings import check_names
 from flagvec_qdrant.schema import Layout
 
 ALLOWED = (
@@ -39,13 +39,7 @@ def checked_settings(settings: Any, layout: Layout) -> dict[str, Any]:
     """
     if settings is None:
         return {}
-    if not isinstance(settings, Mapping):
-        raise TypeError(f"settings takes a dict like {{'shard_number': 6}}, not {type(settings).__name__}")
-    for name in settings:
-        if name in _OF_THE_SCHEMA:
-            raise ValueError(f"settings[{name!r}] contradicts the schema, because {_OF_THE_SCHEMA[name]}: leave it out")
-        if name not in ALLOWED:
-            raise ValueError(f"settings[{name!r}] is not known: settings takes {', '.join(ALLOWED)}")
+    check_names(settings, ALLOWED, _OF_THE_SCHEMA, "{'shard_number': 6}")
     if "quantization_config" in settings and layout.profile.quantization is not None:
         raise ValueError(
             f"settings['quantization_config'] contradicts the storage profile, which quantises to "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SHOWN_HITS = 15
 _ROW = 34
 _LINES = 56
-# Lines of different colours are told apart more easily than grey ones; each also ends at its document's rank.
+# Each line has a colour, because a reader confuses lines of one colour. It also ends at its document's rank.
 LINE_COLOURS = ("#3d8fd1", "#e69f00", "#17a582", "#c96a9c", "#8a7fd1", "#d1603d", "#7d9a2b", "#4fb3bf")
 
 

@@ -1,4 +1,4 @@
-"""Worker processes, each of which makes something once and then answers tasks one after the other."""
+"""Worker processes. Each makes something once, and then answers tasks one after the other."""
 
 from __future__ import annotations
 

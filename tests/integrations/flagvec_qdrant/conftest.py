@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.grpc import points_service_pb2_grpc as points_service
+
+sys.path.append(str(Path(__file__).parent))  # for qdrant_program
 
 DONE = (200, {"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0.0})
 

@@ -1,14 +1,12 @@
 """A cluster of three Qdrant nodes, made of the program at QDRANT_BINARY; skipped without it."""
 
 import os
-import socket
-import subprocess
 import threading
 import time
-import urllib.request
 
 import pytest
 from qdrant_client import QdrantClient
+from qdrant_program import free_ports, started
 
 from flagvec import Document, StoreError
 from flagvec_qdrant import QdrantStore
@@ -22,33 +20,11 @@ class Node:
 
     def __init__(self, directory, first=None):
         directory.mkdir()
-        with socket.socket() as http, socket.socket() as grpc, socket.socket() as peers:
-            for free in (http, grpc, peers):
-                free.bind(("127.0.0.1", 0))
-            self.port, grpc_port, peer_port = (free.getsockname()[1] for free in (http, grpc, peers))
+        self.port, grpc_port, peer_port = free_ports(3)
         self.uri = f"http://127.0.0.1:{peer_port}"
-        settings = {
-            "QDRANT__CLUSTER__ENABLED": "true",
-            "QDRANT__CLUSTER__P2P__PORT": str(peer_port),
-            "QDRANT__SERVICE__HOST": "127.0.0.1",
-            "QDRANT__SERVICE__HTTP_PORT": str(self.port),
-            "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
-            "QDRANT__TELEMETRY_DISABLED": "true",
-        }
-        self.process = subprocess.Popen(
-            [os.environ["QDRANT_BINARY"], "--uri", self.uri, *([] if first is None else ["--bootstrap", first.uri])],
-            cwd=directory,
-            env={**os.environ, **settings},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the node does not start")
+        settings = {"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(peer_port)}
+        joins = [] if first is None else ["--bootstrap", first.uri]
+        self.process = started(directory, self.port, grpc_port, settings, "--uri", self.uri, *joins)
 
     def kill(self):
         self.process.kill()

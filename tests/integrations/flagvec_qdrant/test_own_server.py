@@ -6,16 +6,13 @@ import hmac
 import json
 import os
 import signal
-import socket
-import subprocess
 import threading
-import time
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
 from qdrant_client import QdrantClient, models
+from qdrant_program import free_ports, started
 
 from flagvec import Document, StoreError, WriteError
 from flagvec_qdrant import QdrantStore
@@ -31,35 +28,12 @@ class Server:
 
     def __init__(self, directory):
         self._directory = directory
-        with socket.socket() as first, socket.socket() as second:
-            for free in (first, second):
-                free.bind(("127.0.0.1", 0))
-            self.port, self.grpc_port = first.getsockname()[1], second.getsockname()[1]
+        self.port, self.grpc_port = free_ports(2)
         self.start()
 
     def start(self):
-        settings = {
-            "QDRANT__SERVICE__HOST": "127.0.0.1",
-            "QDRANT__SERVICE__HTTP_PORT": str(self.port),
-            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
-            "QDRANT__SERVICE__API_KEY": KEY,
-            "QDRANT__SERVICE__JWT_RBAC": "true",
-            "QDRANT__TELEMETRY_DISABLED": "true",
-        }
-        self.process = subprocess.Popen(
-            [os.environ["QDRANT_BINARY"]],
-            cwd=self._directory,
-            env={**os.environ, **settings},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError("the server did not start within a minute")
+        settings = {"QDRANT__SERVICE__API_KEY": KEY, "QDRANT__SERVICE__JWT_RBAC": "true"}
+        self.process = started(self._directory, self.port, self.grpc_port, settings)
 
     def kill(self):
         self.process.kill()
