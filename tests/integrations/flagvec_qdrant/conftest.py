@@ -1,14 +1,22 @@
-"""Servers that answer every request in one way, so that a real client raises its real exceptions."""
+"""Qdrant servers that tests start, and servers that answer every request in one way, so that clients really raise."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
 import threading
+import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -55,6 +63,88 @@ class HttpServer:
             do_GET = do_POST = do_PUT = do_DELETE = reply
 
         return Handler
+
+
+class Server:
+    """A Qdrant server with a directory of its own, which can be killed, stopped and started again."""
+
+    key = "the-key-of-the-server-in-a-test"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.socket() as first, socket.socket() as second:
+            for free in (first, second):
+                free.bind(("127.0.0.1", 0))
+            self.port, self.grpc_port = first.getsockname()[1], second.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        settings = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1",
+            "QDRANT__SERVICE__HTTP_PORT": str(self.port),
+            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
+            "QDRANT__SERVICE__API_KEY": self.key,
+            "QDRANT__SERVICE__JWT_RBAC": "true",
+            "QDRANT__TELEMETRY_DISABLED": "true",
+        }
+        self.process = subprocess.Popen(
+            [os.environ["QDRANT_BINARY"]],
+            cwd=self._directory,
+            env={**os.environ, **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError("the server did not start within a minute")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @contextmanager
+    def away(self, end: Callable[[], object], begin_again: Callable[[], object]) -> Iterator[None]:
+        """Let the server be away for two seconds, from the beginning of the block on."""
+        end()
+        back = threading.Timer(2.0, begin_again)
+        back.start()
+        try:
+            yield
+        finally:
+            back.join()
+
+    def killed(self) -> AbstractContextManager[None]:
+        return self.away(self.kill, self.start)
+
+    def stopped(self) -> AbstractContextManager[None]:
+        return self.away(
+            partial(self.process.send_signal, signal.SIGSTOP), partial(self.process.send_signal, signal.SIGCONT)
+        )
+
+    def client(self, wire: str, key: str = key, **options: Any) -> QdrantClient:
+        return QdrantClient(
+            url=f"http://127.0.0.1:{self.port}",
+            grpc_port=self.grpc_port,
+            api_key=key,
+            prefer_grpc=wire == "grpc",
+            check_compatibility=False,
+            grpc_options={"grpc.max_reconnect_backoff_ms": 1000},
+            **options,
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests start with the program at QDRANT_BINARY."""
+    if not os.environ.get("QDRANT_BINARY"):
+        pytest.skip("QDRANT_BINARY is not set")
+    made = Server(tmp_path_factory.mktemp("qdrant"))
+    yield made
+    made.kill()
 
 
 @pytest.fixture
