@@ -182,6 +182,8 @@ def _killed_ingestion(engine: str, directory: Path, kills: int, documents: int) 
         assert status == 0, reader.errors
         found = json.loads(reader.lines[-1])
     counts = [len(found[what]) for what in ("missing", "twice", "wrong")]
+    if any(counts):
+        print(engine, found, flush=True)
     return [done, kills - done, *counts, found["encoded"]]
 
 

@@ -8,8 +8,8 @@ import threading
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, TypeVar
@@ -52,6 +52,8 @@ Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 # So many points are read in one request, 2.2 MB at 200 ColBERT vectors of 1,024 dimensions each.
 _POINTS_PER_REQUEST = 64
+# A search with codes has so many requests on their way, so that the server need not wait for this process.
+_REQUESTS_AT_ONCE = 2
 
 # Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
 _local_locks: weakref.WeakKeyDictionary[QdrantClient, AbstractContextManager[Any]] = weakref.WeakKeyDictionary()
@@ -235,18 +237,22 @@ class ClientBackend(Backend[Record]):
                 answers = self._client.query_batch_points(self._collection, requests, **_limit(options.timeout))
             return [answer.points for answer in answers]
 
-        def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[list[models.Record]]:
-            def request(part: Sequence[PointId]) -> list[models.Record]:
-                with self._calling:
-                    return self._client.retrieve(
-                        self._collection, part, with_payload=list(keys), **_limit(options.timeout)
-                    )
-
-            return _one_ahead(request, list(chunked(ids, _POINTS_PER_REQUEST)))
-
         if self._kept is None or COLBERT not in options.representations:
             return find_hits(query, options, ask)
-        return find_hits_by_codes(query, options, self._kept, ask, read)
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "flagvec-search") as threads:
+
+            def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[list[models.Record]]:
+                def request(part: Sequence[PointId]) -> list[models.Record]:
+                    with self._calling:
+                        return self._client.retrieve(
+                            self._collection, part, with_payload=list(keys), **_limit(options.timeout)
+                        )
+
+                return _ahead(threads, request, chunked(ids, _POINTS_PER_REQUEST))
+
+            return find_hits_by_codes(
+                query, options, self._kept, ask, read, lambda request: threads.submit(request).result
+            )
 
     def _compared_here(self, stages: Sequence[Stage], query: TextVectors) -> list[list[models.ScoredPoint]]:
         # Local mode compares all points before it filters them, which takes as long as the search itself.
@@ -329,19 +335,15 @@ class ClientBackend(Backend[Record]):
                 return
 
 
-def _one_ahead(request: Callable[[Part], Answer], parts: Sequence[Part]) -> Iterator[Answer]:
-    """Yield the answer for each part, while another thread already requests the next one."""
-    if len(parts) == 1:
-        yield request(parts[0])
-        return
-    with ThreadPoolExecutor(1, "flagvec-read") as reader:
-        waiting: deque[Future[Answer]] = deque()
-        for part in parts:
-            waiting.append(reader.submit(request, part))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        for last in waiting:
-            yield last.result()
+def _ahead(threads: Executor, request: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+    """Yield the answer for each part, while other threads already request the next ones."""
+    waiting: deque[Future[Answer]] = deque()
+    for part in parts:
+        waiting.append(threads.submit(request, part))
+        if len(waiting) > _REQUESTS_AT_ONCE:
+            yield waiting.popleft().result()
+    for last in waiting:
+        yield last.result()
 
 
 def _lock_of(client: QdrantClient) -> AbstractContextManager[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 from flagvec.late_interaction.codec import ColbertCodec
@@ -19,6 +20,9 @@ from flagvec_qdrant.search import Ask, Nearest, Stage, own_scores
 
 # Reads chosen points with these keys of their payload, in batches of a bounded size. One that is not there is left out.
 Read: TypeAlias = Callable[[Sequence[PointId], Sequence[str]], Iterable[Sequence[Any]]]
+# Makes a request of `Ask`, and returns a function that waits for its answer.
+Request: TypeAlias = Callable[[], Sequence[Sequence[Any]]]
+InBackground: TypeAlias = Callable[[Request], Request]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,47 @@ class KeptCodes:
         return cls(schema.colbert_storage.codec(schema.colbert_dimension), LostColbert(where))
 
 
-def find_hits_by_codes(query: TextVectors, options: SearchOptions, kept: KeptCodes, ask: Ask, read: Read) -> list[Hit]:
-    """Return the best hits of a search that uses ColBERT."""
+def when_asked(request: Request) -> Request:
+    """Make a request only when its answer is needed: the `InBackground` of an engine that takes one call at a time."""
+    return request
+
+
+def find_hits_by_codes(
+    query: TextVectors,
+    options: SearchOptions,
+    kept: KeptCodes,
+    ask: Ask,
+    read: Read,
+    in_background: InBackground = when_asked,
+) -> list[Hit]:
+    """Return the best hits of a search that uses ColBERT.
+
+    Args:
+        query: What is searched for.
+        options: The search's options.
+        kept: The codes of the store.
+        ask: Finds candidates, and scores chosen points.
+        read: Reads the codes of candidates, and the hits.
+        in_background: Makes the request for missing scores while codes are read.
+    """
     legs = [name for name in options.legs if name in query.present]
     if not legs:
         return []
     found = ask([Stage(Nearest(leg), options.candidates) for leg in legs])
-    candidates = _candidates([point.id for points in found for point in points], query, kept, read)
+    scores = {leg: _by_point(points) for leg, points in zip(legs, found, strict=True)}
+    ids = list(dict.fromkeys(chain.from_iterable(scores.values())))
+    others = [name for name in options.scored if name != COLBERT and name in query.present]
+    absent = {name: [point for point in ids if point not in scores.get(name, {})] for name in others}
+    incomplete = [name for name in others if absent[name]]
+    stages = [own_scores(absent[name], name) for name in incomplete]
+    further = in_background(lambda: ask(stages) if stages else ())
+    candidates = _candidates(ids, query, kept, read)
+    for name, points in zip(incomplete, further(), strict=True):
+        scores[name] = {**scores.get(name, {}), **_by_point(points)}
+    known = {name: _by_name(of_points, candidates.names) for name, of_points in scores.items()}
+    # Whatever is missing now has no token in common with the query.
+    ranked = by_scores(query, known, options, lambda _: {COLBERT: candidates.scores})
     points_of = {name: point for point, name in candidates.names.items()}
-
-    def scores_of(missing: Mapping[str, list[str]]) -> dict[str, Scores]:
-        scores: dict[str, Scores] = {COLBERT: candidates.scores}
-        others = sorted(missing.keys() - {COLBERT})
-        stages = [own_scores([points_of[one] for one in missing[name]], name) for name in others]
-        for name, points in zip(others, ask(stages) if stages else (), strict=True):
-            scores[name] = _by_name(points, candidates.names)
-        return scores
-
-    own = {leg: _by_name(points, candidates.names) for leg, points in zip(legs, found, strict=True)}
-    ranked = by_scores(query, own, options, scores_of)
     read_again = read([points_of[one.id] for one in ranked], DOCUMENT_KEYS)
     documents = {document.id: document for points in read_again for document in to_documents(points)}
     return [
@@ -94,6 +120,9 @@ def _candidates(ids: Iterable[PointId], query: TextVectors, kept: KeptCodes, rea
     return _Candidates(names, scores)
 
 
-def _by_name(points: Iterable[Any], names: Mapping[PointId, str]) -> dict[str, float]:
-    # The embedded engine makes an id anew each time that it is asked for.
-    return {names[found]: point.score for point in points if (found := point.id) in names}
+def _by_point(points: Iterable[Any]) -> dict[PointId, float]:
+    return {point.id: point.score for point in points}
+
+
+def _by_name(scores: Mapping[PointId, float], names: Mapping[PointId, str]) -> dict[str, float]:
+    return {names[point]: score for point, score in scores.items() if point in names}

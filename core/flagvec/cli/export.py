@@ -13,6 +13,7 @@ def export(
     output: options.Output,
     filter: options.Filter = None,
     dense: options.Dense = options.Numbers.float32,
+    patience: options.Patience = options.PATIENCE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -22,7 +23,10 @@ def export(
     """
     from flagvec.ingest.parquet import export as export_files
 
-    with opened_without_model(store) as opened, progress("export", None, total=opened.count(filter)) as show:
+    with (
+        opened_without_model(store, patience) as opened,
+        progress("export", None, total=opened.count(filter)) as show,
+    ):
         report = export_files(
             opened, output, filter=filter, dense=dense.value, on_progress=lambda so_far: show(so_far.written)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ from flagvec.cli.exits import end_if_refused
 from flagvec.cli.loading import load_model, model_options
 from flagvec.cli.output import counted, print_json
 from flagvec.cli.progress import counts_of, progress
-from flagvec.cli.stores import existing_schema, opened, opened_without_model, own_address
+from flagvec.cli.stores import existing_schema, found_schema, opened, opened_without_model, own_address
+from flagvec.cli.waiting import patient
 from flagvec.cli.writing import as_values, colbert_option, finished
 from flagvec.store.address import StoreAddress
 
@@ -48,10 +50,11 @@ def migrate(
     The old store may be used and written to meanwhile: what changes in it is caught up with before the alias is
     switched. Run the same command again to go on after a stop.
     """
-    source = own_address(source)
+    source = own_address(source, patience)
     if source.place == target.place:
         raise typer.BadParameter(f"--from and --to are both {source.place}: give the new store another name")
-    existing_schema(source)
+    existing_schema(source, patience)
+    patient(partial(found_schema, target), patience)
     encoder = load_model(
         model,
         **model_options(device, model_class, pooling, max_length, passage_instruction, query_instruction),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from flagvec.cli.secrets import secret_for
+from flagvec.cli.waiting import patient
 from flagvec.errors import StoreError
 from flagvec.store.address import Secret, StoreAddress
 from flagvec.store.schema import Schema
@@ -57,36 +59,68 @@ def opened(
 
 
 @contextmanager
-def opened_without_model(address: StoreAddress) -> Iterator[HybridStore]:
+def named_if_away(address: StoreAddress) -> Iterator[None]:
+    """Let the error of a server that does not answer, raised in the block, say which server and what to do."""
+    try:
+        yield
+    except StoreError as error:
+        if error.is_away and address.server:
+            error.args = (f"{address} does not answer: {error}: start the server, or correct the URL",)
+        raise
+
+
+@contextmanager
+def opened_without_model(address: StoreAddress, patience: float = 0.0) -> Iterator[HybridStore]:
     """Yield the store at an address, for all verbs but those that encode. No model is loaded.
+
+    Args:
+        address: Where it is.
+        patience: Seconds to wait for a database that is away.
 
     Raises:
         StoreError: There is no store.
         ImportError: See `opened`.
     """
-    schema = existing_schema(address)
+    schema = existing_schema(address, patience)
     with opened(address, model_like(schema), colbert=schema.colbert_dimension is not None) as store:
         yield store
 
 
-def own_address(address: StoreAddress) -> StoreAddress:
-    """Return the address of what a store's name leads to now, if it is an alias; otherwise the address itself."""
-    with opened(address, _ANY_MODEL) as store:
-        # Edge stores and Milvus have no such method.
-        own: str | None = getattr(store, "leads_to", lambda name: name)(address.name)
+def own_address(address: StoreAddress, patience: float) -> StoreAddress:
+    """Return the address of what a store's name leads to now, if it is an alias; otherwise the address itself.
+
+    Args:
+        address: What may be an alias.
+        patience: Seconds to wait for a database that is away.
+
+    Raises:
+        StoreError: The database stayed away, or refused.
+    """
+    own = patient(partial(_own_name, address), patience)
     if own is None or own == address.name:
         return address
     return replace(address, name=own)
 
 
-def existing_schema(address: StoreAddress) -> Schema:
+def _own_name(address: StoreAddress) -> str | None:
+    with named_if_away(address), opened(address, _ANY_MODEL) as store:
+        # Edge stores and Milvus have no such method.
+        own: str | None = getattr(store, "leads_to", lambda name: name)(address.name)
+        return own
+
+
+def existing_schema(address: StoreAddress, patience: float = 0.0) -> Schema:
     """Return what the store at an address holds.
+
+    Args:
+        address: Where it is.
+        patience: Seconds to wait for a database that is away.
 
     Raises:
         StoreError: There is no store, or something else in its place.
         ImportError: See `opened`.
     """
-    schema = found_schema(address)
+    schema = patient(partial(found_schema, address), patience)
     if schema is None:
         raise StoreError(f"{address} does not exist: flagvec ingest makes it, and flagvec load too")
     return schema
@@ -102,7 +136,7 @@ def found_schema(address: StoreAddress) -> Schema | None:
     # Milvus Lite makes a file that is not there.
     if address.database == "milvus-lite" and not Path(address.folder).expanduser().exists():
         return None
-    with opened(address, _ANY_MODEL) as store:
+    with named_if_away(address), opened(address, _ANY_MODEL) as store:
         return store.found_schema()
 
 

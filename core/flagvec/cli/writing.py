@@ -7,16 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential, wait_random
 
-from flagvec.cli.exits import ExitCode, end_if_refused, message_of, say
+from flagvec.cli.exits import ExitCode, end_if_refused, say
 from flagvec.cli.loading import load_model, model_of
 from flagvec.cli.options import ColbertForm
 from flagvec.cli.output import print_json
-from flagvec.cli.stores import found_schema, opened
+from flagvec.cli.stores import found_schema, named_if_away, opened
+from flagvec.cli.waiting import patient
 from flagvec.errors import FlagvecError, StoreDownError
 from flagvec.store.address import StoreAddress
 
@@ -26,36 +26,6 @@ if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
 
 Result = TypeVar("Result")
-
-
-# Seconds between two attempts to reach a store, at most.
-_LONGEST_PAUSE = 10.0
-
-
-def patient(call: Callable[[], Result], patience: float) -> Result:
-    """Return what a call to a database returns. While the database is away, it is made again, with a line that says so.
-
-    Args:
-        call: May be made several times.
-        patience: Seconds in which it is made again.
-
-    Raises:
-        StoreError: The database stayed away, or refused.
-    """
-
-    def say_why(state: RetryCallState) -> None:
-        if state.attempt_number == 1 and state.outcome is not None:
-            reason = message_of(cast("Exception", state.outcome.exception()))
-            say(f"{reason}; waiting up to {patience:g} seconds (--patience)")
-
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: getattr(error, "is_away", False)),
-        stop=stop_before_delay(patience),
-        wait=wait_exponential(0.5, _LONGEST_PAUSE) + wait_random(0, 0.5),
-        before_sleep=say_why,
-        reraise=True,
-    )
-    return retrying(call)
 
 
 def model_for(addresses: Sequence[StoreAddress], name: str | None, patience: float, **options: Any) -> AbsEmbedder:
@@ -87,13 +57,19 @@ def made(
                 raise ValueError(f"--store {address}: the store is given twice; leave one out")
             # Some clients connect as they are made.
             store = patient(partial(_entered, stack, address, model, colbert), patience)
-            patient(store.create, patience)
+            patient(partial(_create, address, store), patience)
             stores[address.place] = store
         yield stores
 
 
 def _entered(stack: ExitStack, address: StoreAddress, model: AbsEmbedder, colbert: ColbertForm | None) -> HybridStore:
-    return stack.enter_context(opened(address, model, **colbert_option(colbert)))
+    with named_if_away(address):
+        return stack.enter_context(opened(address, model, **colbert_option(colbert)))
+
+
+def _create(address: StoreAddress, store: HybridStore) -> None:
+    with named_if_away(address):
+        store.create()
 
 
 def colbert_option(form: ColbertForm | None) -> dict[str, Any]:

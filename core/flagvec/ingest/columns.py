@@ -81,7 +81,10 @@ class Columns:
         found = {name for row in rows if row.keys() != _DEAD_LETTER for name in row}
         for name in self._metadata or ():
             if found and name not in found:
-                raise SourceError(f"{where}, first {len(rows):,} rows: {_missing(name, sorted(found))}")
+                raise SourceError(
+                    f"{where}, first {len(rows):,} rows: {_missing(name, sorted(found))}. If only later rows have it, "
+                    "do not choose metadata, which takes all columns"
+                )
 
     def document(self, row: Mapping[str, Any]) -> Document:
         """Return the document of a row.

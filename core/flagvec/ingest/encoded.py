@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from flagvec.store.vectors import EncodedDocuments, TextVectors
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-# Of the dense vector, the tokens and weights, and the ColBERT vectors, as bytes.
+# Of what `to_bytes` writes: dense vectors, tokens and their weights, ColBERT vectors.
 _DTYPES: tuple[np.dtype[Any], ...] = (np.dtype("<f4"), np.dtype("<i8"), np.dtype("<f8"), np.dtype("<f4"))
 
 
@@ -68,43 +69,49 @@ def ready_codes(document: Document, storage: ColbertStorage) -> Codes | None:
     return None
 
 
-def to_bytes(vectors: TextVectors) -> bytes:
-    """Return vectors as bytes, from which `from_bytes` makes equal ones."""
-    # np.savez would write a zip archive, which takes far longer.
-    tokens = weights = None
-    if vectors.sparse is not None:
-        tokens = np.fromiter(vectors.sparse, np.int64, len(vectors.sparse))
-        weights = np.fromiter(vectors.sparse.values(), np.float64, len(vectors.sparse))
-    parts = (vectors.dense, tokens, weights, vectors.colbert)
-    shapes = [None if part is None else part.shape for part in parts]
+def to_bytes(output: M3Output) -> bytes:
+    """Return the vectors of a batch as bytes, from which `from_bytes` makes equal ones."""
+    # One array of each kind: arrays of each text would take ten times as long, and a kill meanwhile loses the vectors.
+    dense, sparse, colbert = (output[OUTPUT_KEYS[name]] for name in ("dense", "sparse", "colbert"))
+    tokens = weights = rows = None
+    if sparse is not None:
+        tokens = np.fromiter(chain.from_iterable(sparse), np.int64)
+        weights = np.fromiter(chain.from_iterable(one.values() for one in sparse), np.float64)
+    if colbert is not None:
+        rows = np.concatenate(colbert)
+    parts = (dense, tokens, weights, rows)
+    head = {
+        "shapes": [None if part is None else part.shape for part in parts],
+        "tokens": None if sparse is None else [*map(len, sparse)],
+        "rows": None if colbert is None else [*map(len, colbert)],
+    }
     arrays = [part.astype(dtype, copy=False) for part, dtype in zip(parts, _DTYPES, strict=True) if part is not None]
-    return b"".join([json.dumps(shapes).encode(), b"\n", *(array.tobytes() for array in arrays)])
+    return b"".join([json.dumps(head).encode(), b"\n", *(np.ascontiguousarray(array).data for array in arrays)])
 
 
-def from_bytes(data: bytes) -> TextVectors:
-    """Return the vectors that `to_bytes` was given."""
+def from_bytes(data: bytes) -> list[TextVectors]:
+    """Return the vectors of each text of a batch that `to_bytes` was given."""
     start = data.index(b"\n") + 1
+    head = json.loads(data[:start])
     parts: list[Any] = []
-    for shape, dtype in zip(json.loads(data[:start]), _DTYPES, strict=True):
+    for shape, dtype in zip(head["shapes"], _DTYPES, strict=True):
         if shape is None:
             parts.append(None)
             continue
         array = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
         start += array.nbytes
         parts.append(array)
-    dense, tokens, weights, colbert = parts
-    sparse = None if tokens is None else dict(zip(tokens.tolist(), weights.tolist(), strict=True))
-    return TextVectors(dense, sparse, colbert)
-
-
-def text_vectors(output: M3Output, position: int) -> TextVectors:
-    """Return the vectors of one text of a batch, unchecked."""
-    dense, sparse, colbert = (output[OUTPUT_KEYS[name]] for name in ("dense", "sparse", "colbert"))
-    return TextVectors(
-        None if dense is None else dense[position],
-        None if sparse is None else sparse[position],
-        None if colbert is None else colbert[position],
-    )
+    dense, tokens, weights, rows = parts
+    texts = len(next(one for one in (dense, head["tokens"], head["rows"]) if one is not None))
+    sparse: list[Any] = [None] * texts
+    if tokens is not None:
+        pairs = zip(tokens.tolist(), weights.tolist(), strict=True)
+        sparse = [dict(islice(pairs, count)) for count in head["tokens"]]
+    colbert = [None] * texts if rows is None else np.split(rows, np.cumsum(head["rows"])[:-1])
+    return [
+        TextVectors(*vectors)
+        for vectors in zip([None] * texts if dense is None else dense, sparse, colbert, strict=True)
+    ]
 
 
 class Encoder:

@@ -35,6 +35,23 @@ class JournaledStore:
     vectors: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is about to be encoded.
+
+    Args:
+        batch: The number under which `Journal.keep` keeps vectors of those that are encoded now.
+        second: The ids of those that a killed process had begun, and of which nothing is kept.
+        kept: Where the vectors of the others that it had begun are: the batch, and the place in it, by id.
+        batches: The vectors of these batches, as `Journal.keep` was given them.
+    """
+
+    batch: int
+    second: frozenset[str]
+    kept: Mapping[str, tuple[int, int]]
+    batches: Mapping[int, bytes]
+
+
 # In the table of what was refused, this is for documents that no store can hold.
 NO_STORE = JournaledStore("", "", 0, 0)
 
@@ -141,30 +158,35 @@ class Journal:
         with self._file.transaction() as ask:
             ask("UPDATE runs SET ended = ? WHERE run = ?", (_now(), run))
             ask("DELETE FROM begun")
+            ask("DELETE FROM kept")
 
-    def begin(self, documents: Sequence[tuple[str, bytes, int]]) -> dict[str, bytes | None]:
+    def begin(self, documents: Sequence[tuple[str, bytes, int]]) -> Begun:
         """Note documents that are about to be encoded, as id, content and the number of stores that need them.
 
-        Returns:
-            Those that a killed process had begun, with the vectors that `keep` was given, or None.
+        A document's place in the new batch is that in the given order.
         """
         contents = {name: content for name, content, _ in documents}
-        question = "SELECT id, content, vectors FROM begun WHERE id IN"
+        question = "SELECT id, content, batch, place FROM begun WHERE id IN"
+        of_batches = "SELECT batch, vectors FROM kept WHERE batch IN"
         with self._file.transaction(is_durable=False) as ask:
-            begun = {
-                name: vectors
-                for name, content, vectors in self._file.of_ids(ask, question, contents)
+            [(last,)] = ask("SELECT max(batch) FROM begun")
+            batch = (last or 0) + 1
+            before = {
+                name: (of, place)
+                for name, content, of, place in self._file.of_ids(ask, question, contents)
                 if content == contents[name]
             }
-            rows = [(*document, begun.get(document[0])) for document in documents]
-            self._file.for_each("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", rows)
-        return begun
+            numbers = {of for of, _ in before.values()}
+            batches = {of: vectors for of, vectors in self._file.of_ids(ask, of_batches, numbers)}
+            kept = {name: where for name, where in before.items() if where[0] in batches}
+            rows = [(*one, *kept.get(one[0], (batch, place))) for place, one in enumerate(documents)]
+            self._file.for_each("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?, ?)", rows)
+        return Begun(batch, frozenset(before.keys() - kept.keys()), kept, batches)
 
-    def keep(self, vectors: Iterable[tuple[str, bytes]]) -> None:
-        """Keep the vectors of documents that were begun, as pairs of id and vectors, until all stores have them."""
-        rows = [(made, name) for name, made in vectors]
-        with self._file.transaction(is_durable=False):
-            self._file.for_each("UPDATE begun SET vectors = ? WHERE id = ?", rows)
+    def keep(self, begun: Begun, vectors: bytes) -> None:
+        """Keep the vectors of a batch that was begun, until all stores have its documents."""
+        with self._file.transaction(is_durable=False) as ask:
+            ask("INSERT INTO kept VALUES (?, ?)", (begun.batch, vectors))
 
     def contents(self, store: JournaledStore, ids: Sequence[str], run: int | None = None) -> dict[str, bytes]:
         """Return the acknowledged content of those of the documents that the store has.
@@ -231,6 +253,7 @@ class Journal:
         """Note that one store less needs these documents, which are pairs of id and content."""
         self._file.for_each("UPDATE begun SET stores = stores - 1 WHERE id = ? AND content = ?", documents)
         ask("DELETE FROM begun WHERE stores <= 0")
+        ask("DELETE FROM kept WHERE batch NOT IN (SELECT batch FROM begun)")
 
     def __enter__(self) -> Journal:
         return self

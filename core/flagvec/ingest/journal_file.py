@@ -49,8 +49,14 @@ CREATE TABLE begun (
     id TEXT PRIMARY KEY,
     content BLOB NOT NULL,
     stores INTEGER NOT NULL,
-    vectors BLOB
+    batch INTEGER NOT NULL,
+    place INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX begun_batches ON begun (batch);
+CREATE TABLE kept (
+    batch INTEGER PRIMARY KEY,
+    vectors BLOB NOT NULL
+);
 """
 # SQLite before 3.32 takes at most 999 values in a statement.
 IDS_PER_STATEMENT = 900
@@ -124,7 +130,7 @@ class JournalFile:
         """Run a statement for each row, inside a `transaction`."""
         self._connection.executemany(statement, rows)
 
-    def of_ids(self, ask: Ask, question: str, ids: Iterable[str], *values: Any) -> Iterator[Sequence[Any]]:
+    def of_ids(self, ask: Ask, question: str, ids: Iterable[str | int], *values: Any) -> Iterator[Sequence[Any]]:
         """Yield the rows of a query that ends in ``id IN``. `values` are for the placeholders before that."""
         for part in chunked(ids, IDS_PER_STATEMENT):
             yield from ask(f"{question} ({', '.join('?' * len(part))})", (*values, *part))

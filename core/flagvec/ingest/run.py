@@ -9,7 +9,7 @@ from threading import Event
 from time import monotonic
 
 from flagvec.errors import StoreDownError
-from flagvec.ingest.encoded import EncodedDocument, Encoder, from_bytes, text_vectors, to_bytes
+from flagvec.ingest.encoded import EncodedDocument, Encoder, from_bytes, to_bytes
 from flagvec.ingest.ingest_report import IngestReport
 from flagvec.ingest.interruption import first_interrupt
 from flagvec.ingest.lane import WINDOWS_BEHIND, EncodedWindow, Lane, Rules
@@ -142,21 +142,21 @@ class Run:
         if journal is None:
             return documents, *self._encoder.output(documents)
         begun = journal.begin([(name, one.content, len(one.lanes)) for name, one in window.items()])
-        kept = {name: from_bytes(vectors) for name, vectors in begun.items() if vectors is not None}
+        batches = {batch: from_bytes(vectors) for batch, vectors in begun.batches.items()}
+        kept = {name: batches[batch][place] for name, (batch, place) in begun.kept.items()}
         # A store that has joined since may need more.
         kept = {name: vectors for name, vectors in kept.items() if self._encoder.suffices(vectors)}
         documents = [
             EncodedDocument(one.id, one.text, one.metadata, kept[one.id]) if one.id in kept else one
             for one in documents
         ]
-        second = [at for at, one in enumerate(documents) if one.id in begun and one.id not in kept]
-        if not second:
+        if not begun.second:
             return documents, *self._encoder.output(documents)
         # Nothing else may run now, so that the moment between encoding and keeping is short.
         for lane in self._lanes:
             lane.settle()
         output, is_plain = self._encoder.output(documents)
-        journal.keep((documents[at].id, to_bytes(text_vectors(output, at))) for at in second)
+        journal.keep(begun, to_bytes(output))
         return documents, output, is_plain
 
     def _write(

@@ -227,8 +227,11 @@ class OpenFile:
         self._columns = columns
         self._unfinished = path.with_name(path.name + suffix)
         self._sink = self._unfinished.open("wb")
-        # Hardly any value comes twice, so that dictionaries only cost time.
-        self._writer = pq.ParquetWriter(self._sink, columns, compression=_COMPRESSED, use_dictionary=False)
+        # Hardly any value comes twice, so that dictionaries only cost time. The least and the greatest number of a
+        # vector help nobody, and finding them takes as long as all else (benchmarks/parquet.py).
+        self._writer = pq.ParquetWriter(
+            self._sink, columns, compression=_COMPRESSED, use_dictionary=False, write_statistics=[ID]
+        )
         self._batches: list[Any] = []
         self._buffered = 0
 

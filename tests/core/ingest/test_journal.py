@@ -72,20 +72,36 @@ def test_only_what_a_run_refused_counts_as_refused_by_it(journal, store):
 
 def test_kept_vectors_go_once_all_stores_have_the_document(journal, store):
     other = journal.enter("other", "other", VECTORS)
-    assert journal.begin([("a", b"1", 2)]) == {}
-    assert journal.begin([("a", b"1", 2)]) == {"a": None}
-    journal.keep([("a", b"vectors")])
+    assert not journal.begin([("a", b"1", 2)]).second
+    begun = journal.begin([("a", b"1", 2)])
+    assert begun.second == {"a"}
+    journal.keep(begun, b"vectors")
     journal.acknowledge(store, [("a", b"1")], run=1)
-    assert journal.begin([("a", b"1", 1)]) == {"a": b"vectors"}
+    found = journal.begin([("a", b"1", 1)])
+    assert (found.second, found.kept, found.batches) == (set(), {"a": (begun.batch, 0)}, {begun.batch: b"vectors"})
     journal.acknowledge(other, [("a", b"1")], run=1)
-    assert journal.begin([("a", b"1", 1)]) == {}
+    found = journal.begin([("a", b"1", 1)])
+    assert (found.second, found.kept, found.batches) == (set(), {}, {})
+
+
+def test_a_kill_between_two_batches_leaves_what_was_kept_where_it_was(journal):
+    for name in ("a", "b"):
+        journal.begin([(name, b"1", 1)])
+    first = journal.begin([("a", b"1", 1)])
+    journal.keep(first, b"of a")
+    for _ in range(2):
+        found = journal.begin([("b", b"1", 1), ("a", b"1", 1)])
+        assert (found.second, found.kept, found.batches) == ({"b"}, {"a": (first.batch, 0)}, {first.batch: b"of a"})
+    journal.keep(found, b"of b and a")
+    kept = journal.begin([("b", b"1", 1), ("a", b"1", 1)])
+    assert kept.kept == {"b": (found.batch, 0), "a": (first.batch, 0)}
+    assert kept.batches == {first.batch: b"of a", found.batch: b"of b and a"}
 
 
 def test_kept_vectors_of_another_content_are_not_used(journal):
-    journal.begin([("a", b"1", 1)])
-    journal.keep([("a", b"vectors")])
-    assert journal.begin([("a", b"2", 1)]) == {}
-    assert journal.begin([("a", b"2", 1)]) == {"a": None}
+    journal.keep(journal.begin([("a", b"1", 1)]), b"vectors")
+    assert not journal.begin([("a", b"2", 1)]).kept
+    assert journal.begin([("a", b"2", 1)]).second == {"a"}
 
 
 def test_threads_share_a_journal(journal, store):

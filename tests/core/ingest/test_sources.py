@@ -227,6 +227,21 @@ def test_a_metadata_column_that_no_line_has_is_refused(tmp_path):
         read(path, metadata=["lang", "year"])
 
 
+@pytest.mark.parametrize("first", [999, 1_000])
+def test_a_metadata_column_must_be_in_the_first_thousand_lines(tmp_path, first):
+    rows = [{"id": str(number), "text": "x"} for number in range(1_100)]
+    rows[first]["year"] = 2020
+    path = write_lines(tmp_path / "docs.jsonl", rows)
+    if first < 1_000:
+        found = {one.id: one.metadata for one in read(path, metadata=["year"])}
+        assert found == {row["id"]: {"year": 2020} if "year" in row else {} for row in rows}
+        return
+    seen = []
+    with pytest.raises(SourceError, match="If only later rows have it, do not choose metadata"):
+        seen.extend(DocumentReader(path, metadata=["year"]))
+    assert not seen
+
+
 def test_a_row_in_the_form_of_a_document_is_one(tmp_path):
     path = write_lines(tmp_path / "docs.jsonl", [{"id": "a", "text": "b", "metadata": {"c": 1}}])
     assert read(path) == [Document("a", "b", {"c": 1})]

@@ -1,14 +1,17 @@
-"""Servers that answer every request in one way, so that a real client raises its real exceptions."""
+"""Qdrant servers that tests start, and servers that answer every request in one way, so that clients really raise."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.grpc import points_service_pb2_grpc as points_service
 
-sys.path.append(str(Path(__file__).parent))  # for qdrant_program
+sys.path.append(str(Path(__file__).parent))
+from qdrant_program import free_ports, started
 
 DONE = (200, {"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0.0})
 
@@ -59,6 +63,65 @@ class HttpServer:
             do_GET = do_POST = do_PUT = do_DELETE = reply
 
         return Handler
+
+
+class Server:
+    """A Qdrant server with a directory of its own, which can be killed, stopped and started again."""
+
+    key = "the-key-of-the-server-in-a-test"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.port, self.grpc_port = free_ports(2)
+        self.start()
+
+    def start(self) -> None:
+        settings = {"QDRANT__SERVICE__API_KEY": self.key, "QDRANT__SERVICE__JWT_RBAC": "true"}
+        self.process = started(self._directory, self.port, self.grpc_port, settings)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @contextmanager
+    def away(self, end: Callable[[], object], begin_again: Callable[[], object]) -> Iterator[None]:
+        """Let the server be away for two seconds, from the beginning of the block on."""
+        end()
+        back = threading.Timer(2.0, begin_again)
+        back.start()
+        try:
+            yield
+        finally:
+            back.join()
+
+    def killed(self) -> AbstractContextManager[None]:
+        return self.away(self.kill, self.start)
+
+    def stopped(self) -> AbstractContextManager[None]:
+        return self.away(
+            partial(self.process.send_signal, signal.SIGSTOP), partial(self.process.send_signal, signal.SIGCONT)
+        )
+
+    def client(self, wire: str, key: str = key, **options: Any) -> QdrantClient:
+        return QdrantClient(
+            url=f"http://127.0.0.1:{self.port}",
+            grpc_port=self.grpc_port,
+            api_key=key,
+            prefer_grpc=wire == "grpc",
+            check_compatibility=False,
+            grpc_options={"grpc.max_reconnect_backoff_ms": 1000},
+            **options,
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests start with the program at QDRANT_BINARY."""
+    if not os.environ.get("QDRANT_BINARY"):
+        pytest.skip("QDRANT_BINARY is not set")
+    made = Server(tmp_path_factory.mktemp("qdrant"))
+    yield made
+    made.kill()
 
 
 @pytest.fixture

@@ -4,79 +4,17 @@ import base64
 import hashlib
 import hmac
 import json
-import os
-import signal
-import threading
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack
 
 import pytest
-from qdrant_client import QdrantClient, models
-from qdrant_program import free_ports, started
+from qdrant_client import models
 
 from flagvec import Document, StoreError, WriteError
 from flagvec_qdrant import QdrantStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
-KEY = "the-key-of-the-server-in-a-test"
 REMEDY = r"Index required but not found .* To create it, name the field in filter_fields=\{...\}"
-
-
-class Server:
-    """One server with a directory of its own, which can be killed, stopped and started again."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self.port, self.grpc_port = free_ports(2)
-        self.start()
-
-    def start(self):
-        settings = {"QDRANT__SERVICE__API_KEY": KEY, "QDRANT__SERVICE__JWT_RBAC": "true"}
-        self.process = started(self._directory, self.port, self.grpc_port, settings)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    @contextmanager
-    def away(self, end, begin_again):
-        """Let the server be away for two seconds, from the beginning of the block on."""
-        end()
-        back = threading.Timer(2.0, begin_again)
-        back.start()
-        try:
-            yield
-        finally:
-            back.join()
-
-    def killed(self):
-        return self.away(self.kill, self.start)
-
-    def stopped(self):
-        return self.away(
-            partial(self.process.send_signal, signal.SIGSTOP), partial(self.process.send_signal, signal.SIGCONT)
-        )
-
-    def client(self, wire, key=KEY, **options):
-        return QdrantClient(
-            url=f"http://127.0.0.1:{self.port}",
-            grpc_port=self.grpc_port,
-            api_key=key,
-            prefer_grpc=wire == "grpc",
-            check_compatibility=False,
-            grpc_options={"grpc.max_reconnect_backoff_ms": 1000},
-            **options,
-        )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    if not os.environ.get("QDRANT_BINARY"):
-        pytest.skip("QDRANT_BINARY is not set")
-    made = Server(tmp_path_factory.mktemp("qdrant"))
-    yield made
-    made.kill()
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -96,20 +34,20 @@ def store(server, wire, seeded):
     client.close()
 
 
-def token(**claims):
-    """Return a signed JSON Web Token."""
+def token(key, **claims):
+    """Return a JSON Web Token that is signed with a server's key."""
 
     def written(value):
         return base64.urlsafe_b64encode(value).rstrip(b"=")
 
     parts = [{"alg": "HS256", "typ": "JWT"}, claims]
     signed = b".".join(written(json.dumps(part).encode()) for part in parts)
-    return (signed + b"." + written(hmac.new(KEY.encode(), signed, hashlib.sha256).digest())).decode()
+    return (signed + b"." + written(hmac.new(key.encode(), signed, hashlib.sha256).digest())).decode()
 
 
 def as_user(server, wire, model, access, **options):
     claims = [{"collection": "articles", "access": access}]
-    return QdrantStore(model, server.client(wire, token(access=claims)), "articles", **options)
+    return QdrantStore(model, server.client(wire, token(server.key, access=claims)), "articles", **options)
 
 
 VERBS = {
@@ -159,20 +97,20 @@ def alias(store):
 
 
 def test_a_token_that_names_the_alias_is_enough(store, server, wire, seeded, alias):
-    client = server.client(wire, token(access=[{"collection": alias, "access": "rw"}]))
+    client = server.client(wire, token(server.key, access=[{"collection": alias, "access": "rw"}]))
     user = QdrantStore(seeded(), client, alias)
     user.add(Document("new", "shared new"))
     assert user.count() == store.count() == 4
 
 
 def test_a_token_that_names_the_collection_does_not_open_its_alias(store, server, wire, seeded, alias):
-    client = server.client(wire, token(access=[{"collection": "articles", "access": "rw"}]))
+    client = server.client(wire, token(server.key, access=[{"collection": "articles", "access": "rw"}]))
     with pytest.raises(StoreError, match=r"could not be opened: .*live"):
         QdrantStore(seeded(), client, alias).count()
 
 
 def test_a_token_to_manage_the_server_switches_aliases(store, server, wire, seeded, alias):
-    QdrantStore(seeded(), server.client(wire, token(access="m")), "articles").switch_alias("other")
+    QdrantStore(seeded(), server.client(wire, token(server.key, access="m")), "articles").switch_alias("other")
     assert store.leads_to("other") == store.leads_to(alias) == "articles"
 
 
@@ -183,7 +121,7 @@ def test_a_token_to_write_one_collection_switches_no_alias(store, server, wire, 
 
 
 def test_a_token_for_another_collection_is_refused(store, server, wire, seeded):
-    stranger = server.client(wire, token(access=[{"collection": "letters", "access": "rw"}]))
+    stranger = server.client(wire, token(server.key, access=[{"collection": "letters", "access": "rw"}]))
     with pytest.raises(StoreError, match="could not be opened"):
         QdrantStore(seeded(), stranger, "articles").count()
 
