@@ -22,10 +22,28 @@ def said(name, seconds=90):
         return json.loads(line), process.errors
 
 
+def is_running(pid):
+    """Return whether a process exists that has not ended. One that has may wait long for init to ask how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def of_session(session):
+    """Return the running processes of a session, which is that of a `Child` and all that it has started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "stat").read_text().rpartition(")")[2].split()[3] == str(session) and is_running(entry.name):
+                found.append(int(entry.name))
+    return found
+
+
 def are_gone(pids, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if not any(map(is_running, pids)):
             return True
         time.sleep(0.05)
     return False
@@ -68,6 +86,37 @@ def test_an_exception_comes_with_the_traceback_of_its_worker(turn):
     assert found["during"]["error"] == "ZeroDivisionError"
     assert "in squared" in found["during"]["cause"]
     assert found["after"]["results"] == [[25], [36]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("turn", range(KILLS))
+def test_another_worker_does_the_task_of_one_that_is_stuck(turn):
+    found, _ = said("one_stopped")
+    assert found["during"]["results"] == SQUARES
+    assert found["after"]["results"] == SQUARES[:10]
+    assert found["victim"] not in found["after"]["pids"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("name", ["task_that_stops", "stopped_in_a_long_message"])
+def test_stuck_workers_are_an_error_and_the_next_call_works(name):
+    found, _ = said(name)
+    assert found["during"]["error"] == "WorkerError"
+    assert "showed no sign of life for 4 s while it encoded, so it was killed as stuck" in found["during"]["message"]
+    assert found["after"]["results"] == [[25], [36]]
+
+
+def test_a_worker_that_is_slow_is_not_taken_for_a_stuck_one():
+    found, _ = said("slow_task")
+    assert found["during"]["results"] == [[9], [4]]
+
+
+def test_a_worker_is_not_blamed_for_a_caller_that_reads_slowly():
+    with Child("workers_process.py", "slow_reader", seconds=90) as process:
+        process.finish()
+        before, after = map(json.loads, process.lines)
+    assert before["results"] == [0, 1, 4, 9]
+    assert after["pids"] == before["pids"]
 
 
 def test_a_worker_that_cannot_start_is_an_error():

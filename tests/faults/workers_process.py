@@ -27,8 +27,15 @@ def made(seconds: float) -> Any:
 
 
 def squared(seconds: float, task: Any) -> Any:
-    """Answer a task. ``"raise"`` raises, and ``"die"`` kills the worker."""
+    """Answer a task. ``"raise"`` raises, ``"die"`` kills the worker, and ``"stop"`` stops it, as a deadlock would."""
     time.sleep(seconds)
+    if task == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if task == "compute":
+        for _ in range(30):  # 6 s of which it computes little
+            time.sleep(0.2)
+            sum(range(200_000))
+        task = 3
     if task == "raise":
         raise ZeroDivisionError("one of the tasks")
     if task == "die":
@@ -37,9 +44,9 @@ def squared(seconds: float, task: Any) -> Any:
     return os.getpid()
 
 
-def workers(seconds: float = 0.0, count: int = 2) -> Workers:
+def workers(seconds: float = 0.0, count: int = 2, **options: Any) -> Workers:
     """Return workers that answer after so many seconds."""
-    return Workers([partial(made, seconds)] * count, [f"place {number}" for number in range(count)])
+    return Workers([partial(made, seconds)] * count, [f"place {number}" for number in range(count)], **options)
 
 
 def outcome(pool: Workers, tasks: list[Any]) -> dict[str, Any]:
@@ -82,6 +89,44 @@ def task_that_raises() -> None:
     """Give a task that raises, then others."""
     pool = workers(0.01)
     say(during=outcome(pool, [1, "raise", *range(5)]), after=outcome(pool, [5, 6]))
+
+
+def one_stopped() -> None:
+    """Stop one of two workers in the middle of a call, then call again."""
+    pool = workers(0.1, longest_idle=3)
+    victim = outcome(pool, [1, 2, 3, 4])["pids"][0]
+    threading.Timer(0.5, os.kill, (victim, signal.SIGSTOP)).start()
+    say(during=outcome(pool, [*range(30)]), after=outcome(pool, [*range(10)]), victim=victim)
+
+
+def stopped_in_a_long_message() -> None:
+    """Stop a worker before it gets a task that is larger than a pipe, so that the parent cannot send it whole."""
+    pool = workers(count=1, longest_idle=3)
+    os.kill(outcome(pool, [1, 2])["pids"][0], signal.SIGSTOP)
+    say(during=outcome(pool, ["x" * 2**20]), after=outcome(pool, [5, 6]))
+
+
+def task_that_stops() -> None:
+    """Give a task at which every worker stops, then others."""
+    pool = workers(longest_idle=3)
+    say(during=outcome(pool, [1, "stop", 3]), after=outcome(pool, [5, 6]))
+
+
+def slow_task() -> None:
+    """Give a task that takes longer than a worker may be idle, and computes seldom."""
+    say(during=outcome(workers(longest_idle=3), ["compute", 2]))
+
+
+def slow_reader() -> None:
+    """Take longer over a result than a worker may be idle, while the others cannot send theirs."""
+    pool = workers(longest_idle=3)
+    running = pool.run([*range(4)])
+    found = [next(running)]
+    pids = [worker.process.pid for worker in pool._workers.values()]
+    time.sleep(8)
+    found += running
+    say(results=sorted(value for _, is_last, value in found if not is_last), pids=pids)
+    say(pids=[worker.process.pid for worker in pool._workers.values()])
 
 
 def no_start() -> None:
