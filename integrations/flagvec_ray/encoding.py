@@ -28,8 +28,7 @@ from flagvec.ingest.vector_writer import OpenFile, Position
 from flagvec.late_interaction.storage import ColbertChoice
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document, InvalidDocument, characters_of
-from flagvec.store.encoding import encode_documents
-from flagvec.store.writing import CHARACTERS_PER_BATCH, CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+from flagvec.store.encoding import characters_per_batch, encode_documents
 from flagvec_ray.report import RayReport, collected, to_row
 from flagvec_ray.settings import Actors, ModelSettings
 from flagvec_ray.sources import Fields
@@ -190,8 +189,7 @@ class EncodingActor:
         self, documents: Iterable[Document | InvalidDocument]
     ) -> Iterator[tuple[list[Record], list[FailedWrite]]]:
         """Yield documents with their vectors, and those that failed, in parts of bounded length."""
-        has_colbert = self.schema.colbert_dimension is not None
-        most = CHARACTERS_PER_BATCH if has_colbert else CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+        most = characters_per_batch(self.model, self.schema.colbert_dimension is not None)
         for part in constrained_batches(documents, most, 1_024, get_len=characters_of, strict=False):
             failures = [FailedWrite.of(one) for one in part if isinstance(one, InvalidDocument)]
             valid = [one for one in part if isinstance(one, Document)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError
+from flagvec.store.encoding import CHARACTERS_PER_BATCH, characters_per_batch
 from flagvec.workers.shared_pass import parts_by_length
 
 TEXTS = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(700)]
@@ -114,6 +115,16 @@ def test_parts_hold_each_text_once_and_long_texts_come_first():
     assert len(parts) >= 8
     longest = [max(len(TEXTS[position]) for position in part) for part in parts]
     assert longest == sorted(longest, reverse=True)
+
+
+def test_a_batch_of_a_store_has_work_for_each_device(m3):
+    several, one = m3
+    assert characters_per_batch(one, has_colbert=True) == CHARACTERS_PER_BATCH
+    assert characters_per_batch(several, has_colbert=True) == 4 * CHARACTERS_PER_BATCH
+    three = ["cuda:0", "cuda:1", "cuda:2"]
+    batch = ["Rice is cooked in water. " * 20] * (6 * CHARACTERS_PER_BATCH // 500)
+    assert len(parts_by_length(batch, 512, three)) >= 2 * len(three)
+    assert len(parts_by_length(batch[: len(batch) // 6], 512, three)) < len(three), "one device's batch would do"
 
 
 def test_no_texts_need_no_parts(dense):

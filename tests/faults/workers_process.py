@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
 import signal
 import sys
 import threading
@@ -12,6 +14,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from flagvec import BGEM3FlagModel
 from flagvec.workers.pool import Workers
 
 
@@ -27,8 +30,15 @@ def made(seconds: float) -> Any:
 
 
 def squared(seconds: float, task: Any) -> Any:
-    """Answer a task. ``"raise"`` raises, and ``"die"`` kills the worker."""
+    """Answer a task. ``"raise"`` raises, ``"die"`` kills the worker, and ``"stop"`` stops it, as a deadlock would."""
     time.sleep(seconds)
+    if task == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if task == "compute":
+        for _ in range(30):  # 6 s of which it computes little
+            time.sleep(0.2)
+            sum(range(200_000))
+        task = 3
     if task == "raise":
         raise ZeroDivisionError("one of the tasks")
     if task == "die":
@@ -37,9 +47,9 @@ def squared(seconds: float, task: Any) -> Any:
     return os.getpid()
 
 
-def workers(seconds: float = 0.0, count: int = 2) -> Workers:
+def workers(seconds: float = 0.0, count: int = 2, **options: Any) -> Workers:
     """Return workers that answer after so many seconds."""
-    return Workers([partial(made, seconds)] * count, [f"place {number}" for number in range(count)])
+    return Workers([partial(made, seconds)] * count, [f"place {number}" for number in range(count)], **options)
 
 
 def outcome(pool: Workers, tasks: list[Any]) -> dict[str, Any]:
@@ -82,6 +92,44 @@ def task_that_raises() -> None:
     """Give a task that raises, then others."""
     pool = workers(0.01)
     say(during=outcome(pool, [1, "raise", *range(5)]), after=outcome(pool, [5, 6]))
+
+
+def one_stopped() -> None:
+    """Stop one of two workers in the middle of a call, then call again."""
+    pool = workers(0.1, longest_idle=3)
+    victim = outcome(pool, [1, 2, 3, 4])["pids"][0]
+    threading.Timer(0.5, os.kill, (victim, signal.SIGSTOP)).start()
+    say(during=outcome(pool, [*range(30)]), after=outcome(pool, [*range(10)]), victim=victim)
+
+
+def stopped_in_a_long_message() -> None:
+    """Stop a worker before it gets a task that is larger than a pipe, so that the parent cannot send it whole."""
+    pool = workers(count=1, longest_idle=3)
+    os.kill(outcome(pool, [1, 2])["pids"][0], signal.SIGSTOP)
+    say(during=outcome(pool, ["x" * 2**20]), after=outcome(pool, [5, 6]))
+
+
+def task_that_stops() -> None:
+    """Give a task at which every worker stops, then others."""
+    pool = workers(longest_idle=3)
+    say(during=outcome(pool, [1, "stop", 3]), after=outcome(pool, [5, 6]))
+
+
+def slow_task() -> None:
+    """Give a task that takes longer than a worker may be idle, and computes seldom."""
+    say(during=outcome(workers(longest_idle=3), ["compute", 2]))
+
+
+def slow_reader() -> None:
+    """Take longer over a result than a worker may be idle, while the others cannot send theirs."""
+    pool = workers(longest_idle=3)
+    running = pool.run([*range(4)])
+    found = [next(running)]
+    pids = [worker.process.pid for worker in pool._workers.values()]
+    time.sleep(8)
+    found += running
+    say(results=sorted(value for _, is_last, value in found if not is_last), pids=pids)
+    say(pids=[worker.process.pid for worker in pool._workers.values()])
 
 
 def no_start() -> None:
@@ -166,5 +214,86 @@ def interrupted() -> None:
         pass
 
 
+class RaisingModel(BGEM3FlagModel):
+    """mini-M3, which raises at one text."""
+
+    def _pass(self, texts: Any, *arguments: Any) -> Any:
+        if multiprocessing.parent_process() is not None and "raise" in texts:
+            raise ZeroDivisionError("one of the texts")
+        return super()._pass(texts, *arguments)
+
+
+def model_at_work() -> tuple[RaisingModel, list[str], Any, float]:
+    """Return a model on two devices, texts, their vectors, and the seconds that these take."""
+    model = RaisingModel("mini-m3", devices=["cpu", "cpu"])
+    texts = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(1_000)]
+    expected = model.encode(texts)
+    began = time.monotonic()
+    model.encode(texts)
+    return model, texts, expected, time.monotonic() - began
+
+
+def pids_of(model: RaisingModel) -> list[int]:
+    """Return the processes of a model's workers."""
+    assert model._workers is not None
+    return [worker.process.pid for worker in model._workers._workers.values()]
+
+
+def model_killed(turns: int) -> None:
+    """Kill a worker of a model at any moment of a call, and look at the result."""
+    model, texts, expected, seconds = model_at_work()
+    for turn in range(turns):
+        victim = pids_of(model)[turn % 2]
+        timer = threading.Timer(seconds * random.Random(turn).uniform(0, 0.9), os.kill, (victim, signal.SIGKILL))
+        timer.start()
+        found = model.encode(texts)
+        timer.join()
+        say(same=bool((found == expected).all()), was_replaced=victim not in pids_of(model))
+        model.encode(texts)  # with a new worker
+        say(workers=len(pids_of(model)))
+    model.close()
+
+
+def model_raises(turns: int) -> None:
+    """Let a model raise at one text, and encode again."""
+    model, texts, expected, _ = model_at_work()
+    for turn in range(turns):
+        place = random.Random(turn).randrange(len(texts))
+        try:
+            model.encode([*texts[:place], "raise", *texts[place:]])
+        except ZeroDivisionError as error:
+            say(message=str(error), cause=str(error.__cause__), same=bool((model.encode(texts) == expected).all()))
+    model.close()
+
+
+def model_interrupted(turns: int) -> None:
+    """Interrupt a model's call as a terminal does, and encode again."""
+    model, texts, expected, seconds = model_at_work()
+    sent = 0.0
+
+    def interrupt() -> None:
+        nonlocal sent
+        sent = time.monotonic()
+        os.killpg(0, signal.SIGINT)
+
+    for turn in range(turns):
+        timer = threading.Timer(seconds * random.Random(turn).uniform(0, 0.9), interrupt)
+        timer.start()
+        try:
+            while True:
+                model.encode(texts)
+        except KeyboardInterrupt:
+            say(seconds=time.monotonic() - sent, same=bool((model.encode(texts) == expected).all()))
+    model.close()
+
+
+def model_runs() -> None:
+    """Say the pids of a model's workers, and encode until somebody ends it."""
+    model, texts, _, _ = model_at_work()
+    say(pids=pids_of(model))
+    while True:
+        model.encode(texts)
+
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    globals()[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flagvec.evaluation.encoded import encoded_queries
-from flagvec.evaluation.queries import JudgedQueries
+from flagvec.evaluation.queries import JudgedQueries, document_of
 from flagvec.evaluation.tuning import Tried
-from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
-from flagvec.search.fusion import ids_best_first, reciprocal_rank_fusion, weighted_fusion
+from flagvec.search.fusion import Weighted, ids_best_first, reciprocal_rank_fusion, weighted_fusion
 from flagvec.store.base import HybridStore
+from flagvec.store.documents import Hit
 
 _LEGS = ("dense", "sparse")
-# So small a weight changes no order, unless two scores are equal in six digits. But its leg brings candidates, and its
-# representation's scores come with the hits.
-_TRACE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class Pool:
         legs: For ``dense`` and ``sparse`` (n,) whether that leg found the candidate.
         grades: (queries, width) float64: each candidate's relevance; 0 for what is not relevant and beyond the last.
         ids: The ids of each query's candidates, ascending.
+        documents: (queries, width) a number for each candidate's document, which parts of one document share; None if
+            no document was split.
     """
 
     queries: int
@@ -46,6 +46,7 @@ class Pool:
     legs: Mapping[str, NDArray[np.bool_]]
     grades: NDArray[np.float64]
     ids: Sequence[Sequence[str]]
+    documents: NDArray[np.intp] | None = None
 
     def best_grades(self, fusion: Tried, depth: int) -> NDArray[np.float64]:
         """Return (queries, depth) float64, the grades of the best candidates by a fusion, best first."""
@@ -57,6 +58,8 @@ class Pool:
         grades = np.where(
             np.isneginf(np.take_along_axis(matrix, order, axis=1)), 0.0, np.take_along_axis(self.grades, order, axis=1)
         )
+        if self.documents is not None:
+            grades = _of_first_parts(grades, np.take_along_axis(self.documents, order, axis=1))
         return np.pad(grades, ((0, 0), (0, depth - grades.shape[1])))
 
     def _found(self, fusion: Tried) -> NDArray[np.bool_]:
@@ -79,10 +82,19 @@ class Pool:
         return fused
 
 
+def _of_first_parts(grades: NDArray[np.float64], documents: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return grades of hits without those of a document that has a better hit; zeros fill the end."""
+    kept = np.zeros_like(grades)
+    for row, numbers in enumerate(documents):
+        firsts = np.sort(np.unique(numbers, return_index=True)[1])
+        kept[row, : len(firsts)] = grades[row, firsts]
+    return kept
+
+
 def fetched(store: HybridStore, queries: JudgedQueries, candidates: int, show_progress: bool | None) -> Pool:
     """Return the candidates of queries: what each leg of a hybrid search finds, with the scores of all representations.
 
-    A search for each leg brings them, and none is repeated for a fusion.
+    One search brings them for each query, and none is repeated for a fusion.
 
     Args:
         store: A store that holds lexical weights or ColBERT vectors.
@@ -93,46 +105,38 @@ def fetched(store: HybridStore, queries: JudgedQueries, candidates: int, show_pr
     held = store.schema.representations
     legs = [name for name in _LEGS if name in held]
     outputs, _ = encoded_queries(store.model, queries, held, show_progress)
-    found: list[dict[str, Mapping[str, float]]] = []
-    with progress_bar(len(queries) * len(legs), "searching", "query", show_progress) as bar:
+    equal = Weighted(**{one.name: float(one.name in held) for one in fields(Weighted)})
+    found: list[list[Hit]] = []
+    with progress_bar(len(queries), "searching", "query", show_progress) as bar:
         for output in outputs:
-            found.append(_union(store, output, legs, candidates))
-            bar.update(len(legs))
+            found.append(sorted(store._union(output, candidates, equal), key=attrgetter("id")))
+            bar.update(1)
     return _pool(queries, found, legs, held, candidates)
-
-
-def _union(
-    store: HybridStore, output: M3Output, legs: Sequence[str], candidates: int
-) -> dict[str, Mapping[str, float]]:
-    """Return the scores of all documents that a leg finds, by id."""
-    union = {}
-    for leg in legs:
-        weights = {name: 1.0 if name == leg else _TRACE for name in store.schema.representations}
-        for hit in store.search_vectors(output, candidates, fusion=weights, candidates=candidates):
-            union[hit.id] = hit.scores
-    return union
 
 
 def _pool(
     queries: JudgedQueries,
-    found: Sequence[Mapping[str, Mapping[str, float]]],
+    found: Sequence[Sequence[Hit]],
     legs: Sequence[str],
     held: Sequence[str],
     candidates: int,
 ) -> Pool:
-    ids = [sorted(one) for one in found]
-    sizes = [len(one) for one in ids]
-    scores = {
-        name: np.array([one[item][name] for one, names in zip(found, ids, strict=True) for item in names], dtype=float)
-        for name in held
-    }
-    grades = np.zeros((len(queries), max(*sizes, 1)))
-    for row, (query, names) in enumerate(zip(queries, ids, strict=True)):
+    sizes = [len(hits) for hits in found]
+    scores = {name: np.array([hit.scores[name] for hits in found for hit in hits], dtype=float) for name in held}
+    width = max(*sizes, 1)
+    grades = np.zeros((len(queries), width))
+    documents = np.full((len(queries), width), -1)
+    is_split = False
+    for row, (query, hits) in enumerate(zip(queries, found, strict=True)):
+        names = [document_of(hit) for hit in hits]
         grades[row, : len(names)] = [query.relevant.get(name, 0) for name in names]
+        documents[row, : len(names)] = np.unique(names, return_inverse=True)[1] if names else []
+        is_split |= any(name != hit.id for name, hit in zip(names, hits, strict=True))
     place = np.concatenate([np.arange(size) for size in sizes])
     of_query = np.repeat(np.arange(len(queries)), sizes)
     in_legs = {name: _in_leg(scores[name], of_query, candidates, name == "sparse") for name in legs}
-    return Pool(len(queries), grades.shape[1], of_query, place, scores, in_legs, grades, ids)
+    ids = [[hit.id for hit in hits] for hits in found]
+    return Pool(len(queries), width, of_query, place, scores, in_legs, grades, ids, documents if is_split else None)
 
 
 def _in_leg(scores: NDArray[Any], query: NDArray[np.intp], candidates: int, is_positive: bool) -> NDArray[np.bool_]:

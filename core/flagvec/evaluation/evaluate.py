@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flagvec.evaluation.bootstrap import CONFIDENCE, Estimate, checked_confidence, mean_with_interval
 from flagvec.evaluation.encoded import encoded_queries
 from flagvec.evaluation.measures import MEASURES, depth_of, parsed, values_of
-from flagvec.evaluation.queries import JudgedQueries, check_relevant_are_stored
+from flagvec.evaluation.queries import JudgedQueries, check_relevant_are_stored, document_of
 from flagvec.evaluation.searches import checked_searches, usual_searches
 from flagvec.evaluation.tables import Shown
 from flagvec.m3_output import M3Output
@@ -154,7 +154,8 @@ def evaluate(
     """Search for queries whose relevant documents are known, and measure what is found.
 
     Each query is encoded once for all searches, and each search runs one query at a time. The largest number in
-    `measures` is the ``limit``, and ``candidates`` grows with it as in every search.
+    `measures` is the ``limit``, and ``candidates`` grows with it as in every search. If documents were split, a part
+    counts as its document, and of several parts among the hits the first counts.
 
     Args:
         store: The store.
@@ -196,7 +197,7 @@ def evaluate(
 def _searched(
     store: HybridStore, outputs: Sequence[M3Output], limit: int, options: SearchKeywords, bar: Any
 ) -> tuple[list[list[str]], NDArray[np.float64]]:
-    """Return the ids that a search finds for each query, and the seconds of each."""
+    """Return the ids of the documents that a search finds for each query, and the seconds of each."""
     # The first search of a kind may load what later ones use.
     store.search_vectors(outputs[0], limit, **options)
     rankings, seconds = [], np.zeros(len(outputs))
@@ -204,6 +205,7 @@ def _searched(
         began = time.perf_counter()
         hits = store.search_vectors(output, limit, **options)
         seconds[position] = time.perf_counter() - began
-        rankings.append([hit.id for hit in hits])
+        # A document counts once, at its best part.
+        rankings.append(list(dict.fromkeys(map(document_of, hits))))
         bar.update(1)
     return rankings, seconds

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from more_itertools import chunked
 
 from flagvec.arguments import refuse_tables_and_sets
+from flagvec.ingest.splitting import PARENT
 
 if TYPE_CHECKING:
     from flagvec.store.base import HybridStore
+    from flagvec.store.documents import Hit
 
 _IDS_AT_ONCE = 1_000
+_FIRST_PART = "#0"
 _SHOWN_IDS = 3
 
 
@@ -127,7 +130,9 @@ def check_relevant_are_stored(store: HybridStore, queries: JudgedQueries) -> str
         ValueError: The store has none of them; says how ids of the store look.
     """
     wanted = list(dict.fromkeys(name for query in queries for name in query.relevant))
-    stored = {one.id for part in chunked(wanted, _IDS_AT_ONCE) for one in store.get(part)}
+    stored = _stored_of(store, wanted)
+    # Splitting leaves short documents whole.
+    stored |= {one.removesuffix(_FIRST_PART) for one in _stored_of(store, [f"{name}{_FIRST_PART}" for name in wanted])}
     if not stored:
         first = next(iter(store.scroll(batch_size=1)), None)
         if first is None:
@@ -144,6 +149,16 @@ def check_relevant_are_stored(store: HybridStore, queries: JudgedQueries) -> str
         f"{len(missing):,} of {len(wanted):,} relevant documents are not in the store ({shown}) and count as not "
         f"found, for {touched:,} of {len(queries):,} queries"
     )
+
+
+def document_of(hit: Hit) -> str:
+    """Return the id of the document that was found: of a part that ``--split`` made, the id of the whole document."""
+    parent = hit.metadata.get(PARENT)
+    return parent if isinstance(parent, str) and hit.id.startswith(f"{parent}#") else hit.id
+
+
+def _stored_of(store: HybridStore, ids: Sequence[str]) -> set[str]:
+    return {one.id for part in chunked(ids, _IDS_AT_ONCE) for one in store.get(part)}
 
 
 def _graded(relevant: Any) -> dict[str, int]:

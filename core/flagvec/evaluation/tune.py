@@ -38,7 +38,7 @@ def tune(
 ) -> Tuning:
     """Find the fusion that does best, and measure by cross-validation what it gains.
 
-    The store is searched once for each leg and query. All fusions are computed from the scores of these candidates, by
+    The store is searched once for each query. All fusions are computed from the scores of these candidates, by
     the formulas of `flagvec.search.fusion`: reciprocal ranks, and all weights that are multiples of ``1 / steps``. The
     weights of 1 for one representation alone are among them, and for ColBERT these are its rerank.
 

@@ -36,7 +36,7 @@ def weights_figure(shown: WordWeights, width: float, most: int) -> Figure:
     figure = Figure(figsize=(width, 0.5 + _ROW * max(len(words), 1)), layout="constrained")
     axes = figure.add_subplot()
     _bars(axes, [word for word, _ in words], [weight for _, weight in words], ["sparse"] * len(words), "{:.2f}")
-    axes.set_title("Lexical weights", loc="left", fontsize=_SIZE + 1, color=_INK)
+    axes.set_title("The heaviest words of the text, by lexical weight", loc="left", fontsize=_SIZE + 1, color=_INK)
     return figure
 
 
@@ -57,7 +57,7 @@ def explanation_figure(shown: Explanation, width: float) -> Figure:
         products = [token.product for token in tokens]
         part = axes.pop(0)
         _bars(part, names, products, ["sparse"] * len(tokens), "{:.3f}")
-        _title(part, "Shared tokens, by the product of their weights")
+        _title(part, "sparse: words of both query and document, by the product of their lexical weights")
     if rows[0] and shown.alignment is not None:
         _draw_alignment(axes.pop(0), shown.alignment, *rows)
     return figure
@@ -67,7 +67,7 @@ def comparison_figure(shown: Comparison, width: float) -> Figure:
     """Return a column for each search, and a line for each document through its ranks."""
     names, ranks = list(shown.searches), shown.ranks
     rows = min(max((len(hits) for hits in shown.searches.values()), default=0), _HITS)
-    figure = Figure(figsize=(width, 0.7 + 0.27 * rows), layout="constrained")
+    figure = Figure(figsize=(width, 0.85 + 0.27 * rows), layout="constrained")
     axes = figure.add_subplot()
     # A label takes two thirds of its column, and a letter about 0.06 inches.
     letters = max(int(width / max(len(names), 1) * 0.66 / 0.062) - 3, 8)
@@ -84,10 +84,12 @@ def comparison_figure(shown: Comparison, width: float) -> Figure:
             weight = "bold" if hit.id in only else "normal"
             label = f"{rank}  {_drawn(cut(hit.text or hit.id, letters))}"
             axes.text(at, rank, label, fontsize=_SIZE - 1, va="center", color=_INK, fontweight=weight)
-    axes.set(xlim=(-0.03, len(names) - 0.3), ylim=(rows + 0.7, -0.4))
+    axes.set(xlim=(-0.03, len(names) - 0.3), ylim=(rows + 1.2, -0.4))
     axes.axis("off")
-    title = f"{_drawn(cut(shown.query, 80))}   (bold: found by this search alone)"
-    axes.set_title(title, loc="left", fontsize=_SIZE + 0.5, color=_FAINT)
+    title = f"Ranks of the documents for “{_drawn(cut(shown.query, 60))}”"
+    axes.set_title(title, loc="left", fontsize=_SIZE + 1, color=_INK)
+    key = "A line joins the ranks of one document in two searches. Bold: only this search found it."
+    _faint(axes, 0, rows + 0.75, key, va="top")
     return figure
 
 
@@ -95,11 +97,16 @@ def _draw_parts(axes: Any, shown: Explanation) -> None:
     parts = shown.parts
     _bars(axes, [part.name for part in parts], [part.amount for part in parts], [part.name for part in parts], "{:.4f}")
     for at, part in enumerate(parts):
-        axes.text(
-            1.0, at, origin_of(part).removeprefix("= "), transform=axes.get_yaxis_transform(), ha="right", va="center",
-            fontsize=_SIZE - 1, color=_FAINT,
-        )  # fmt: skip
-    _title(axes, f"{_drawn(cut(shown.query.text, 70))}: score {shown.hit.score:.4f}")
+        origin = origin_of(part).removeprefix("= ")
+        _faint(axes, 1.0, at, origin, transform=axes.get_yaxis_transform(), ha="right", va="center")
+    _title(axes, f"Score {shown.hit.score:.4f} for “{_drawn(cut(shown.query.text, 60))}”")
+    if parts:
+        origin = "1 / (60 + rank)" if parts[0].weight is None else "weight × own score"
+        _faint(axes, 1.0, 1.03, origin, transform=axes.transAxes, ha="right", va="bottom")
+
+
+def _faint(axes: Any, x: float, y: float, text: str, **options: Any) -> None:
+    axes.text(x, y, text, fontsize=_SIZE - 1, color=_FAINT, **options)
 
 
 def _draw_alignment(axes: Any, alignment: Alignment, rows: list[int], columns: list[int]) -> None:
@@ -122,7 +129,9 @@ def _draw_alignment(axes: Any, alignment: Alignment, rows: list[int], columns: l
     axes.set_yticks(range(len(rows)), names, fontsize=_SIZE)
     axes.tick_params(length=0, colors=_INK)
     axes.spines[:].set_visible(False)
-    _title(axes, f"ColBERT alignment, mean of the framed answers {alignment.score:.4f}")
+    axes.set_xlabel("words of the document", fontsize=_SIZE - 1, color=_FAINT)
+    axes.set_ylabel("words of the query", fontsize=_SIZE - 1, color=_FAINT)
+    _title(axes, f"colbert: the best match of each query word is framed, and their mean is {alignment.score:.4f}")
 
 
 def _frame(column: int, row: int) -> Any:

@@ -17,7 +17,7 @@ from flagvec.late_interaction.storage import ColbertStorage
 from flagvec.m3_output import M3Output
 from flagvec.store.backend import Record
 from flagvec.store.documents import Document
-from flagvec.store.encoding import OUTPUT_KEYS, encoded_output, is_ours
+from flagvec.store.encoding import OUTPUT_KEYS, characters_per_batch, encoded_output, is_ours
 from flagvec.store.vectors import EncodedDocuments, TextVectors
 
 if TYPE_CHECKING:
@@ -131,6 +131,11 @@ class Encoder:
         self.characters = 0
         self._model = model
         self._representations = representations
+
+    @property
+    def most_characters(self) -> int:
+        """How long the texts of a window may be together."""
+        return characters_per_batch(self._model, "colbert" in self._representations)
 
     def suffices(self, vectors: TextVectors) -> bool:
         """Return whether vectors are of all kinds that are needed."""

@@ -30,10 +30,9 @@ from flagvec.store.documents import (
     checked_documents,
     listed_documents,
 )
-from flagvec.store.encoding import encode_documents
+from flagvec.store.encoding import characters_per_batch, encode_documents
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec.store.writing import CHARACTERS_PER_BATCH, CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
@@ -84,7 +83,7 @@ def encode_to_parquet(
     """
     schema = schema_of(model, colbert)
     writer = VectorFilesWriter(directory, schema, *_checked(dense, file_bytes), limits=limits_of(model))
-    most = CHARACTERS_PER_BATCH_WITHOUT_COLBERT if schema.colbert_dimension is None else CHARACTERS_PER_BATCH
+    most = characters_per_batch(model, schema.colbert_dimension is not None)
     with writer, ThreadPoolExecutor(1, "flagvec-files") as thread:
         run = _Encoding(model, schema, writer, on_failure)
         writing: Future[None] | None = None

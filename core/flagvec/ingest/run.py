@@ -20,7 +20,6 @@ from flagvec.ingest.windows import Windows
 from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument
-from flagvec.store.writing import CHARACTERS_PER_BATCH, CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 _logger = logging.getLogger(__name__)
 
@@ -108,8 +107,7 @@ class Run:
         )
 
     def _write_all(self, documents: Iterable[DocumentLike | InvalidDocument], done: Callable[[int], object]) -> None:
-        has_colbert = any("colbert" in lane.writing.representations for lane in self._lanes)
-        windows = Windows(CHARACTERS_PER_BATCH if has_colbert else CHARACTERS_PER_BATCH_WITHOUT_COLBERT)
+        windows = Windows(self._encoder.most_characters)
         wanted = self._selection.wanted(self._until_over(documents), lambda more: self._progressed(done, more))
         for window in windows.of(wanted, _characters):
             # Of two versions of a document in one window the last counts.

@@ -22,6 +22,7 @@ from flagvec.ingest.pipeline import OnError
 from flagvec.ingest.report import WriteReport
 from flagvec.late_interaction.storage import ColbertChoice, checked_colbert
 from flagvec.m3_output import M3Output
+from flagvec.search.fusion import Weighted
 from flagvec.search.options import (
     MAX_LIMIT,
     Mode,
@@ -245,10 +246,7 @@ class HybridStore:
                 what the search uses; or what `search` raises.
             StoreError: As in `search`.
         """
-        checked = self._options(limit, options, "search_vectors")
-        self._opening.opened(checked.timeout)
-        ready = query_vectors(vectors, self.schema, checked.representations, self._writing.colbert_limit())
-        return self._found(ready, checked)
+        return self._found_by_vectors(vectors, self._options(limit, options, "search_vectors"))
 
     def explain(self, query: str, hit: Hit, **options: Unpack[SearchKeywords]) -> Explanation:
         """Show why a hit has its score; `flagvec.explain.explain` says what the explanation holds.
@@ -531,6 +529,16 @@ class HybridStore:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy of something that holds a store shares the store, as it shares the model.
         return self
+
+    def _union(self, vectors: M3Output, candidates: int, weights: Weighted) -> Hits:
+        """Return all candidates of a weighted search, which are what any of its legs finds, best first."""
+        checked = self._options(candidates, {"fusion": weights, "candidates": candidates}, "search_vectors")
+        return self._found_by_vectors(vectors, replace(checked, limit=len(checked.legs) * candidates))
+
+    def _found_by_vectors(self, vectors: M3Output, options: SearchOptions) -> Hits:
+        self._opening.opened(options.timeout)
+        ready = query_vectors(vectors, self.schema, options.representations, self._writing.colbert_limit())
+        return self._found(ready, options)
 
     def _found(self, vectors: TextVectors, options: SearchOptions, query: str | None = None) -> Hits:
         found = self._opening.ask(

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 OUTPUT_KEYS = {"dense": "dense_vecs", "sparse": "lexical_weights", "colbert": "colbert_vecs"}
 
+# These bound what one device encodes at once. 100,000 characters are some 25,000 tokens of English, whose ColBERT
+# vectors of 1,024 numbers take 100 MB.
+CHARACTERS_PER_BATCH = 100_000
+CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
+# Several devices share a batch. With a single task for each, all would wait for the slowest.
+_MORE_FOR_EACH_OF_SEVERAL = 2
+
 # A model takes one call at a time, whoever shares it.
 _locks: WeakKeyDictionary[AbsEmbedder, threading.Lock] = WeakKeyDictionary()
 
@@ -32,6 +39,14 @@ def model_lock(model: AbsEmbedder) -> threading.Lock:
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     # Another thread of the parent may hold a lock, which nobody would release in the child.
     os.register_at_fork(after_in_child=_locks.clear)
+
+
+def characters_per_batch(model: AbsEmbedder, has_colbert: bool) -> int:
+    """Return how long the texts are together that a model encodes at once, so that all of its devices have work."""
+    most = CHARACTERS_PER_BATCH if has_colbert else CHARACTERS_PER_BATCH_WITHOUT_COLBERT
+    # Models of other makers need not say.
+    devices = len(getattr(model, "target_devices", ()))
+    return most if devices < 2 else most * devices * _MORE_FOR_EACH_OF_SEVERAL
 
 
 def encode_documents(

@@ -17,7 +17,7 @@ from flagvec.m3_output import M3Output
 from flagvec.progress import progress_bar
 from flagvec.store.backend import Backend, Row
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, checked_documents
-from flagvec.store.encoding import OUTPUT_KEYS, encode_documents, pack
+from flagvec.store.encoding import OUTPUT_KEYS, characters_per_batch, encode_documents, pack
 from flagvec.store.opening import Opening
 from flagvec.store.vectors import ColbertLimit, ColbertOverflow, EncodedDocuments, validated
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# These bound what is encoded at once. 100,000 characters are some 25,000 tokens of English, whose ColBERT vectors of
-# 1,024 numbers take 100 MB.
-CHARACTERS_PER_BATCH = 100_000
-CHARACTERS_PER_BATCH_WITHOUT_COLBERT = 1_000_000
 # Seconds. An iterable that blocks must not keep a cancelled `aadd` from ending.
 LONGEST_CANCELLING = 10.0
 
@@ -95,7 +91,7 @@ class Writing(Generic[Row]):
                 checked,
                 self.backend,
                 self._encoded,
-                most_characters=self._characters_per_batch(),
+                most_characters=characters_per_batch(self._model, "colbert" in self.representations),
                 timeout=timeout,
                 on_error=on_error,
                 confirm=lambda: self.opening.confirm(timeout, stop),
@@ -180,11 +176,6 @@ class Writing(Generic[Row]):
             self.colbert_limit(),
             self.opening.schema.colbert_storage,
         )
-
-    def _characters_per_batch(self) -> int:
-        if self.opening.schema.colbert_dimension is None:
-            return CHARACTERS_PER_BATCH_WITHOUT_COLBERT
-        return CHARACTERS_PER_BATCH
 
     def _warn(self, report: WriteReport) -> None:
         if report.failed:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import pickle
 import signal
 import threading
@@ -26,6 +28,7 @@ NO_TASK = -1
 def answer_tasks(connection: Connection, build: Build, log_level: int) -> None:
     """Answer tasks until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="flagvec parent", daemon=True).start()
     sending = _Sending(connection)
     logging.getLogger().addHandler(sending)
     logging.getLogger().setLevel(log_level)
@@ -36,6 +39,13 @@ def answer_tasks(connection: Connection, build: Build, log_level: int) -> None:
         while True:
             sending.number, task = connection.recv()
             _answer(answer, task, sending)
+
+
+def _end_with_parent() -> None:
+    # The connection says so too, but only after the forward pass, which may take minutes.
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _made(build: Build, sending: _Sending) -> Answer:

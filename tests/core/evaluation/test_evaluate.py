@@ -130,3 +130,16 @@ except ImportError as error:
     print(error)
 """
     assert run_python(code) == "this needs the package ir-measures: pip install 'flagvec[evaluate]'\n"
+
+
+def test_a_part_of_a_split_document_counts_as_the_document_once(parts, judged):
+    found = evaluate(parts, judged, searches={"dense": {"mode": "dense"}})
+    assert found.notes == (), "no relevant document is missing"
+    expected = []
+    for query in judged:
+        ids = [hit.id.partition("#")[0] for hit in parts.search(query["query"], 10, mode="dense")]
+        assert len(set(ids)) > 1
+        ids = list(dict.fromkeys(ids))
+        expected.append(next((1 / rank for rank, name in enumerate(ids, 1) if name in query["relevant"]), 0))
+    assert found.searches["dense"].values["MRR@10"] == pytest.approx(expected)
+    assert 0 < np.mean(expected) < 1

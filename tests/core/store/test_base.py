@@ -18,9 +18,9 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.store import writing
 from flagvec.store.backend import Backend, Record, Refusal, WriteLimits
 from flagvec.store.base import HybridStore
+from flagvec.store.encoding import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec.store.writing import CHARACTERS_PER_BATCH_WITHOUT_COLBERT
 
 DOCUMENTS_PER_BATCH = Backend.limits.records
 
