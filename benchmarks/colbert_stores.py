@@ -49,11 +49,13 @@ class Cost:
         bytes: Bytes on disk for a document with all that is stored, or None.
         rate: Documents written a second.
         searches: Median milliseconds, by name.
+        processor: The mean milliseconds of processor time that a search takes in this process, by name.
     """
 
     bytes: float | None
     rate: float
     searches: Mapping[str, float]
+    processor: Mapping[str, float]
 
 
 Open = Callable[[Corpus, Any], AbstractContextManager[Kept]]
@@ -78,26 +80,28 @@ def cost(open_store: Open, corpus: Corpus, choice: str, searches: int) -> Cost |
         written = time.perf_counter() - started
         kept.at_rest()
         size = kept.size()
-        took = {name: _median(kept.store, corpus, name, searches) for name in SEARCHES if _possible(name, choice)}
+        took = {name: _searches(kept.store, corpus, name, searches) for name in SEARCHES if _possible(name, choice)}
     count = len(corpus.documents)
-    return Cost(None if size is None else size / count, count / written, took)
+    medians, processor = ({name: one[at] for name, one in took.items()} for at in range(2))
+    return Cost(None if size is None else size / count, count / written, medians, processor)
 
 
 def _possible(search: str, choice: str) -> bool:
     return choice != "none" or search == "dense + sparse"
 
 
-def _median(store: HybridStore, corpus: Corpus, name: str, searches: int) -> float:
+def _searches(store: HybridStore, corpus: Corpus, name: str, searches: int) -> tuple[float, float]:
+    """Return the median milliseconds of a search, and the mean ones of processor time."""
     for query in corpus.queries[:5]:
         store.search(query, candidates=CANDIDATES, **SEARCHES[name])
-    took = []
+    took, processor = [], time.process_time()
     for number in range(searches):
         query = corpus.queries[number % len(corpus.queries)]
         started = time.perf_counter()
         hits = store.search(query, candidates=CANDIDATES, **SEARCHES[name])
         took.append(time.perf_counter() - started)
         assert len(hits) == 10
-    return float(np.median(took)) * 1e3
+    return float(np.median(took)) * 1e3, (time.process_time() - processor) / searches * 1e3
 
 
 def bytes_on_disk(folder: Path) -> int:
