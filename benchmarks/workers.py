@@ -10,38 +10,32 @@ no process.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
+
+import numpy as np
 
 from flagvec import BGEM3FlagModel
 from workloads import SHORT_QUERY, bulk_texts
 
-QUERIES_A_TURN = 50
+QUERIES = 1_000
 
 
-def seconds_of(call: Callable[[], object], times: int) -> float:
-    """Return the seconds that a call takes, the mean of `times`."""
-    began = time.perf_counter()
-    for _ in range(times):
-        call()
-    return (time.perf_counter() - began) / times
-
-
-def compare(name: str, one: Callable[[], object], several: Callable[[], object], turns: int, times: int = 1) -> None:
+def compare(name: str, one: Callable[[], object], several: Callable[[], object], turns: int) -> None:
     """Time two calls in turns, and print the median ratio of the first to the second."""
-    seconds: list[tuple[float, float]] = []
+    calls, seconds = (one, several), np.empty((turns + 1, 2))
     for turn in range(turns + 1):
-        first = turn % 2
-        pair = {place: seconds_of((one, several)[place], times) for place in (first, 1 - first)}
-        # The first turn warms both up, and starts the processes.
-        if turn:
-            seconds.append((pair[0], pair[1]))
-    ratios = [alone / together for alone, together in seconds]
-    medians = [statistics.median(one) * 1e3 for one in zip(*seconds, strict=True)]
+        for place in (turn % 2, 1 - turn % 2):
+            began = time.perf_counter()
+            calls[place]()
+            seconds[turn, place] = time.perf_counter() - began
+    # The first turn warms both up, and starts the processes.
+    seconds = seconds[1:]
+    alone, together = np.median(seconds, axis=0) * 1e3
+    low, ratio, high = np.percentile(seconds[:, 0] / seconds[:, 1], [25, 50, 75])
     print(
-        f"{name}: one process {medians[0]:,.2f} ms, several {medians[1]:,.2f} ms; ratio "
-        f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}), {turns} turns",
+        f"{name}: one process {alone:,.2f} ms, several {together:,.2f} ms; ratio {ratio:.3f}, half of {turns} turns "
+        f"from {low:.3f} to {high:.3f}",
         flush=True,
     )
 
@@ -58,7 +52,7 @@ def main() -> None:
     one = BGEM3FlagModel("mini-m3", devices=options.devices[0], **given)
     with BGEM3FlagModel("mini-m3", devices=options.devices, **given) as several:
         encodes = [lambda model=model: model.encode_queries(SHORT_QUERY) for model in (one, several)]
-        compare("one query", *encodes, 2 * options.turns, QUERIES_A_TURN)
+        compare("one query", *encodes, QUERIES)
         compare(
             f"{len(texts):,} texts",
             *(lambda model=model: model.encode(texts) for model in (one, several)),

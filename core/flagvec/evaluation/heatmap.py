@@ -78,7 +78,7 @@ def _triangle(tuning: Tuning, axes: Axes, weights: NDArray[np.float64], means: N
     places = weights @ _CORNERS
     axes.text(
         -0.16, 1.12, "Each cell is a mixture: the nearer to a corner, the more that score counts.",
-        color="#666666", fontsize=10, va="bottom",
+        color="#666666", fontsize=10, va="top",
     )  # fmt: skip
     axes.set_xlim(-0.16, 1.16)
     axes.set_ylim(-0.3, 1.12)

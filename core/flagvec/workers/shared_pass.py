@@ -118,7 +118,8 @@ class SharedPass:
 
 def is_worth_workers(texts: Sequence[str], max_length: int, devices: Sequence[str]) -> bool:
     """Return whether there are texts for more than one task."""
-    return len(devices) > 1 and len(parts_by_length(texts, max_length, devices)) > 1
+    # One text is one task. Dividing it would take 1 % of the time of a short query (`benchmarks/workers.py`).
+    return len(devices) > 1 and len(texts) > 1 and len(parts_by_length(texts, max_length, devices)) > 1
 
 
 def parts_by_length(texts: Sequence[str], max_length: int, devices: Sequence[str]) -> list[NDArray[np.intp]]:

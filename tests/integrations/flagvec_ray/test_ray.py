@@ -32,7 +32,8 @@ pytestmark = [
     pytest.mark.usefixtures("cluster"),
 ]
 
-DOCUMENTS = [Document(f"d{i}", f"Document {i} about rice and soup.", {"n": i}) for i in range(400)]
+MANY = [Document(f"d{i}", f"Document {i} about rice and soup.", {"n": i}) for i in range(5_000)]
+DOCUMENTS = MANY[:400]
 
 
 def dataset(documents=DOCUMENTS):
@@ -106,12 +107,15 @@ def test_files_hold_every_document_once_as_one_process_writes_them(tiny_settings
     assert_same(vectors_in(tmp_path / "there"), expected)
 
 
-def test_files_hold_every_document_once_after_an_actor_was_killed(tiny_settings, tmp_path, expected):
+def test_files_hold_5000_documents_once_after_an_actor_was_killed(tiny_settings, tmp_path, tiny_m3):
+    encode_here(MANY, tiny_m3, tmp_path / "here")
     with Killer("FilesActor", lambda: list((tmp_path / "there").glob("*.parquet"))) as killer:
-        report = encode_to_parquet(dataset(), tmp_path / "there", model=tiny_settings, actors=Actors(2, batch_size=20))
+        report = encode_to_parquet(
+            dataset(MANY), tmp_path / "there", model=tiny_settings, actors=Actors(2, batch_size=100)
+        )
     assert killer.killed is not None
-    assert report.written == len(list(read_vectors(tmp_path / "there"))) == 400
-    assert_same(vectors_in(tmp_path / "there"), expected)
+    assert report.written == len(list(read_vectors(tmp_path / "there"))) == 5_000
+    assert_same(vectors_in(tmp_path / "there"), vectors_in(tmp_path / "here"))
 
 
 def test_a_second_call_skips_what_is_in_complete_files(tiny_settings, tmp_path):
@@ -168,7 +172,6 @@ def test_elasticsearch_gets_5000_documents_once_after_an_actor_was_killed(on_ser
     from flagvec.cli.stores import opened
     from flagvec.store.address import StoreAddress
 
-    many = [Document(f"d{i}", f"Document {i} about rice and soup.", {"n": i}) for i in range(5_000)]
     address = StoreAddress.parsed(on_server)
     with opened(address, tiny_m3) as store:
         store.create()
@@ -177,15 +180,15 @@ def test_elasticsearch_gets_5000_documents_once_after_an_actor_was_killed(on_ser
             return store.count() > 0
 
         with Killer("StoreActor", has_begun) as killer:
-            report = ingest(dataset(many), model=tiny_settings, store=on_server, actors=Actors(2, batch_size=250))
+            report = ingest(dataset(MANY), model=tiny_settings, store=on_server, actors=Actors(2, batch_size=250))
         assert killer.killed is not None
         assert report.written + report.skipped == 5_000
-        assert sorted(store.scroll(), key=lambda one: int(one.id[1:])) == many
-        again = ingest(dataset(many), model=tiny_settings, store=on_server, actors=Actors(2))
+        assert sorted(store.scroll(), key=lambda one: int(one.id[1:])) == MANY
+        again = ingest(dataset(MANY), model=tiny_settings, store=on_server, actors=Actors(2))
         assert (again.written, again.skipped) == (0, 5_000)
         # As one process ranks them.
         ranked = store.search("rice and soup 77", limit=10)
-        store.add(many)
+        store.add(MANY)
         assert [hit.score for hit in store.search("rice and soup 77", limit=10)] == pytest.approx(
             [hit.score for hit in ranked], abs=1e-6
         )
