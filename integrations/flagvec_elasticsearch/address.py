@@ -33,11 +33,18 @@ def store_at(address: StoreAddress, model: AbsEmbedder, secret: Secret, **option
     address.refuse_unknown_options(_OPTIONS)
     # Imported first, because it says which extra is missing.
     from flagvec_elasticsearch import ElasticsearchStore  # isort: skip
-    from elasticsearch import Elasticsearch
+    from elasticsearch import Elasticsearch, OrjsonSerializer
 
     options |= {name: address.options[name] for name in _FIELDS if name in address.options}
     server = f"{address.server}/{address.folder}" if address.folder else address.server
-    client = Elasticsearch(server, request_timeout=_TIMEOUT, **_credentials(secret), **_certificates(address))
+    client = Elasticsearch(
+        server,
+        request_timeout=_TIMEOUT,
+        # Answers with the codes of ColBERT vectors have megabytes.
+        serializer=OrjsonSerializer(),
+        **_credentials(secret),
+        **_certificates(address),
+    )
     return ElasticsearchStore(model, client, address.name, **options)
 
 

@@ -55,7 +55,7 @@ class RepairBackend(ElasticsearchBackend):
             yield from self._index.pages(queries.without_colbert(rows_field), size, ask, _DOCUMENTS)
             return
         read = {
-            "_source": [TEXT, METADATA, *stored.read.get("_source", ())],
+            "_source": stored.read.get("_source", [TEXT, METADATA]),
             "docvalue_fields": [*stored.read["docvalue_fields"], stored.rows_field],
             "seq_no_primary_term": True,
         }

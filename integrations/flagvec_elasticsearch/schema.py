@@ -18,8 +18,8 @@ ColbertField = Literal["binary", "rank_vectors"]
 
 ID, TEXT, METADATA, TYPED = "id", "text", "metadata", "typed"
 DENSE, SPARSE, COLBERT, COLBERT_ROWS = "dense", "sparse", "colbert", "colbert_rows"
-# In an index of codes, COLBERT is an object of these two.
-CODES, CODES_ROWS = f"{COLBERT}.codes", f"{COLBERT}.rows"
+# In an index of codes, COLBERT is an object of the codes and of how many there are.
+CODES_ROWS = f"{COLBERT}.rows"
 
 _MADE_BY = "flagvec"
 # Layout 1 left the ColBERT vectors out of _source, which Elasticsearch does not let an index change (tried on 8.19).

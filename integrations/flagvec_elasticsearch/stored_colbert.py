@@ -18,7 +18,7 @@ from flagvec.store.vectors import LENGTH_TOLERANCE
 from flagvec_elasticsearch import queries
 from flagvec_elasticsearch.convert import codes_text, colbert_rows
 from flagvec_elasticsearch.filters import Query
-from flagvec_elasticsearch.schema import CODES, CODES_ROWS, COLBERT, COLBERT_ROWS, ID, Layout
+from flagvec_elasticsearch.schema import CODES_ROWS, COLBERT, COLBERT_ROWS, ID, Layout
 
 # Vectors of length 1 that are rounded to half precision have no larger score.
 _MOST_SCORE = 1.0 + 2 * LENGTH_TOLERANCE
@@ -48,7 +48,9 @@ class Codes:
     rows_field: ClassVar[str] = CODES_ROWS
     empty: ClassVar[tuple[int | None, ...]] = (0,)
     documents_a_search: ClassVar[int] = 32
-    read: ClassVar[Query] = {"_source": [CODES], "docvalue_fields": [ID]}
+    # The server copies a whole `_source` into its answer. To leave a part out it parses all of it, which takes twice as
+    # much of its time (benchmarks/NOTEBOOK.md).
+    read: ClassVar[Query] = {"_source": True, "docvalue_fields": [ID]}
 
     def size(self, rows: int) -> int:
         """Return the length of the text that keeps so many vectors."""
