@@ -52,6 +52,18 @@ def why_no_amx_kernels() -> str:
 
 
 @cache
+def why_no_quantized_kernels() -> str:
+    """Return why the kernels for int8 cannot run, or an empty str if they can."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return f"{SWITCH}=0"
+    if _compiled is None:
+        return "not compiled"
+    if not openmp_function("GOMP_parallel"):
+        return "torch's OpenMP library has no GOMP_parallel"
+    return "" if _compiled.quantized_level() else "no AVX2 in /proc/cpuinfo"
+
+
+@cache
 def openmp_function(name: str) -> int:
     """Return the address of a function in the OpenMP library that torch loaded, or 0 if it has no such function.
 
