@@ -46,6 +46,11 @@ class PackedInt8Linear(nn.Module):
         return gelu(results) if self.activation == "gelu" else results
 
 
+def has_int8_layers(backbone: nn.Module) -> bool:
+    """Return whether the weights of a backbone are int8, packed or not."""
+    return any(isinstance(module, (Int8Linear, PackedInt8Linear)) for module in backbone.modules())
+
+
 def pack_int8_layers(model: nn.Module) -> None:
     """Replace every `Int8Linear` in `model` by a `PackedInt8Linear`, and let layers of the BERT family use them."""
     for name, child in model.named_children():
@@ -53,6 +58,9 @@ def pack_int8_layers(model: nn.Module) -> None:
             setattr(model, name, PackedInt8Linear(child))
         elif isinstance(child, PostNormLayer):
             child.after_attention = after_attention
+            # The kernels read float32, and so does torch's norm of other formats.
+            child.attention_norm.float()
+            child.feed_forward_norm.float()
         else:
             pack_int8_layers(child)
 

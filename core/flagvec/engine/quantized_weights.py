@@ -60,6 +60,7 @@ class Int8Embedding(nn.Module):
 
     @property
     def num_embeddings(self) -> int:
+        """The number of rows."""
         return len(self.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -67,29 +68,26 @@ class Int8Embedding(nn.Module):
         return (embedding(ids, self.weight) * self.scales[ids][..., None]).to(self.dtype)
 
 
-def quantize_weights(backbone: nn.Module) -> None:
-    """Replace each linear layer and table of embeddings by its weights in int8. Others keep their format."""
-    dtype = next(backbone.parameters()).dtype
+def quantize_weights(backbone: nn.Module, dtype: torch.dtype) -> None:
+    """Replace each linear layer and each table of embeddings by its weights in int8, and cast the rest to `dtype`."""
     for module in list(backbone.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:
                 setattr(module, name, Int8Linear.of(child))
             elif isinstance(child, nn.Embedding):
                 setattr(module, name, Int8Embedding.of(child, dtype))
-
-
-def has_int8_weights(backbone: nn.Module) -> bool:
-    """Return whether `quantize_weights` was here."""
-    return any(isinstance(module, Int8Linear) for module in backbone.modules())
+    for weights in backbone.parameters():
+        weights.data = weights.data.to(dtype)
 
 
 def side_by_side(layers: list[Int8Linear]) -> Int8Linear:
-    """Return one layer that computes the results of several of the same input."""
+    """Return one layer that gives the results of several, which have the same input and a bias."""
     return Int8Linear(*(torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "scales", "bias")))
 
 
 def rounded(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (rows, columns) as int8, and the scales of its rows, (rows,) float32."""
+    """Return (rows, columns) as int8 of at most 127, and each row's scale, (rows,) float32."""
     weights = weights.float()
     scales = weights.abs().amax(1) / LARGEST_WEIGHT
-    return (weights / scales.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round().to(torch.int8), scales
+    # A row of zeros has the scale 0.
+    return (weights / torch.where(scales > 0, scales, 1)[:, None]).round().to(torch.int8), scales
