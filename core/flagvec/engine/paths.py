@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from flagvec.engine.kernels import HEAD_WIDTHS, can_normalise_rows
-from flagvec.engine.kernels.availability import why_no_amx_kernels, why_no_avx512_kernels
+from flagvec.engine.kernels.availability import why_not
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Path:
 
     def _why_not(self) -> dict[str, str]:
         """Return for each kernel why it is not in use, an empty str if it is."""
-        without_avx512, without_amx = why_no_avx512_kernels(), why_no_amx_kernels()
         anyway = self._why_none()
         head_width = self.width // self.heads
         heads = "" if head_width in HEAD_WIDTHS else f"heads are {head_width} wide, not 32 or 64"
@@ -57,9 +56,9 @@ class Path:
         foreign = "" if self.has_own_layers else "not the BERT family's layers"
         sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
         return {
-            "attention": anyway or without_amx or heads,
-            "norms": anyway or without_avx512 or foreign or rows,
-            "few rows": anyway or without_amx or foreign or heads or sizes,
+            "attention": anyway or why_not("attention") or heads,
+            "norms": anyway or why_not("norms") or foreign or rows,
+            "few rows": anyway or why_not("few rows") or foreign or heads or sizes,
         }
 
     def _why_none(self) -> str:
