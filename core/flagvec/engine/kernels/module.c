@@ -204,32 +204,30 @@ static PyObject *call_norm_to_bytes(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
-static int cpu_has_avx512(void) {
-    enum { AVX512_BF16 = 1 << 5 };
-    unsigned a, b, c, d;
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
-}
+/* The numbers of `Level` in availability.py. */
+enum { OFF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_VNNI, LEVEL_AVX512_BF16, LEVEL_AMX };
 
 /* Linux kills a process that uses AMX without asking first, see arch_prctl(ARCH_REQ_XCOMP_PERM). */
-static int cpu_has_amx(void) {
-    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
+static int may_use_amx(void) {
+    enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+}
+
+static long highest_level(void) {
+    enum { AVX512_BF16_BIT = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+    const unsigned amx = AMX_BF16 | AMX_TILE | AMX_INT8;
     unsigned a, b, c, d;
-    return cpu_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-           (d & AMX_INT8) && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return OFF;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return LEVEL_AVX2;
+    if (!__builtin_cpu_supports("avx512vnni")) return LEVEL_AVX512;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & AVX512_BF16_BIT)) return LEVEL_AVX512_VNNI;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & amx) != amx || !may_use_amx()) return LEVEL_AVX512_BF16;
+    return LEVEL_AMX;
 }
 
-static PyObject *has_avx512(PyObject *module, PyObject *nothing) { return PyBool_FromLong(cpu_has_avx512()); }
-
-static PyObject *has_amx(PyObject *module, PyObject *nothing) { return PyBool_FromLong(cpu_has_amx()); }
-
-/* The float32 numbers in a vector of the widest instructions that the functions of quantized.h can use here. */
-static PyObject *quantized_level(PyObject *module, PyObject *nothing) {
-    const int has_avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                           __builtin_cpu_supports("avx512vl");
-    const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return PyLong_FromLong(has_avx512 ? 16 : has_avx2 ? 8 : 0);
-}
+static PyObject *cpu_level(PyObject *module, PyObject *nothing) { return PyLong_FromLong(highest_level()); }
 
 static PyMethodDef methods[] = {
     {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
@@ -241,9 +239,7 @@ static PyMethodDef methods[] = {
     {"product_to_numbers", call_product_to_numbers, METH_VARARGS, "Write a linear layer's results as numbers."},
     {"gelu_to_bytes", call_gelu_to_bytes, METH_VARARGS, "Write their GELU as bytes."},
     {"norm_to_bytes", call_norm_to_bytes, METH_VARARGS, "Write the norm of their sum with states to both."},
-    {"quantized_level", quantized_level, METH_NOARGS, "Return which vectors quantized.h can use here: 16, 8 or 0."},
-    {"has_avx512", has_avx512, METH_NOARGS, "Return whether this CPU has AVX512-BF16."},
-    {"has_amx", has_amx, METH_NOARGS, "Return whether this CPU has AMX as well, and Linux lets this process use it."},
+    {"cpu_level", cpu_level, METH_NOARGS, "Return the number of this CPU's `Level`; asks Linux for AMX."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from flagvec.engine.kernels import TILE_SIDE
-from flagvec.engine.kernels.availability import _compiled, openmp_function, why_no_quantized_kernels
+from flagvec.engine.kernels import availability
+from flagvec.engine.kernels.availability import Level, _compiled, openmp_function
 
 _WIDEST_ROW = 1 << 14  # as in quantized.h
-_WIDEST_VECTOR = 16
+_VECTOR = 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Product:
 
 def can_run(width: int) -> bool:
     """Return whether the kernels take rows of so many numbers: a CPU with AVX2, a multiple of 16, at most 16,384."""
-    return width % _WIDEST_VECTOR == 0 and width <= _WIDEST_ROW and _level() > 0
+    return width % _VECTOR == 0 and width <= _WIDEST_ROW and availability.can_run("rows of int8")
 
 
 def to_bytes(numbers: Tensor, largest: int) -> ByteRows:
@@ -104,7 +103,7 @@ def _normalise(product: Product, states: Tensor, norm: nn.LayerNorm, to: tuple[i
 
 
 def _rows(rows: int, width: int) -> tuple[int, int, bool, int, int]:
-    return rows, width, _level() == 16, openmp_function("GOMP_parallel"), torch.get_num_threads()
+    return rows, width, availability.level() >= Level.AVX512, openmp_function("GOMP_parallel"), torch.get_num_threads()
 
 
 def _numbers(numbers: Tensor) -> tuple[int, bool]:
@@ -118,8 +117,3 @@ def _bytes(rows: ByteRows, largest: int) -> tuple[int, int, int, float]:
 def _product(product: Product) -> tuple[int, int, int, int, int]:
     tensors = product.sums, product.scales, product.minima, product.weight_sums, product.bias
     return tuple(tensor.data_ptr() for tensor in tensors)
-
-
-@cache
-def _level() -> int:
-    return 0 if why_no_quantized_kernels() else _compiled.quantized_level()
