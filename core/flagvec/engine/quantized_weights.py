@@ -69,14 +69,22 @@ class Int8Embedding(nn.Module):
 
 
 def quantize_weights(backbone: nn.Module, dtype: torch.dtype) -> None:
-    """Replace each linear layer and each table of embeddings by its weights in int8, and cast the rest to `dtype`."""
+    """Replace each linear layer and each table of embeddings by its weights in int8, and cast the rest to `dtype`.
+
+    Other modules keep their weights, such as norms. A module of a subclass of torch's linear layer is one of them.
+    """
     for module in list(backbone.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:
                 setattr(module, name, Int8Linear.of(child))
             elif isinstance(child, nn.Embedding):
                 setattr(module, name, Int8Embedding.of(child, dtype))
-    for weights in backbone.parameters():
+    cast_parameters(backbone, dtype)
+
+
+def cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the parameters of a model, but not its buffers, which scales of int8 weights are as well."""
+    for weights in model.parameters():
         weights.data = weights.data.to(dtype)
 
 
