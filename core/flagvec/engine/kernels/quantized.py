@@ -61,26 +61,28 @@ def can_run(width: int) -> bool:
 
 
 def to_bytes(numbers: Tensor, largest: int) -> ByteRows:
-    """Round each row of (rows, width) float32 or bfloat16 to bytes of at most `largest`."""
-    rows, width = numbers.shape
-    to = ByteRows.empty(rows, width)
-    _compiled.numbers_to_bytes(_rows(rows, width), _numbers(numbers), _bytes(to, largest))
+    """Round each row of (rows, width) float32 or bfloat16, contiguous, to bytes of at most `largest`.
+
+    This and the functions below raise ValueError if `can_run` refuses the width, or a tensor is not as described.
+    """
+    to = ByteRows.empty(*numbers.shape)
+    _compiled.numbers_to_bytes(_rows(*numbers.shape), _numbers(numbers, numbers.shape), _bytes(to, largest))
     return to
 
 
 def to_numbers(product: Product, dtype: torch.dtype) -> Tensor:
     """Return the results, (rows, width), in float32 or bfloat16."""
-    rows, width = product.sums.shape
-    to = torch.empty((rows, width), dtype=dtype)
-    _compiled.product_to_numbers(_rows(rows, width), _product(product), _numbers(to))
+    shape = product.sums.shape
+    to = torch.empty(shape, dtype=dtype)
+    _compiled.product_to_numbers(_rows(*shape), _product(product), _numbers(to, shape))
     return to
 
 
 def gelu_to_bytes(product: Product, largest: int) -> ByteRows:
     """Return GELU of the results, as bytes of at most `largest`."""
-    rows, width = product.sums.shape
-    to = ByteRows.empty(rows, width)
-    _compiled.gelu_to_bytes(_rows(rows, width), _product(product), _bytes(to, largest))
+    shape = product.sums.shape
+    to = ByteRows.empty(*shape)
+    _compiled.gelu_to_bytes(_rows(*shape), _product(product), _bytes(to, largest))
     return to
 
 
@@ -97,17 +99,22 @@ def normalise_sum_to_bytes(product: Product, states: Tensor, norm: nn.LayerNorm,
 
 
 def _normalise(product: Product, states: Tensor, norm: nn.LayerNorm, to: tuple[int, int, int, float]) -> None:
-    weight, bias = norm.weight.detach().float(), norm.bias.detach().float()
-    layer_norm = weight.data_ptr(), bias.data_ptr(), norm.eps
-    _compiled.norm_to_bytes(_rows(*states.shape), _product(product), _numbers(states), layer_norm, to)
+    shape = product.sums.shape
+    weight, bias = norm.weight.detach().float(), norm.bias.detach().float()  # copies live until the call is over
+    layer_norm = _address(weight, torch.float32, shape[1:]), _address(bias, torch.float32, shape[1:]), norm.eps
+    _compiled.norm_to_bytes(_rows(*shape), _product(product), _numbers(states, shape), layer_norm, to)
 
 
 def _rows(rows: int, width: int) -> tuple[int, int, bool, int, int]:
-    return rows, width, availability.level() >= Level.AVX512, openmp_function("GOMP_parallel"), torch.get_num_threads()
+    if not can_run(width):
+        raise ValueError(f"rows of {width} numbers; the kernels take those for which can_run is true")
+    has_avx512 = availability.level() >= Level.AVX512
+    return rows, width, has_avx512, openmp_function("GOMP_parallel"), torch.get_num_threads()
 
 
-def _numbers(numbers: Tensor) -> tuple[int, bool]:
-    return numbers.data_ptr(), numbers.dtype is torch.bfloat16
+def _numbers(numbers: Tensor, shape: torch.Size) -> tuple[int, bool]:
+    is_bfloat16 = numbers.dtype is torch.bfloat16
+    return _address(numbers, torch.bfloat16 if is_bfloat16 else torch.float32, shape), is_bfloat16
 
 
 def _bytes(rows: ByteRows, largest: int) -> tuple[int, int, int, float]:
@@ -115,5 +122,21 @@ def _bytes(rows: ByteRows, largest: int) -> tuple[int, int, int, float]:
 
 
 def _product(product: Product) -> tuple[int, int, int, int, int]:
-    tensors = product.sums, product.scales, product.minima, product.weight_sums, product.bias
-    return tuple(tensor.data_ptr() for tensor in tensors)
+    shape, float32 = product.sums.shape, torch.float32
+    return (
+        _address(product.sums, float32, shape),
+        _address(product.scales, float32, shape[:1]),
+        _address(product.minima, float32, shape[:1]),
+        _address(product.weight_sums, float32, shape[1:]),
+        _address(product.bias, float32, shape[1:]),
+    )
+
+
+def _address(tensor: Tensor, dtype: torch.dtype, shape: torch.Size) -> int:
+    """Return the address of a tensor, after a check, because a kernel reads memory without one."""
+    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or not tensor.is_cpu:
+        raise ValueError(
+            f"{tensor.dtype} of {tuple(tensor.shape)} on {tensor.device}; the kernel takes {dtype} of {tuple(shape)}, "
+            "contiguous, on a CPU"
+        )
+    return tensor.data_ptr()
