@@ -1,4 +1,4 @@
-"""quantization="int8": close to float32, the same from a file and in other processes, and refused where it cannot run."""
+"""quantization="int8": close to float32, the same from a file and in other processes, refused where it cannot run."""
 
 import json
 import multiprocessing
