@@ -102,7 +102,10 @@ def load_int8_backbone(directory: Path, dtype: torch.dtype, options: Mapping[str
         CheckpointError: The weights are not those of the architecture that config.json names, or not finite.
     """
     with _weights_without_memory():
-        model = AutoModel.from_config(options["config"], trust_remote_code=options["trust_remote_code"])
+        # transformers has no types.
+        model: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            options["config"], trust_remote_code=options["trust_remote_code"]
+        )
     model.pooler = None
     quantize_weights(model, dtype)
     expected = {name: tensor.dtype for name, tensor in model.state_dict().items()}
@@ -130,7 +133,8 @@ def _weights_without_memory() -> Iterator[None]:
     def without_memory(module: nn.Module, name: str, weights: nn.Parameter | None) -> nn.Parameter | None:
         return None if weights is None else nn.Parameter(weights.to("meta"), requires_grad=False)
 
-    hook = register_module_parameter_registration_hook(without_memory)
+    # torch's type leaves out that the hook may return other weights.
+    hook = register_module_parameter_registration_hook(without_memory)  # type: ignore[arg-type]
     try:
         yield
     finally:

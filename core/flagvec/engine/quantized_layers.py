@@ -67,12 +67,12 @@ def pack_int8_layers(model: nn.Module) -> None:
 
 def after_attention(layer: PostNormLayer, attended: Tensor, states: Tensor) -> Tensor:
     """Do as `post_norm_layer.after_attention`, with products of int8. `states` is overwritten."""
-    largest, rows = largest_byte(), states.flatten(0, -2)
-    product = layer.attention_out.multiplied(_as_bytes(attended))
+    largest, rows = largest_byte(), states.flatten(0, -2).contiguous()
+    product = _multiplied(layer.attention_out, _as_bytes(attended))
     middle = steps.normalise_sum_to_bytes(product, rows, layer.attention_norm, largest)
-    widened = steps.gelu_to_bytes(layer.widen.multiplied(middle), largest)
-    steps.normalise_sum(layer.narrow.multiplied(widened), rows, layer.feed_forward_norm)
-    return states
+    widened = steps.gelu_to_bytes(_multiplied(layer.widen, middle), largest)
+    steps.normalise_sum(_multiplied(layer.narrow, widened), rows, layer.feed_forward_norm)
+    return rows.view(states.shape)
 
 
 @cache
@@ -86,6 +86,11 @@ def largest_byte() -> int:
     rows = torch.full((16, inputs), 255, dtype=torch.uint8)
     product = PackedInt8Linear(linear).multiplied(ByteRows(rows, torch.ones(16), torch.zeros(16)))
     return 255 if bool((product.sums == 255 * LARGEST_WEIGHT * inputs).all()) else 127
+
+
+def _multiplied(linear: nn.Module, rows: ByteRows) -> Product:
+    assert isinstance(linear, PackedInt8Linear), "after_attention is for layers that pack_int8_layers has seen"
+    return linear.multiplied(rows)
 
 
 def _as_bytes(states: Tensor) -> ByteRows:

@@ -1,4 +1,4 @@
-"""``flagvec stats``, ``delete``, ``models`` and ``doctor``."""
+"""``flagvec stats``, ``delete``, ``models``, ``quantize`` and ``doctor``."""
 
 import pytest
 
@@ -96,3 +96,24 @@ def test_an_alias_in_a_database_without_aliases_is_a_wrong_argument(flagvec, art
     done = flagvec("migrate", *arguments)
     assert done.code == 2
     assert "has no aliases; leave --alias out" in " ".join(done.err.split())
+
+def test_quantize_writes_a_model_that_other_commands_take(flagvec, tmp_path, tiny_m3_directory):
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", "small", "--json")
+    assert (done.code, done.json["output"]) == (0, "small")
+    assert done.json["bytes"] == (tmp_path / "small/flagvec-int8.safetensors").stat().st_size
+    (tmp_path / "texts.jsonl").write_text('{"id": "rice", "text": "Rice is cooked in water."}\n')
+    done = flagvec("encode", "texts.jsonl", "--model", "small", "-o", "vectors.parquet", "--device", "cpu")
+    assert done.code == 0, done.err
+
+
+def test_quantize_says_how_much_smaller_the_weights_are(flagvec, tiny_m3_directory):
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", "small")
+    assert (done.code, done.out.split(":")[0]) == (0, "small")
+    assert "MB of weights instead of" in done.out
+
+
+def test_quantize_does_not_overwrite_files(flagvec, tmp_path, tiny_m3_directory):
+    (tmp_path / "notes.txt").write_text("mine")
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", ".")
+    assert done.code == 2
+    assert "output='.' exists and is not an empty directory; give a new name" in done.err
