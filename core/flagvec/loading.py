@@ -109,8 +109,8 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
         hub: How that repository is fetched.
 
     Raises:
-        CheckpointError: A file is missing or damaged, two files do not fit together, the checkpoint is quantised or
-            an adapter, or it needs code that is not trusted.
+        CheckpointError: A file is missing or damaged, two files do not fit together, the checkpoint was quantised by
+            another program or is an adapter, or it needs code that is not trusted.
     """
     path = directory / "config.json"
     config = _reading(path, lambda: json.loads(path.read_bytes()))
@@ -128,8 +128,10 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     }
     read = partial(AutoConfig.from_pretrained, directory, **options)
     options["config"] = _reading(path, read) if native is None else native
-    load_backbone = _load_int8_backbone if is_int8 else _load_backbone
-    backbone = load_backbone(directory, dtype, options)
+    if is_int8:
+        backbone = _reading(directory, lambda: int8_files.load_int8_backbone(directory, dtype, options))
+    else:
+        backbone = _load_backbone(directory, dtype, options)
     tokenizer = _load_tokenizer(directory, options)
     check_token_ids(directory, tokenizer, backbone.config.vocab_size)
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
@@ -242,12 +244,6 @@ def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any])
     model.pooler = None
     _refuse_other_weights(directory, model, report)
     return model.eval().requires_grad_(False)
-
-
-def _load_int8_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
-    held = _reading(directory, lambda: held_weights(directory))
-    with no_more_than(held, directory):
-        return _reading(directory, lambda: int8_files.load_int8_backbone(directory, dtype, options))
 
 
 def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoModel
 
-from flagvec.checkpoints.checks import INT8_WEIGHTS
+from flagvec.checkpoints.checks import INT8_WEIGHTS, held_weights, no_more_than
 from flagvec.engine.quantized_weights import cast_parameters, quantize_weights
 from flagvec.errors import CheckpointError
 
@@ -101,7 +101,7 @@ def load_int8_backbone(directory: Path, dtype: torch.dtype, options: Mapping[str
     Raises:
         CheckpointError: The weights are not those of the architecture that config.json names, or not finite.
     """
-    with _weights_without_memory():
+    with _weights_without_memory(), no_more_than(held_weights(directory), directory):
         # transformers has no types.
         model: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
             options["config"], trust_remote_code=options["trust_remote_code"]
