@@ -1,7 +1,7 @@
 """Measures how long a model takes to load, and its peak memory, in each number format and from an int8 file.
 
-The model has BGE-M3's shape and as many embeddings, with random weights: 2.3 GB in float32. Each load is a process of its
-own, which also encodes one query. Files are in the page cache, because a load before the first measured one read them.
+The model has BGE-M3's shape and as many embeddings, with random weights: 2.3 GB in float32. Each load is a process of
+its own, which also encodes one query. Files are in the page cache, because a first turn read them.
 """
 
 from __future__ import annotations
