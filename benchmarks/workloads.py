@@ -47,10 +47,10 @@ def mini_m3(directory: Path) -> Path:
     return assemble(directory)
 
 
-def m3_shape(directory: Path) -> Path:
+def m3_shape(directory: Path, embeddings: int = 30_522) -> Path:
     """Return a checkpoint of BGE-M3's shape, 24 layers of width 1,024, with random weights and a BERT vocabulary.
 
-    The size of the vocabulary changes only a lookup table, so the encoder costs as much as BGE-M3's.
+    The number of embeddings changes only a lookup table, so the encoder costs as much as BGE-M3's. BGE-M3 has 250,002.
     """
     checkpoint = directory / "m3-shape"
     if (checkpoint / "colbert_linear.pt").exists():
@@ -59,7 +59,7 @@ def m3_shape(directory: Path) -> Path:
 
     torch.manual_seed(0)
     config = XLMRobertaConfig(
-        vocab_size=30_522,
+        vocab_size=embeddings,
         hidden_size=1_024,
         num_hidden_layers=24,
         num_attention_heads=16,

@@ -15,9 +15,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from flagvec.checkpoints import int8_files
 from flagvec.checkpoints.architectures import native_config
 from flagvec.checkpoints.checks import check_token_ids, held_weights, no_more_than, refuse_chosen_code
 from flagvec.engine.hidden_states import uncounted_id
+from flagvec.engine.quantized_weights import Int8Embedding
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.mini_m3 import assemble
 from flagvec.models import find_model, nearest_model_names
@@ -107,13 +109,15 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
         hub: How that repository is fetched.
 
     Raises:
-        CheckpointError: A file is missing or damaged, two files do not fit together, the checkpoint is quantised or
-            an adapter, or it needs code that is not trusted.
+        CheckpointError: A file is missing or damaged, two files do not fit together, the checkpoint was quantised by
+            another program or is an adapter, or it needs code that is not trusted.
     """
     path = directory / "config.json"
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
+    is_int8 = int8_files.is_int8(config)
+    config = int8_files.without_mark(config) if is_int8 else config
     native = _reading(path, lambda: native_config(path, config, trust_remote_code))
     refuse_chosen_code(directory, config, trust_remote_code)
     options = {
@@ -124,7 +128,10 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     }
     read = partial(AutoConfig.from_pretrained, directory, **options)
     options["config"] = _reading(path, read) if native is None else native
-    backbone = _load_backbone(directory, dtype, options)
+    if is_int8:
+        backbone = _reading(directory, lambda: int8_files.load_int8_backbone(directory, dtype, options))
+    else:
+        backbone = _load_backbone(directory, dtype, options)
     tokenizer = _load_tokenizer(directory, options)
     check_token_ids(directory, tokenizer, backbone.config.vocab_size)
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
@@ -277,7 +284,7 @@ def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
 
 def _longest_input(backbone: Any) -> int:
     table = getattr(backbone.embeddings, "position_embeddings", None)
-    if not isinstance(table, nn.Embedding):
+    if not isinstance(table, (nn.Embedding, Int8Embedding)):
         return int(backbone.config.max_position_embeddings)
     uncounted = uncounted_id(backbone)
     return table.num_embeddings - (0 if uncounted is None else uncounted + 1)

@@ -53,7 +53,8 @@ def test_kernels_of_all_shapes_run_without_a_report(run_sanitized):
 
 
 @pytest.mark.parametrize(
-    "function", ["overrun_of_a_vector", "overrun_of_a_tile", "overrun_of_bits", "overrun_of_bits_in_tiles"]
+    "function",
+    ["overrun_of_a_vector", "overrun_of_a_tile", "overrun_of_bits", "overrun_of_bits_in_tiles", "overrun_of_sums"],
 )
 def test_an_array_that_is_too_short_is_reported(run_sanitized, function):
     finished = run_sanitized(function)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flagvec import FlagModel
-from flagvec.engine import kernels, paths
+from flagvec.engine import paths
 from flagvec.engine.kernels import availability
 
 FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -29,9 +29,8 @@ def lines_of(caplog, directory, **options):
 def machine(monkeypatch):
     """Say why kernels cannot run."""
 
-    def pretend(avx512="", amx=""):
-        monkeypatch.setattr(paths, "why_no_avx512_kernels", lambda: avx512)
-        monkeypatch.setattr(paths, "why_no_amx_kernels", lambda: avx512 or amx)
+    def pretend(**reasons):
+        monkeypatch.setattr(paths, "why_not", lambda kernel: reasons.get(kernel.replace(" ", "_"), ""))
 
     pretend()
     return pretend
@@ -57,16 +56,16 @@ def test_the_line_of_a_model_of_bgem3s_form_names_all_kernels(caplog, tmp_path, 
     assert line == "xlm-roberta runs on cpu in bfloat16, packed; kernels: attention, norms, few rows"
 
 
-def test_a_cpu_without_amx_has_the_kernel_for_norms_only(machine):
-    machine(amx="no AMX in /proc/cpuinfo")
+def test_kernels_that_a_cpu_lacks_are_named_with_the_reason(machine):
+    machine(attention="this CPU has no AMX", few_rows="this CPU has no AMX")
     assert path_of() == (
-        "bert runs on cpu in bfloat16, packed; kernels: norms; attention not: no AMX in /proc/cpuinfo; "
-        "few rows not: no AMX in /proc/cpuinfo"
+        "bert runs on cpu in bfloat16, packed; kernels: norms; attention not: this CPU has no AMX; "
+        "few rows not: this CPU has no AMX"
     )
 
 
 def test_one_reason_for_all_kernels_is_said_once(machine):
-    machine(avx512="not compiled")
+    machine(attention="not compiled", norms="not compiled", few_rows="not compiled")
     assert path_of() == "bert runs on cpu in bfloat16, packed; no kernels: not compiled"
 
 
@@ -109,16 +108,3 @@ def test_flagvec_kernels_0_switches_the_kernels_off(run_python, tiny_bert_direct
 def test_flagvec_kernels_1_leaves_the_kernels_on(run_python, tiny_bert_directory):
     printed = run_python(SWITCHED.format(directory=str(tiny_bert_directory)), FLAGVEC_KERNELS="1")
     assert printed.endswith("True True\n")
-
-
-def test_another_value_of_flagvec_kernels_is_refused(monkeypatch):
-    monkeypatch.setenv("FLAGVEC_KERNELS", "off")
-    availability.why_no_avx512_kernels.cache_clear()
-    with pytest.raises(ValueError, match=r"FLAGVEC_KERNELS='off': expected 0 \(off\) or 1 \(on\)"):
-        availability.why_no_avx512_kernels()
-
-
-@needs_kernels
-def test_a_cpu_with_amx_gives_no_reason_against_kernels():
-    assert availability.why_no_amx_kernels() == ""
-    assert kernels.can_attend(torch.zeros(4, 2, 32, dtype=torch.bfloat16))

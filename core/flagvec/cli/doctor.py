@@ -72,7 +72,7 @@ def _encoding() -> Iterator[tuple[str, str]]:
     import torch
 
     from flagvec.engine.devices import choose_devices, choose_dtype, cpu_has_bfloat16
-    from flagvec.engine.kernels.availability import why_no_amx_kernels, why_no_avx512_kernels
+    from flagvec.engine.kernels.availability import Level, level, why_below
     from flagvec.engine.number_format import measured
 
     yield "torch", f"{torch.__version__}, {torch.get_num_threads()} threads"
@@ -82,8 +82,8 @@ def _encoding() -> Iterator[tuple[str, str]]:
     yield "devices", ", ".join(["cpu", *devices])
     yield "default", f"{best}, in {_name(choose_dtype(best, True, False, _WIDTH))} at a width of {_WIDTH:,}"
     yield "on a CPU", str(measured(_WIDTH)) if cpu_has_bfloat16() else "float32, because it has no bfloat16"
-    for kernels, why_not in (("AVX512-BF16", why_no_avx512_kernels()), ("AMX", why_no_amx_kernels())):
-        yield f"{kernels} kernels", f"off: {why_not}" if why_not else "on"
+    why_not_more = why_below(max(Level))
+    yield "kernels", f"{level()}, because {why_not_more}" if why_not_more else f"{level()}, the highest level"
 
 
 # Hidden states of BGE-M3 and of the large models have this width.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from flagvec.engine.kernels import HEAD_WIDTHS, can_normalise_rows
-from flagvec.engine.kernels.availability import why_no_amx_kernels, why_no_avx512_kernels
+from flagvec.engine.kernels.availability import why_not
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Path:
         is_packed: Whether texts run packed, without padding.
         has_own_layers: Whether `PostNormLayer` replaced transformers' layers.
         runs_few_rows: Whether short batches run through all layers in one call.
+        is_quantized: Whether the weights of linear layers are int8. `dtype` is the format of everything else then.
     """
 
     architecture: str
@@ -33,10 +34,12 @@ class Path:
     is_packed: bool
     has_own_layers: bool
     runs_few_rows: bool
+    is_quantized: bool = False
 
     def __str__(self) -> str:
         packed = "packed" if self.is_packed else "padded"
-        number_format = str(self.dtype).removeprefix("torch.")
+        weights = "int8 and " if self.is_quantized else ""
+        number_format = weights + str(self.dtype).removeprefix("torch.")
         return f"{self.architecture} runs on {self.device} in {number_format}, {packed}; {self._kernels()}"
 
     def _kernels(self) -> str:
@@ -49,17 +52,19 @@ class Path:
 
     def _why_not(self) -> dict[str, str]:
         """Return for each kernel why it is not in use, an empty str if it is."""
-        without_avx512, without_amx = why_no_avx512_kernels(), why_no_amx_kernels()
         anyway = self._why_none()
         head_width = self.width // self.heads
         heads = "" if head_width in HEAD_WIDTHS else f"heads are {head_width} wide, not 32 or 64"
         rows = "" if can_normalise_rows(self.width) else f"hidden states are {self.width} wide"
         foreign = "" if self.has_own_layers else "not the BERT family's layers"
         sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
+        attention = anyway or why_not("attention") or heads
+        if self.is_quantized:
+            return {"attention": attention, "rows of int8": why_not("rows of int8") or foreign}
         return {
-            "attention": anyway or without_amx or heads,
-            "norms": anyway or without_avx512 or foreign or rows,
-            "few rows": anyway or without_amx or foreign or heads or sizes,
+            "attention": attention,
+            "norms": anyway or why_not("norms") or foreign or rows,
+            "few rows": anyway or why_not("few rows") or foreign or heads or sizes,
         }
 
     def _why_none(self) -> str:

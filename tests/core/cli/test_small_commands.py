@@ -1,8 +1,9 @@
-"""``flagvec stats``, ``delete``, ``models`` and ``doctor``."""
+"""``flagvec stats``, ``delete``, ``models``, ``quantize`` and ``doctor``."""
 
 import pytest
 
 from flagvec import __version__, list_models
+from flagvec.engine.kernels import availability
 
 
 def test_stats_says_what_a_store_holds(flagvec, articles, tiny_m3_directory):
@@ -69,15 +70,18 @@ def test_doctor_shows_each_part(flagvec, articles):
     assert done.code == 0
     found = done.json
     assert found["program"]["flagvec"] == __version__
-    assert {"torch", "devices", "default", "AMX kernels", "AVX512-BF16 kernels"} <= found["encoding"].keys()
+    assert {"torch", "devices", "default", "kernels"} <= found["encoding"].keys()
     assert found["extras"]["edge"].startswith("qdrant-edge-py ")
     assert "3 documents of " in found["stores"][articles]
     assert found["stores"]["edge:./none"] == "does not exist yet"
 
 
-def test_doctor_says_why_kernels_are_off(run_python):
+@pytest.mark.parametrize(("named", "said"), [("0", "off"), ("avx2", "AVX2")])
+def test_doctor_says_the_level_of_the_kernels_and_why(run_python, named, said):
+    if availability._compiled is None:
+        pytest.skip("the kernels were not built")
     code = "from flagvec.cli.app import app; app(['doctor', '--json'])"
-    assert '"AMX kernels": "off: FLAGVEC_KERNELS=0"' in run_python(code, FLAGVEC_KERNELS="0")
+    assert f'"kernels": "{said}, because FLAGVEC_KERNELS={named}"' in run_python(code, FLAGVEC_KERNELS=named)
 
 
 def test_doctor_fails_if_a_store_cannot_be_reached(flagvec, articles):
@@ -92,3 +96,24 @@ def test_an_alias_in_a_database_without_aliases_is_a_wrong_argument(flagvec, art
     done = flagvec("migrate", *arguments)
     assert done.code == 2
     assert "has no aliases; leave --alias out" in " ".join(done.err.split())
+
+def test_quantize_writes_a_model_that_other_commands_take(flagvec, tmp_path, tiny_m3_directory):
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", "small", "--json")
+    assert (done.code, done.json["output"]) == (0, "small")
+    assert done.json["bytes"] == (tmp_path / "small/flagvec-int8.safetensors").stat().st_size
+    (tmp_path / "texts.jsonl").write_text('{"id": "rice", "text": "Rice is cooked in water."}\n')
+    done = flagvec("encode", "texts.jsonl", "--model", "small", "-o", "vectors.parquet", "--device", "cpu")
+    assert done.code == 0, done.err
+
+
+def test_quantize_says_how_much_smaller_the_weights_are(flagvec, tiny_m3_directory):
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", "small")
+    assert (done.code, done.out.split(":")[0]) == (0, "small")
+    assert "MB of weights instead of" in done.out
+
+
+def test_quantize_does_not_overwrite_files(flagvec, tmp_path, tiny_m3_directory):
+    (tmp_path / "notes.txt").write_text("mine")
+    done = flagvec("quantize", str(tiny_m3_directory), "-o", ".")
+    assert done.code == 2
+    assert "output='.' exists and is not an empty directory; give a new name" in done.err

@@ -89,6 +89,24 @@ def bit_sums_in_tiles(groups, blocks, rows, row_bytes, missing_bytes=0):
     assert np.isfinite(sums).all()
 
 
+def quantized_steps(rows, width, threads=1, has_avx512=True, is_bfloat16=False, missing_sums=0):
+    """Run the four steps between products of int8, each with the arrays of the one before."""
+    numbers = bfloat16(rows * width) if is_bfloat16 else RANDOM.standard_normal(rows * width, dtype=np.float32)
+    found = np.zeros(rows * width, dtype=np.uint8), *(np.full(rows, np.nan, dtype=np.float32) for _ in range(2))
+    sums = RANDOM.standard_normal(rows * width - missing_sums, dtype=np.float32)
+    weight_sums, bias = (RANDOM.standard_normal(width, dtype=np.float32) for _ in range(2))
+    sizes, states = (rows, width, has_avx512, TEAM, threads), (numbers.ctypes.data, is_bfloat16)
+    to = *(part.ctypes.data for part in found), 255.0
+    _compiled.numbers_to_bytes(sizes, states, to)
+    product = tuple(part.ctypes.data for part in (sums, *found[1:], weight_sums, bias))
+    _compiled.norm_to_bytes(sizes, product, states, (weight_sums.ctypes.data, bias.ctypes.data, 1e-5), to)
+    _compiled.norm_to_bytes(sizes, product, states, (weight_sums.ctypes.data, bias.ctypes.data, 1e-5), (0, 0, 0, 1.0))
+    _compiled.gelu_to_bytes(sizes, product, to)
+    _compiled.product_to_numbers(sizes, product, states)
+    assert np.isfinite(as_float(numbers) if is_bfloat16 else numbers).all()
+    assert all(np.isfinite(part).all() for part in found)
+
+
 def all_shapes():
     for lengths, heads, width, heads_first, threads in itertools.product(
         ATTENDED, (1, 5), (32, 64), (False, True), (1, 3)
@@ -104,6 +122,10 @@ def all_shapes():
         bit_sums(count, width, rows, width // 8 + further)
     for groups, blocks, rows, missing in itertools.product((1, 3), (1, 16), (1, 16, 31, 32, 200), (0, 2, 7)):
         bit_sums_in_tiles(groups, blocks, rows, blocks * 8 - missing)
+    for rows, width, threads, has_avx512, is_bfloat16 in itertools.product(
+        (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), (False, True), (False, True)
+    ):
+        quantized_steps(rows, width, threads, has_avx512, is_bfloat16)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -123,7 +145,18 @@ def overrun_of_bits_in_tiles():
     bit_sums_in_tiles(groups=1, blocks=1, rows=5, row_bytes=6, missing_bytes=1)
 
 
+def overrun_of_sums():
+    quantized_steps(rows=3, width=32, missing_sums=16)
+
+
 if __name__ == "__main__":
-    assert _compiled.has_amx(), "asks Linux for AMX as well: it kills a process that uses it without"
-    functions = (all_shapes, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits, overrun_of_bits_in_tiles)
+    assert _compiled.cpu_level() == 5, "asks Linux for AMX as well: it kills a process that uses it without"
+    functions = (
+        all_shapes,
+        overrun_of_a_vector,
+        overrun_of_a_tile,
+        overrun_of_bits,
+        overrun_of_bits_in_tiles,
+        overrun_of_sums,
+    )
     {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -1,25 +1,19 @@
-"""Compiled kernels for bfloat16 on a CPU; torch's own do the same, slower, where these cannot run.
+"""Compiled kernels for CPUs; torch's own do the same, slower, where these cannot run.
 
-The build compiles them on Linux on x86-64 if it finds a C compiler. ``FLAGVEC_KERNELS=0`` in the environment switches
-them off. docs/kernels.md explains them to whoever maintains them.
+The build compiles them on Linux on x86-64 if it finds a C compiler. ``availability.py`` says which of them a CPU can
+run. docs/kernels.md explains them to whoever maintains them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flagvec.engine.kernels.availability import (
-    _compiled,
-    openmp_function,
-    why_no_amx_kernels,
-    why_no_avx512_kernels,
-)
+from flagvec.engine.kernels.availability import _compiled, can_run, openmp_function, why_not
 
 TILE_SIDE = 32  # outputs, and inputs, of a block of weights
 
@@ -34,7 +28,12 @@ _MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
 
 def can_attend(states: Tensor) -> bool:
     """Return whether `attend` takes such queries, keys and values: bfloat16, heads 32 or 64 wide, a CPU with AMX."""
-    return _is_bfloat16_on_cpu(states) and states.shape[-1] in HEAD_WIDTHS and states.stride(-1) == 1 and _has_amx()
+    return (
+        _is_bfloat16_on_cpu(states)
+        and states.shape[-1] in HEAD_WIDTHS
+        and states.stride(-1) == 1
+        and can_run("attention")
+    )
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None) -> Tensor:
@@ -83,7 +82,7 @@ def can_normalise_sum(states: Tensor, norm: nn.LayerNorm) -> bool:
         and norm.weight.dtype is torch.bfloat16
         and can_normalise_rows(states.shape[-1])
         and states.is_contiguous()
-        and _has_avx512()
+        and can_run("norms")
     )
 
 
@@ -141,7 +140,7 @@ class LayerTable:
 def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
     """Return whether `run_layers` takes a model of these sizes: heads 32 or 64 wide, a CPU with AMX."""
     return (
-        _has_amx()
+        can_run("few rows")
         and bool(openmp_function("GOMP_barrier"))
         and width // heads in HEAD_WIDTHS
         and inner_width % TILE_SIDE == 0
@@ -168,7 +167,7 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         ValueError: The states are not as described, or this CPU has no AMX.
     """
     is_readable = _is_bfloat16_on_cpu(states) and states.is_contiguous() and states.shape[-1] == table.width
-    _require(_has_amx() and is_readable, f"contiguous bfloat16 states, {table.width} wide, on a CPU with AMX")
+    _require(can_run("few rows") and is_readable, f"contiguous bfloat16 states, {table.width} wide, on a CPU with AMX")
     _check_starts(starts, states.shape[1])
     _compiled.run_layers(
         table.addresses.data_ptr(),
@@ -188,8 +187,8 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
 
 
 def can_sum_bits() -> bool:
-    """Return whether `bit_sums` runs: a CPU with AVX512-BF16."""
-    return _has_avx512()
+    """Return whether `bit_sums` runs: a CPU with AVX512."""
+    return can_run("sums of bits")
 
 
 def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -210,14 +209,14 @@ def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[n
     """
     bits = np.ascontiguousarray(bits)
     needed = 2 * -(-vectors.shape[1] // _VECTOR)
-    if not _has_avx512():
-        raise ValueError("this CPU has no AVX512-BF16, which bit_sums needs; ask can_sum_bits first")
+    if not can_run("sums of bits"):
+        raise ValueError(f"bit_sums cannot run: {why_not('sums of bits')}; ask can_sum_bits first")
     if bits.dtype != np.uint8 or bits.shape[1] < needed:
         raise ValueError(
             f"bits holds {bits.dtype} in rows of {bits.shape[1]}; {vectors.shape[1]} numbers take uint8 in rows of "
             f"{needed} or more"
         )
-    fits_tiles = _has_amx() and vectors.shape[1] <= _MOST_TILE_WIDTH
+    fits_tiles = can_run("sums of bits in tiles") and vectors.shape[1] <= _MOST_TILE_WIDTH
     return (_bit_sums_in_tiles if fits_tiles else _bit_sums)(vectors, bits)
 
 
@@ -275,13 +274,3 @@ def _require(holds: bool, expected: str) -> None:
 def _strided(states: Tensor) -> tuple[int, int, int]:
     row_stride, head_stride, _ = states.stride()
     return states.data_ptr(), row_stride, head_stride
-
-
-@cache
-def _has_avx512() -> bool:
-    return not why_no_avx512_kernels()
-
-
-@cache
-def _has_amx() -> bool:
-    return not why_no_amx_kernels()

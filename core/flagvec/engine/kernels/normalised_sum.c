@@ -23,7 +23,7 @@ typedef struct {
     atomic_llong next_row;
 } Sums;
 
-AVX512 void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states) {
+AVX512_BF16 void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states) {
     const Py_ssize_t width = norm->width;
     float row[WIDEST_ROW] __attribute__((aligned(64)));
     __m512 total = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
