@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flagvec.engine.kernels.availability import _compiled, can_run, openmp_function, why_not
+from flagvec.engine.kernels.availability import Level, _compiled, can_run, level, openmp_function, why_not
 
-TILE_SIDE = 32  # outputs, and inputs, of a block of weights
-
-HEAD_WIDTHS = (32, 64)
+TILE_COLUMNS = 32  # outputs in a column of weights that are multiplied by tiles
+_HEAD_WIDTHS_IN_TILES = (32, 64)
+_HEAD_STEP, _WIDEST_HEAD = 16, 128  # as in attention_vectors.h
 _WIDEST_ROW = 4_096  # as in normalised_sum.h
 _VECTOR = 16
 _VECTORS_TOGETHER = 4  # as in bit_sums.c
@@ -27,27 +27,31 @@ _MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
 
 
 def can_attend(states: Tensor) -> bool:
-    """Return whether `attend` takes such queries, keys and values: bfloat16, heads 32 or 64 wide, a CPU with AMX."""
-    return (
-        _is_bfloat16_on_cpu(states)
-        and states.shape[-1] in HEAD_WIDTHS
-        and states.stride(-1) == 1
-        and can_run("attention")
-    )
+    """Return whether `attend` takes such queries, keys and values: float32 or bfloat16 on a CPU that has a kernel.
+
+    Heads have a width that `can_attend_heads` takes, and are contiguous.
+    """
+    is_readable = states.is_cpu and states.dtype in (torch.float32, torch.bfloat16) and states.stride(-1) == 1
+    return is_readable and can_attend_heads(states.shape[-1]) and can_run("attention")
+
+
+def can_attend_heads(width: int) -> bool:
+    """Return whether `attend` takes heads of this width: a multiple of 16, at most 128."""
+    return width % _HEAD_STEP == 0 and 0 < width <= _WIDEST_HEAD
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None) -> Tensor:
     """Attend within each text of a packed batch.
 
     Args:
-        query: (tokens, heads, head width) bfloat16, contiguous within a head; `key` and `value` have the same shape.
+        query: (tokens, heads, head width), contiguous within a head; `key` and `value` have the same shape and dtype.
         key: See `query`.
         value: See `query`.
         starts: (texts + 1,) int32, the first token of each text, then the end of the last text.
         scaling: The factor for the scores; one over the root of the head width if None.
 
     Returns:
-        (tokens, heads, head width) bfloat16, zeros for rows after the last text.
+        (tokens, heads, head width) in the same dtype, zeros for rows after the last text.
 
     Raises:
         ValueError: `can_attend` refuses an argument, or the shapes do not fit together.
@@ -56,7 +60,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
     # The kernel reads addresses, and Linux kills a process that uses AMX without asking first (arch_prctl).
     _require(all(map(can_attend, (query, key, value))), "query, key and value as can_attend takes them")
     _require(query.shape == key.shape == value.shape, "query, key and value of one shape")
+    _require(query.dtype == key.dtype == value.dtype, "query, key and value of one dtype")
     _check_starts(starts, rows)
+    is_float32 = query.dtype is torch.float32
+    fits_tiles = can_run("attention in tiles") and not is_float32 and width in _HEAD_WIDTHS_IN_TILES
     attended = query.new_empty((rows, heads, width))
     _compiled.attend(
         _strided(query),
@@ -69,6 +76,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
         heads,
         width,
         width**-0.5 if scaling is None else scaling,
+        is_float32,
+        level() if fits_tiles else min(level(), Level.AVX512),
         openmp_function("GOMP_parallel"),
         torch.get_num_threads(),
     )
@@ -118,15 +127,18 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """The addresses and sizes of a model's layers, whose weights are all bfloat16.
+    """The addresses and sizes of a model's layers.
 
     Args:
         addresses: (layers, 12) int64: the address of a weight and of its bias, six times. First the four linear layers:
             query, key and value side by side; after attention; widening; narrowing. Then the norm after attention and
-            the norm after the feed-forward network. Weights of linear layers are in the order of `in_tiles`.
+            the norm after the feed-forward network. Weights of linear layers are in the order of `in_columns`. All else
+            is in `layers_dtype`.
         width: Of hidden states.
         inner_width: Of the feed-forward network.
         heads: The number of attention heads.
+        columns: Outputs in a column of weights.
+        dtype: Of the weights: float32 or bfloat16.
         epsilon: Of the norms.
     """
 
@@ -134,25 +146,49 @@ class LayerTable:
     width: int
     inner_width: int
     heads: int
+    columns: int
+    dtype: torch.dtype
     epsilon: float
 
 
 def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
-    """Return whether `run_layers` takes a model of these sizes: heads 32 or 64 wide, a CPU with AMX."""
+    """Return whether `run_layers` takes a model of these sizes on this CPU."""
     return (
         can_run("few rows")
         and bool(openmp_function("GOMP_barrier"))
-        and width // heads in HEAD_WIDTHS
-        and inner_width % TILE_SIDE == 0
-        and width <= _WIDEST_ROW
+        and can_attend_heads(width // heads)
+        and width % heads == 0
+        and can_normalise_rows(width)
+        and inner_width % _VECTOR == 0
     )
 
 
-def in_tiles(weights: Tensor) -> Tensor:
-    """Return (outputs, inputs) in the order (outputs / 32, inputs / 32, 16, 32, 2): pairs of inputs for 32 outputs."""
+def in_columns(weights: Tensor, columns: int) -> Tensor:
+    """Return weights, (outputs, inputs), in the order in which the kernels for few rows read them.
+
+    That is (outputs / columns, inputs, columns) for float32. For bfloat16 it is (outputs / columns, inputs / 2,
+    columns, 2), because pairs of inputs are side by side.
+    """
     outputs, inputs = weights.shape
-    blocks = weights.view(outputs // TILE_SIDE, TILE_SIDE, inputs // TILE_SIDE, TILE_SIDE // 2, 2)
-    return blocks.permute(0, 2, 3, 1, 4).contiguous()
+    pair = 1 if weights.dtype is torch.float32 else 2
+    return weights.view(outputs // columns, columns, inputs // pair, pair).transpose(1, 2).contiguous()
+
+
+def layers_dtype(width: int, heads: int, columns: int, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which `run_layers` computes, and takes states, biases and norms.
+
+    Args:
+        width: Of hidden states.
+        heads: The number of attention heads.
+        columns: Outputs in a column of weights.
+        dtype: Of the weights.
+    """
+    return torch.bfloat16 if _layers_fit_tiles(width, heads, columns, dtype) else torch.float32
+
+
+def _layers_fit_tiles(width: int, heads: int, columns: int, dtype: torch.dtype) -> bool:
+    fits = dtype is torch.bfloat16 and columns == TILE_COLUMNS and width // heads in _HEAD_WIDTHS_IN_TILES
+    return fits and can_run("few rows in tiles")
 
 
 def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
@@ -160,14 +196,19 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
 
     Args:
         table: The layers.
-        states: (1, tokens, width) bfloat16, contiguous.
+        states: (1, tokens, width) in `layers_dtype`, contiguous.
         starts: (texts + 1,) int32, the first token of each text, then the end of the last text.
 
     Raises:
-        ValueError: The states are not as described, or this CPU has no AMX.
+        ValueError: The states are not as described, or no kernel runs on this CPU.
     """
-    is_readable = _is_bfloat16_on_cpu(states) and states.is_contiguous() and states.shape[-1] == table.width
-    _require(can_run("few rows") and is_readable, f"contiguous bfloat16 states, {table.width} wide, on a CPU with AMX")
+    fits_tiles = _layers_fit_tiles(table.width, table.heads, table.columns, table.dtype)
+    dtype = torch.bfloat16 if fits_tiles else torch.float32
+    is_readable = states.is_cpu and states.dtype is dtype and states.is_contiguous()
+    _require(
+        can_run("few rows") and is_readable and states.shape[-1] == table.width,
+        f"contiguous states in {dtype}, {table.width} wide, on a CPU with a kernel for them",
+    )
     _check_starts(starts, states.shape[1])
     _compiled.run_layers(
         table.addresses.data_ptr(),
@@ -175,6 +216,9 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         table.width,
         table.inner_width,
         table.heads,
+        table.columns,
+        table.dtype is torch.float32,
+        level() if fits_tiles else min(level(), Level.AVX512),
         table.epsilon,
         states.data_ptr(),
         starts.data_ptr(),

@@ -42,9 +42,11 @@ class Level(IntEnum):
 
 # The lowest level at which each kernel runs.
 NEEDED = {
-    "attention": Level.AMX,
+    "attention": Level.AVX2,
+    "attention in tiles": Level.AMX,
     "norms": Level.AVX512_BF16,
-    "few rows": Level.AMX,
+    "few rows": Level.AVX2,
+    "few rows in tiles": Level.AMX,
     "sums of bits": Level.AVX512,
     "sums of bits in tiles": Level.AMX,
 }
