@@ -97,7 +97,5 @@ def test_without_compiled_kernels_the_level_is_off(named, monkeypatch):
 
 def test_a_name_of_no_level_is_refused(named):
     named("AMX2")
-    with pytest.raises(
-        ValueError, match=r"FLAGVEC_KERNELS='AMX2' names no level: expected 0 \(off\), 1 .* avx512"
-    ):
+    with pytest.raises(ValueError, match=r"FLAGVEC_KERNELS='AMX2' names no level: expected 0 \(off\), 1 .* avx512"):
         availability.level()

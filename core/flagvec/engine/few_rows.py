@@ -32,8 +32,7 @@ class FewRows:
             raise ValueError("a backbone whose weights the kernel cannot read; it takes what can_run_few_rows allows")
         config, layers = backbone.config, list(backbone.encoder.layer)
         products = [product for layer in layers for product in _products(layer)]
-        sizes = config.hidden_size, config.num_attention_heads, products[0].columns, backbone.dtype
-        self._dtype = kernels.layers_dtype(*sizes)
+        self._dtype = kernels.layers_dtype(products[0].columns, backbone.dtype)
         # Biases and norms are small. Copies in `self._dtype` also stay when a user casts the model.
         others = [[weights.to(self._dtype, copy=True) for weights in _other_weights(layer)] for layer in layers]
         self._kept = products, others  # the table holds bare addresses, which keep no tensor alive
@@ -59,8 +58,7 @@ def can_run_few_rows(backbone: Any) -> bool:
     """Return whether a kernel can run here, and can read the backbone's weights in their present order."""
     config, layers = backbone.config, list(backbone.encoder.layer)
     return (
-        kernels.can_run_layers(config.hidden_size, config.intermediate_size, config.num_attention_heads)
-        and backbone.dtype in (torch.float32, torch.bfloat16)
+        kernels.can_run_layers(config.hidden_size, config.num_attention_heads, backbone.dtype)
         and all(isinstance(layer, PostNormLayer) and _is_readable(layer, backbone) for layer in layers)
         and len({product.columns for layer in layers for product in _products(layer)} | {0}) == 2
     )

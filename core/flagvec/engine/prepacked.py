@@ -41,7 +41,8 @@ class PrepackedLinear(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The number format of the weights."""
-        return self._weight.dtype
+        dtype: torch.dtype = self._weight.dtype
+        return dtype
 
     @property
     def weight_address(self) -> int:

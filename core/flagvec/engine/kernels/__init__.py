@@ -27,17 +27,20 @@ _MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
 
 
 def can_attend(states: Tensor) -> bool:
-    """Return whether `attend` takes such queries, keys and values: float32 or bfloat16 on a CPU that has a kernel.
+    """Return whether `attend` takes such queries, keys and values: on a CPU that has a kernel, contiguous in a head."""
+    is_readable = states.is_cpu and states.stride(-1) == 1
+    return is_readable and takes_heads(states.shape[-1], states.dtype) and can_run("attention")
 
-    Heads have a width that `can_attend_heads` takes, and are contiguous.
+
+def takes_heads(width: int, dtype: torch.dtype) -> bool:
+    """Return whether `attend` takes heads of this width, in float32 or bfloat16.
+
+    Vectors take multiples of 16, at most 128. Tiles take 32 and 64: on a CPU with AMX, other widths in bfloat16 are left
+    to torch, which uses AMX as well.
     """
-    is_readable = states.is_cpu and states.dtype in (torch.float32, torch.bfloat16) and states.stride(-1) == 1
-    return is_readable and can_attend_heads(states.shape[-1]) and can_run("attention")
-
-
-def can_attend_heads(width: int) -> bool:
-    """Return whether `attend` takes heads of this width: a multiple of 16, at most 128."""
-    return width % _HEAD_STEP == 0 and 0 < width <= _WIDEST_HEAD
+    if dtype is torch.bfloat16 and can_run("attention in tiles"):
+        return width in _HEAD_WIDTHS_IN_TILES
+    return dtype in (torch.float32, torch.bfloat16) and width % _HEAD_STEP == 0 and 0 < width <= _WIDEST_HEAD
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None) -> Tensor:
@@ -63,7 +66,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
     _require(query.dtype == key.dtype == value.dtype, "query, key and value of one dtype")
     _check_starts(starts, rows)
     is_float32 = query.dtype is torch.float32
-    fits_tiles = can_run("attention in tiles") and not is_float32 and width in _HEAD_WIDTHS_IN_TILES
     attended = query.new_empty((rows, heads, width))
     _compiled.attend(
         _strided(query),
@@ -77,7 +79,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
         width,
         width**-0.5 if scaling is None else scaling,
         is_float32,
-        level() if fits_tiles else min(level(), Level.AVX512),
+        min(level(), Level.AVX512) if is_float32 else level(),
         openmp_function("GOMP_parallel"),
         torch.get_num_threads(),
     )
@@ -151,15 +153,14 @@ class LayerTable:
     epsilon: float
 
 
-def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
-    """Return whether `run_layers` takes a model of these sizes on this CPU."""
+def can_run_layers(width: int, heads: int, dtype: torch.dtype) -> bool:
+    """Return whether `run_layers` takes a model of these sizes, with weights in this dtype, on this CPU."""
     return (
         can_run("few rows")
         and bool(openmp_function("GOMP_barrier"))
-        and can_attend_heads(width // heads)
         and width % heads == 0
+        and takes_heads(width // heads, dtype)
         and can_normalise_rows(width)
-        and inner_width % _VECTOR == 0
     )
 
 
@@ -174,21 +175,15 @@ def in_columns(weights: Tensor, columns: int) -> Tensor:
     return weights.view(outputs // columns, columns, inputs // pair, pair).transpose(1, 2).contiguous()
 
 
-def layers_dtype(width: int, heads: int, columns: int, dtype: torch.dtype) -> torch.dtype:
+def layers_dtype(columns: int, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which `run_layers` computes, and takes states, biases and norms.
 
     Args:
-        width: Of hidden states.
-        heads: The number of attention heads.
         columns: Outputs in a column of weights.
         dtype: Of the weights.
     """
-    return torch.bfloat16 if _layers_fit_tiles(width, heads, columns, dtype) else torch.float32
-
-
-def _layers_fit_tiles(width: int, heads: int, columns: int, dtype: torch.dtype) -> bool:
-    fits = dtype is torch.bfloat16 and columns == TILE_COLUMNS and width // heads in _HEAD_WIDTHS_IN_TILES
-    return fits and can_run("few rows in tiles")
+    fits_tiles = dtype is torch.bfloat16 and columns == TILE_COLUMNS and can_run("few rows in tiles")
+    return torch.bfloat16 if fits_tiles else torch.float32
 
 
 def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
@@ -202,8 +197,7 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
     Raises:
         ValueError: The states are not as described, or no kernel runs on this CPU.
     """
-    fits_tiles = _layers_fit_tiles(table.width, table.heads, table.columns, table.dtype)
-    dtype = torch.bfloat16 if fits_tiles else torch.float32
+    dtype = layers_dtype(table.columns, table.dtype)
     is_readable = states.is_cpu and states.dtype is dtype and states.is_contiguous()
     _require(
         can_run("few rows") and is_readable and states.shape[-1] == table.width,
@@ -218,7 +212,7 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         table.heads,
         table.columns,
         table.dtype is torch.float32,
-        level() if fits_tiles else min(level(), Level.AVX512),
+        min(level(), Level.AVX512) if dtype is torch.float32 else level(),
         table.epsilon,
         states.data_ptr(),
         starts.data_ptr(),
