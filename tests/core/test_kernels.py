@@ -216,7 +216,7 @@ def test_terms_that_the_norm_cannot_read_are_refused():
 @pytest.mark.parametrize("states", [torch.zeros(1, 8, 64).double(), torch.zeros(1, 8, 32)])
 def test_states_that_the_layers_cannot_read_are_refused(level, states):
     table = kernels.LayerTable(torch.zeros(0, 12, dtype=torch.int64), 64, 64, 2, 64, torch.float32, epsilon=1e-5)
-    with pytest.raises(ValueError, match="contiguous states in torch.float32, 64 wide"):
+    with pytest.raises(ValueError, match=r"contiguous states in torch\.float32, 64 wide"):
         kernels.run_layers(table, states, starts_of([5, 3]))
 
 

@@ -73,12 +73,13 @@ class PrepackedLinear(nn.Module):
 
 
 def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether oneDNN has fast products for `dtype` here: float32 on x86, bfloat16 with AVX512 or AMX."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """Return whether oneDNN has fast products for `dtype` here: on x86, float32, and bfloat16 with AVX512 or AMX."""
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    if device.type != "cpu" or not is_x86 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return dtype is torch.float32 and platform.machine() in ("x86_64", "AMD64")
+    return dtype is torch.float32
 
 
 def prepack_linear_layers(model: nn.Module) -> None:

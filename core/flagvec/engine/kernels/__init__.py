@@ -35,8 +35,8 @@ def can_attend(states: Tensor) -> bool:
 def takes_heads(width: int, dtype: torch.dtype) -> bool:
     """Return whether `attend` takes heads of this width, in float32 or bfloat16.
 
-    Vectors take multiples of 16, at most 128. Tiles take 32 and 64: on a CPU with AMX, other widths in bfloat16 are left
-    to torch, which uses AMX as well.
+    Vectors take multiples of 16, at most 128. Tiles take 32 and 64. On a CPU with AMX, other widths in bfloat16 are
+    left to torch, which uses AMX as well.
     """
     if dtype is torch.bfloat16 and can_run("attention in tiles"):
         return width in _HEAD_WIDTHS_IN_TILES
