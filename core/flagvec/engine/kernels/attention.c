@@ -1,9 +1,9 @@
 /* Attention within each text of a packed batch: divides the work between threads.
  *
  * torch's kernel takes texts of one length at a time, and spends most of its time on exponentials. These kernels take a
- * whole batch in one call, and compute a vector of exponentials in nine to eleven instructions. Softmax runs over blocks
- * of keys with a running maximum, as in FlashAttention (Dao et al. 2022), so that memory does not grow with the length
- * of a text.
+ * whole batch in one call, and compute a vector of exponentials in nine to eleven instructions. Softmax runs over
+ * blocks of keys with a running maximum, as in FlashAttention (Dao et al. 2022), so that memory does not grow with the
+ * length of a text.
  */
 #include "attention.h"
 

@@ -243,12 +243,10 @@ AMX static void sum_weighted_values(
 }
 
 /* Divide the sums by the totals of the weights, and write the result in bfloat16. */
-AMX static void write_results(
-    const Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t head) {
+AMX static void write_results(const Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t head) {
     const Py_ssize_t first = piece->first + piece->query;
     for (Py_ssize_t query = 0; query < piece->queries; query++) {
-        bfloat16 *to =
-            (bfloat16 *)attention->attended + ((first + query) * attention->heads + head) * attention->width;
+        bfloat16 *to = (bfloat16 *)attention->attended + ((first + query) * attention->heads + head) * attention->width;
         const __m512 share = _mm512_set1_ps(1 / scratch->totals[query]);
         for (Py_ssize_t part = 0; part < attention->width / TILE; part += 2) {
             __m512 low = _mm512_load_ps(scratch->sums[query / TILE][part][query % TILE]);

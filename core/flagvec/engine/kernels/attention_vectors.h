@@ -55,7 +55,8 @@ VECTORISED static void load_query(
             Vector rows[VECTOR];
             for (int row = 0; row < VECTOR; row++) {
                 const Py_ssize_t place = (from + lane + row) * query->row_stride + head * query->head_stride + i;
-                rows[row] = lane + row < queries ? multiplied(read_states(query, attention->is_float32, place), scale) : zeros();
+                rows[row] = lane + row < queries ? multiplied(read_states(query, attention->is_float32, place), scale)
+                                                 : zeros();
             }
             transpose(rows);
             for (int row = 0; row < VECTOR; row++) store(scratch->query + (i + row) * LANES + lane, rows[row]);
@@ -103,8 +104,8 @@ INLINED void attend_tile(
     }
     for (Py_ssize_t i = 0; i < width; i += ROWS_TOGETHER)
         add_products(
-            scratch->values + i, 1, width, scratch->weights, LANES, keys, sums + i * LANES, LANES, ROWS_TOGETHER,
-            count, is_first);
+            scratch->values + i, 1, width, scratch->weights, LANES, keys, sums + i * LANES, LANES, ROWS_TOGETHER, count,
+            is_first);
 }
 
 /* Divide the sums of a tile by the totals of the weights, and write them in the format of the states. */
@@ -130,8 +131,7 @@ VECTORISED static void write_results(
     }
 }
 
-VECTORISED static void attend_head(
-    Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t head) {
+VECTORISED static void attend_head(Scratch *scratch, const Attention *attention, const Piece *piece, Py_ssize_t head) {
     const Py_ssize_t width = attention->width;
     for (Py_ssize_t key = 0; key < piece->length; key += KEYS) {
         const Py_ssize_t keys = smaller(KEYS, piece->length - key);

@@ -43,7 +43,8 @@ int run_layers(
 
 typedef enum { NONE, GELU } Activation;
 
-/* One product of a layer: (rows, inputs) to (rows, outputs), both contiguous, padded with rows of zeros to whole tiles. */
+/* One product of a layer: (rows, inputs) to (rows, outputs), both contiguous, padded with rows of zeros to whole tiles.
+ */
 typedef struct {
     const Model *model;
     const Linear *linear;

@@ -44,10 +44,18 @@ VECTORISED static void multiply_columns(const Product *product) {
             const Py_ssize_t depth = smaller(DEPTH, inputs - input);
             const float *weights = weights_of(product, column, input, depth, widened_weights);
             for (Py_ssize_t row = 0; row < product->rows; row += ROWS_TOGETHER)
-                for (Py_ssize_t c = 0; c < columns; c += 2 * VECTOR)
-                    add_products(
-                        from + row * inputs + input, inputs, 1, weights + c, columns, depth, to + row * outputs + c,
-                        outputs, ROWS_TOGETHER, 2, input == 0);
+                for (Py_ssize_t c = 0; c < columns; c += 2 * VECTOR) {
+                    const float *scalars = from + row * inputs + input;
+                    float *sums = to + row * outputs + c;
+                    if (product->rows - row > ROWS_TOGETHER / 2)
+                        add_products(
+                            scalars, inputs, 1, weights + c, columns, depth, sums, outputs, ROWS_TOGETHER, 2,
+                            input == 0);
+                    else
+                        add_products(
+                            scalars, inputs, 1, weights + c, columns, depth, sums, outputs, ROWS_TOGETHER / 2, 2,
+                            input == 0);
+                }
         }
         finish(product, to, column);
     }

@@ -58,9 +58,9 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
     Py_ssize_t texts, threads;
     int failed;
     if (!PyArg_ParseTuple(
-            arguments, "KnnnnniifKKnKKn:run_layers", &layers, &model.count, &model.width, &model.inner_width, &model.heads,
-            &model.columns, &model.has_float32_weights, &model.level, &model.epsilon, &states, &starts, &texts, &team,
-            &barrier, &threads))
+            arguments, "KnnnnniifKKnKKn:run_layers", &layers, &model.count, &model.width, &model.inner_width,
+            &model.heads, &model.columns, &model.has_float32_weights, &model.level, &model.epsilon, &states, &starts,
+            &texts, &team, &barrier, &threads))
         return NULL;
     model.layers = POINTER(const Layer *, layers);
     Py_BEGIN_ALLOW_THREADS;
