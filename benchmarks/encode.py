@@ -39,6 +39,7 @@ PEERS = BUILD / "bench-environment"
 PEER_PACKAGES = ("FlagEmbedding==1.4.2", "sentence-transformers", "openvino")
 SWEPT_BATCH_SIZES = (8, 2, 4)
 AS_CHOSEN = "as chosen"
+INT8 = "int8"
 DEFAULT_BATCH = "FlagEmbedding, default batch"
 # From the slowest batch size to the best one.
 FLAGEMBEDDING = (DEFAULT_BATCH, *(f"FlagEmbedding, batch {size}" for size in SWEPT_BATCH_SIZES))
@@ -190,6 +191,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=2, help="how often each contender encodes each workload")
     parser.add_argument("--turn-seconds", type=float, default=TURN_SECONDS, help="how long a turn lasts at least")
     parser.add_argument("--ours", action="store_true", help="measure flagvec and the bare products only")
+    parser.add_argument("--workloads", type=int, help="measure this many of: bulk, one short query, long texts")
+    parser.add_argument("--only", nargs="+", metavar="LABEL", help="measure these, bare products among them")
     parser.add_argument("--half", default="bfloat16", choices=("bfloat16", "float32"), help="the fast precision")
     parser.add_argument("--plot", type=Path, help="the folder in which to draw throughput against length")
     return parser.parse_args()
@@ -206,6 +209,7 @@ def measure_model(console: Console, model: Model, arguments: argparse.Namespace)
         Entry("flagvec by default", "flagvec", AS_CHOSEN),
         Entry("flagvec, dense only", "flagvec_dense", half),
         Entry("flagvec float32", "flagvec", "float32"),
+        Entry("flagvec int8", "flagvec", INT8),
         Entry(DEFAULT_BATCH, "flagembedding", "float32"),
         *(
             Entry(label, "flagembedding", "float32", size)
@@ -218,6 +222,8 @@ def measure_model(console: Console, model: Model, arguments: argparse.Namespace)
     ]
     if arguments.ours:
         entries = [entry for entry in entries if entry.contender not in _PEER_CONTENDERS]
+    if arguments.only:
+        entries = [entry for label in arguments.only for entry in entries if entry.label == label]
     longest = min(LONG_MIX_MAX_LENGTH, 512 if model.pooling == "mean" else 2_048)
     texts = bulk_texts(arguments.texts or model.texts)
     long_texts = long_mix(arguments.long_texts or model.long_texts)
@@ -231,7 +237,7 @@ def measure_model(console: Console, model: Model, arguments: argparse.Namespace)
             at_least=arguments.turn_seconds,
             leaves_out=FLAGEMBEDDING[:-1],
         ),
-    ]
+    ][: arguments.workloads]
     with running(entries, checkpoint, model.pooling) as processes:
         for workload in workloads:
             asked = [entry for entry in entries if entry.label not in workload.leaves_out]
@@ -300,7 +306,8 @@ def as_table(title: str, entries: Sequence[Entry], answers: Sequence[dict[str, f
         for entry, answer in zip(entries, answers, strict=True)
         if entry.contender == "bound"
     }
-    bounds[AS_CHOSEN] = bounds[chosen]
+    # The products of int8 have no bound of their own here.
+    bounds |= {precision: bounds[chosen] for precision in (AS_CHOSEN, INT8) if chosen in bounds}
     table = Table(title=f"{title}, {tokens:,.0f} tokens", title_justify="left")
     for column in ("contender", "seconds", "tokens/s", "flagvec is", "of the bound", "peak MB"):
         table.add_column(column, justify="left" if column == "contender" else "right")
@@ -311,7 +318,7 @@ def as_table(title: str, entries: Sequence[Entry], answers: Sequence[dict[str, f
             f"{seconds:.4f}",
             f"{tokens / seconds:,.0f}",
             f"{seconds / ours:.2f}x",
-            f"{bounds[entry.precision] / seconds:.0%}",
+            f"{bounds[entry.precision] / seconds:.0%}" if entry.precision in bounds else "",
             f"{answer['peak_mb']:,.0f}",
         )
     return table

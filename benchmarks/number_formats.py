@@ -1,4 +1,4 @@
-"""Compares float32, bfloat16 and the format that flagvec chooses, in turns in one process.
+"""Compares float32, bfloat16, the format that flagvec chooses, and int8, in turns in one process.
 
     OMP_NUM_THREADS=1 python benchmarks/number_formats.py [--turns 4] [--queries 40]
 
@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +23,12 @@ from flagvec import BGEM3FlagModel
 from flagvec.engine.number_format import measured, model_width
 from workloads import BUILD, SHORT_QUERY, bulk_texts, m3_shape, mini_m3
 
-FORMATS = {"float32": {"use_fp16": False}, "bfloat16": {"use_fp16": False, "use_bf16": True}, "as chosen": {}}
+FORMATS: dict[str, dict[str, Any]] = {
+    "float32": {"use_fp16": False},
+    "bfloat16": {"use_fp16": False, "use_bf16": True},
+    "as chosen": {},
+    "int8 and as chosen": {"quantization": "int8"},
+}
 
 
 def main() -> None:
@@ -51,12 +57,12 @@ def _table(name: str, checkpoint: Path, pooling: str, texts: list[str], turns: i
                 query[key] += each
     table = Table("", f"{len(texts)} texts, ms", "one query, ms", title=f"{name}: {measured(model_width(checkpoint))}")
     for key, model in models.items():
-        chosen = f" ({str(model.checkpoint.backbone.dtype).removeprefix('torch.')})" if key == "as chosen" else ""
+        chosen = f" ({str(model.checkpoint.backbone.dtype).removeprefix('torch.')})" if "as chosen" in key else ""
         table.add_row(key + chosen, f"{min(bulk[key]) * 1e3:.0f}", f"{statistics.median(query[key]) * 1e3:.2f}")
     return table
 
 
-def _model(checkpoint: Path, pooling: str, **options: bool) -> BGEM3FlagModel:
+def _model(checkpoint: Path, pooling: str, **options: Any) -> BGEM3FlagModel:
     return BGEM3FlagModel(checkpoint, pooling, devices="cpu", return_sparse=True, return_colbert_vecs=True, **options)
 
 

@@ -26,6 +26,8 @@ from evaluation import DEPTH, mean_recall, mean_reciprocal_rank  # in the folder
 MODES: dict[str, dict[str, Any]] = {
     "float32": {"use_fp16": False},
     "bfloat16": {"use_fp16": False, "use_bf16": True},
+    "int8 and float32": {"use_fp16": False, "quantization": "int8"},
+    "int8 and bfloat16": {"use_fp16": False, "use_bf16": True, "quantization": "int8"},
 }
 SMALLER_COLBERT: dict[str, dict[str, Any]] = {
     "384 dimensions": {},

@@ -28,13 +28,15 @@ from flagvec.checkpoints.pooling_method import checked_pooling_method, choose_po
 from flagvec.engine.devices import DeviceLike, choose_devices, choose_dtype, parse_device
 from flagvec.engine.hidden_states import HiddenStateEncoder
 from flagvec.engine.number_format import model_width
+from flagvec.engine.quantized_layers import has_int8_layers
 from flagvec.engine.tokens import TextTokenizer
 from flagvec.errors import NotFiniteError
 from flagvec.forward_pass import ForwardPass, Settings, join_instruction
-from flagvec.loading import Checkpoint, HubOptions, find_checkpoint, load_checkpoint
+from flagvec.loading import Checkpoint, HubOptions, find_checkpoint
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
 from flagvec.progress import progress_bar
+from flagvec.quantization import checked_quantization, load_model_checkpoint
 from flagvec.upstream_calls import AbsentMethod
 from flagvec.workers.pool import Workers
 from flagvec.workers.shared_pass import TEXTS_A_DEVICE, SharedPass, is_worth_workers, make_workers
@@ -108,12 +110,13 @@ class AbsEmbedder(ABC):
         self.passage_instruction_format = checked_format(
             "passage_instruction_format", options.passage_instruction_format
         )
+        self.quantization = checked_quantization(options.quantization)
         self.batch_size = checked_batch_size(batch_size)
         self.convert_to_numpy = convert_to_numpy
         self.target_devices = [*map(str, chosen)]
         self._process = os.getpid()
 
-        self.checkpoint = self._load(device, options)
+        self.checkpoint = self._load(chosen, options)
         self.author_files = read_author_files(self.checkpoint.directory)
         arguments, keywords = self._arguments
         pooling_given = len(arguments) > 1 or "pooling_method" in keywords
@@ -135,7 +138,9 @@ class AbsEmbedder(ABC):
         )
 
     def __repr__(self) -> str:
-        dtype, devices = str(self.checkpoint.backbone.dtype).removeprefix("torch."), ", ".join(self.target_devices)
+        weights = "int8 and " if has_int8_layers(self.checkpoint.backbone) else ""
+        dtype = weights + str(self.checkpoint.backbone.dtype).removeprefix("torch.")
+        devices = ", ".join(self.target_devices)
         return (
             f"{type(self).__name__}({self.model_name_or_path!r}, pooling={self.pooling_method!r}, "
             f"{dtype} on {devices}, passage_max_length={self.passage_max_length} of {self.max_length})"
@@ -339,11 +344,13 @@ class AbsEmbedder(ABC):
             self._workers = make_workers(self)
         return self._workers
 
-    def _load(self, device: torch.device, options: EmbedderOptions) -> Checkpoint:
+    def _load(self, devices: Sequence[torch.device], options: EmbedderOptions) -> Checkpoint:
         hub = HubOptions(options.cache_dir, options.revision, options.token, options.local_files_only)
         directory = find_checkpoint(self.model_name_or_path, hub)
-        dtype = choose_dtype(device, self.use_fp16, self.use_bf16, model_width(directory))
-        return load_checkpoint(directory, dtype, options.trust_remote_code, hub)
+        dtype = choose_dtype(devices[0], self.use_fp16, self.use_bf16, model_width(directory))
+        return load_model_checkpoint(
+            directory, dtype, options.trust_remote_code, hub, self.quantization, devices=devices
+        )
 
     def _own_max_length(self, argument: str, value: int) -> int:
         # The default is the same for all models, so a model with a lower limit takes its limit.

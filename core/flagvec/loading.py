@@ -15,9 +15,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from flagvec.checkpoints import int8_files
 from flagvec.checkpoints.architectures import native_config
 from flagvec.checkpoints.checks import check_token_ids, held_weights, no_more_than, refuse_chosen_code
 from flagvec.engine.hidden_states import uncounted_id
+from flagvec.engine.quantized_weights import Int8Embedding
 from flagvec.errors import CheckpointError, ModelNotFoundError
 from flagvec.mini_m3 import assemble
 from flagvec.models import find_model, nearest_model_names
@@ -114,6 +116,8 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     config = _reading(path, lambda: json.loads(path.read_bytes()))
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), (str, type(None))):
         raise CheckpointError(f"{path} names no model_type; give the directory of a transformers checkpoint")
+    is_int8 = int8_files.is_int8(config)
+    config = int8_files.without_mark(config) if is_int8 else config
     native = _reading(path, lambda: native_config(path, config, trust_remote_code))
     refuse_chosen_code(directory, config, trust_remote_code)
     options = {
@@ -124,7 +128,8 @@ def load_checkpoint(directory: Path, dtype: torch.dtype, trust_remote_code: bool
     }
     read = partial(AutoConfig.from_pretrained, directory, **options)
     options["config"] = _reading(path, read) if native is None else native
-    backbone = _load_backbone(directory, dtype, options)
+    load_backbone = _load_int8_backbone if is_int8 else _load_backbone
+    backbone = load_backbone(directory, dtype, options)
     tokenizer = _load_tokenizer(directory, options)
     check_token_ids(directory, tokenizer, backbone.config.vocab_size)
     return Checkpoint(directory, backbone, tokenizer, _longest_input(backbone))
@@ -239,6 +244,12 @@ def _load_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any])
     return model.eval().requires_grad_(False)
 
 
+def _load_int8_backbone(directory: Path, dtype: torch.dtype, options: dict[str, Any]) -> Any:
+    held = _reading(directory, lambda: held_weights(directory))
+    with no_more_than(held, directory):
+        return _reading(directory, lambda: int8_files.load_int8_backbone(directory, dtype, options))
+
+
 def _refuse_other_weights(directory: Path, model: Any, report: Mapping[str, Any]) -> None:
     """Refuse weights that transformers accepts with a warning or in silence: missing, unknown or not finite."""
     parts = {name for name, _ in model.named_children()}
@@ -277,7 +288,7 @@ def _load_tokenizer(directory: Path, options: dict[str, Any]) -> Any:
 
 def _longest_input(backbone: Any) -> int:
     table = getattr(backbone.embeddings, "position_embeddings", None)
-    if not isinstance(table, nn.Embedding):
+    if not isinstance(table, (nn.Embedding, Int8Embedding)):
         return int(backbone.config.max_position_embeddings)
     uncounted = uncounted_id(backbone)
     return table.num_embeddings - (0 if uncounted is None else uncounted + 1)

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from flagvec.engine.devices import DeviceLike
+
+Quantization = Literal["int8"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class EmbedderOptions:
         local_files_only: Use the Hub's local cache only.
         compile: On a CUDA device, compile the layers by torch.compile and record short queries as CUDA graphs. The
             first calls then take seconds longer.
+        quantization: ``"int8"`` rounds the weights of linear layers and embeddings to int8, and computes with them, on
+            a CPU. A directory that ``flagvec quantize`` wrote needs no argument.
     """
 
     use_bf16: bool = False
@@ -42,6 +46,7 @@ class EmbedderOptions:
     token: str | bool | None = None
     local_files_only: bool = False
     compile: bool = False
+    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class FlagModelKeywords(TypedDict, total=False):
     token: str | bool | None
     local_files_only: bool
     compile: bool
+    quantization: Quantization | None
 
 
 class M3Keywords(FlagModelKeywords, total=False):

@@ -21,6 +21,10 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from flagvec.errors import CheckpointError
 
+# What int8_files.py writes. Other programs ignore a quantization_config that they do not know, and would take int8
+# numbers for weights. They do not look for a file of this name, so they fail.
+INT8_WEIGHTS = "flagvec-int8.safetensors"
+
 # A model may have weights that its files lack, such as a pooling layer. Others are named after loading.
 _SLACK = 2
 _HARMLESS_TENSORS = 1_000
@@ -72,8 +76,8 @@ def refuse_chosen_code(directory: Path, config: Mapping[str, Any], trust_remote_
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Return the files that transformers loads the weights of a checkpoint from; it ignores others beside them."""
-    for name in ("model.safetensors", "pytorch_model.bin"):  # in transformers' order
+    """Return the files that the weights of a checkpoint are loaded from; others beside them are ignored."""
+    for name in ("model.safetensors", "pytorch_model.bin", INT8_WEIGHTS):  # transformers' in its order
         index = directory / f"{name}.index.json"
         if (directory / name).is_file():
             return [directory / name]

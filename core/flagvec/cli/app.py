@@ -16,7 +16,7 @@ _EPILOG = (
 )
 _COMMANDS = (
     "ingest", "search", "ui", "evaluate", "tune", "stats", "delete", "verify", "migrate", "encode", "load", "export",
-    "models", "doctor",
+    "models", "quantize", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

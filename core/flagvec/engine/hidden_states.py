@@ -21,8 +21,10 @@ from flagvec.engine.forking import no_fork, warn_if_slowed
 from flagvec.engine.overlap import to_device
 from flagvec.engine.packed import PACKED_ATTENTION, ROWS_STEP, PackedBatch, can_pack, even_number
 from flagvec.engine.paths import Path
-from flagvec.engine.post_norm_layer import plain_product, replace_layers, run_layers
+from flagvec.engine.post_norm_layer import Product, plain_product, replace_layers, run_layers
 from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linear_layers
+from flagvec.engine.quantized_layers import PackedInt8Linear, has_int8_layers, pack_int8_layers
+from flagvec.engine.quantized_weights import Int8Embedding
 from flagvec.engine.recast import recast, wider_formats
 from flagvec.engine.tokens import TokenIds, batches_by_length
 
@@ -74,7 +76,10 @@ class HiddenStateEncoder:
         self._device = device
         self._padding_id = padding_id
         self._padding: TokenIds = np.array([padding_id], dtype=np.int64)
-        self._token_budget = _token_budget(backbone.config, device, backbone.dtype)
+        self._is_quantized = has_int8_layers(backbone)
+        # Products of int8 give float32.
+        widest = torch.float32 if self._is_quantized else backbone.dtype
+        self._token_budget = _token_budget(backbone.config, device, widest)
         self._masks = _MASKS.get(backbone.config.model_type)
         self._is_packed = _takes_packed(backbone) and can_pack(
             device, backbone.dtype, _head_width(backbone.config), locally=self._masks is not None
@@ -95,16 +100,22 @@ class HiddenStateEncoder:
         backbone = self._backbone
         if self._is_packed:
             backbone.set_attn_implementation(PACKED_ATTENTION)
-            product = PrepackedLinear if self._is_prepacked else plain_product
-            self._has_own_layers = replace_layers(backbone, product)
+            self._has_own_layers = replace_layers(backbone, self._product())
             # Where transformers takes no other attention, it logs an error and keeps its own: it did so for ModernBERT.
             took_attention = backbone.config._attn_implementation == PACKED_ATTENTION
             self._is_packed = self._has_own_layers or took_attention
             can_run = self._has_own_layers and can_run_few_rows(backbone)
             self._few_rows = FewRows(backbone) if can_run else None
+        if self._is_quantized:
+            pack_int8_layers(backbone)
         if self._is_prepacked:
             prepack_linear_layers(backbone)
             keep_freed_memory()
+
+    def _product(self) -> Product:
+        if self._is_quantized:
+            return PackedInt8Linear
+        return PrepackedLinear if self._is_prepacked else plain_product
 
     def _compile(self) -> None:
         if self._device.type != "cuda" or not self._has_own_layers:
@@ -201,6 +212,7 @@ class HiddenStateEncoder:
             is_packed=self._is_packed,
             has_own_layers=self._has_own_layers,
             runs_few_rows=self._few_rows is not None,
+            is_quantized=self._is_quantized,
         )
 
     @torch.inference_mode()
@@ -271,4 +283,4 @@ def _rows_in_padded(lengths: Sequence[int]) -> NDArray[np.int64]:
 def uncounted_id(backbone: Any) -> int | None:
     """Return the token id that the RoBERTa family does not count (see `token_positions`); None for other models."""
     table = getattr(backbone.embeddings, "position_embeddings", None)
-    return table.padding_idx if isinstance(table, nn.Embedding) else None
+    return table.padding_idx if isinstance(table, (nn.Embedding, Int8Embedding)) else None

@@ -23,6 +23,7 @@ class Path:
         is_packed: Whether texts run packed, without padding.
         has_own_layers: Whether `PostNormLayer` replaced transformers' layers.
         runs_few_rows: Whether short batches run through all layers in one call.
+        is_quantized: Whether the weights of linear layers are int8. `dtype` is the format of everything else then.
     """
 
     architecture: str
@@ -33,10 +34,12 @@ class Path:
     is_packed: bool
     has_own_layers: bool
     runs_few_rows: bool
+    is_quantized: bool = False
 
     def __str__(self) -> str:
         packed = "packed" if self.is_packed else "padded"
-        number_format = str(self.dtype).removeprefix("torch.")
+        weights = "int8 and " if self.is_quantized else ""
+        number_format = weights + str(self.dtype).removeprefix("torch.")
         return f"{self.architecture} runs on {self.device} in {number_format}, {packed}; {self._kernels()}"
 
     def _kernels(self) -> str:
@@ -56,8 +59,11 @@ class Path:
         rows = "" if can_normalise_rows(self.width) else f"hidden states are {self.width} wide"
         foreign = "" if self.has_own_layers else "not the BERT family's layers"
         sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
+        attention = anyway or why_not("attention") or heads
+        if self.is_quantized:
+            return {"attention": attention, "rows of int8": why_not("rows of int8") or foreign}
         return {
-            "attention": anyway or why_not("attention") or heads,
+            "attention": attention,
             "norms": anyway or why_not("norms") or number_format or foreign or rows,
             "few rows": anyway or why_not("few rows") or foreign or heads or sizes,
         }

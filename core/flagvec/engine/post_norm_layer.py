@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from flagvec.engine import kernels
 from flagvec.engine.packed import PackedBatch, attend_packed
 from flagvec.engine.prepacked import Activation
+from flagvec.engine.quantized_weights import Int8Linear, side_by_side
 
 # Their layers have the same form and names: attention, then a feed-forward network, each followed by a norm.
 _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
@@ -24,7 +25,7 @@ _FAMILY = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 # Takes a layer, what its attention gave, and the hidden states before it. Returns the hidden states after it.
 AfterAttention = Callable[["PostNormLayer", Tensor, Tensor], Tensor]
 # Turns a linear layer into the module that computes it, followed by the activation.
-Product = Callable[[nn.Linear, Activation], nn.Module]
+Product = Callable[[Any, Activation], nn.Module]
 
 
 class PostNormLayer(nn.Module):
@@ -126,7 +127,9 @@ def plain_product(linear: nn.Linear, activation: Activation) -> nn.Module:
     return nn.Sequential(linear, nn.GELU()) if activation == "gelu" else linear
 
 
-def _side_by_side(layers: list[nn.Linear]) -> nn.Linear:
+def _side_by_side(layers: list[Any]) -> nn.Linear | Int8Linear:
+    if isinstance(layers[0], Int8Linear):
+        return side_by_side(layers)
     joined = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers), device="meta")
     joined.weight = nn.Parameter(torch.cat([layer.weight for layer in layers]), requires_grad=False)
     joined.bias = nn.Parameter(torch.cat([layer.bias for layer in layers]), requires_grad=False)

@@ -11,6 +11,8 @@ from torch import nn
 from flagvec.engine.devices import cpu_has_bfloat16
 from flagvec.engine.post_norm_layer import plain_product
 from flagvec.engine.prepacked import PrepackedLinear
+from flagvec.engine.quantized_layers import PackedInt8Linear
+from flagvec.engine.quantized_weights import Int8Embedding
 
 
 def wider_formats(dtype: torch.dtype, device: torch.device) -> list[torch.dtype]:
@@ -28,6 +30,7 @@ def recast(backbone: Any, dtype: torch.dtype) -> Any:
     """Return a copy of a backbone whose parameters have the format `dtype`, on the same device.
 
     Prepacked layers become torch's own. Buffers keep their format, as transformers computes rotary angles in float32.
+    Weights in int8 are shared with the copy.
     """
     # A deep copy takes what its memo has for an object, so that no weight is copied in the old format first.
     memo: dict[int, Any] = {
@@ -36,6 +39,10 @@ def recast(backbone: Any, dtype: torch.dtype) -> Any:
     for module in backbone.modules():
         if isinstance(module, PrepackedLinear):
             memo[id(module)] = plain_product(module.linear(dtype), module.activation)
+        elif isinstance(module, PackedInt8Linear):
+            memo[id(module)] = module
+        elif isinstance(module, Int8Embedding):
+            memo[id(module)] = Int8Embedding(module.weight, module.scales, module.padding_idx, dtype)
     return copy.deepcopy(backbone, memo).eval()
 
 

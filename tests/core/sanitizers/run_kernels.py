@@ -109,6 +109,24 @@ def bit_sums_in_tiles(groups, blocks, rows, row_bytes, missing_bytes=0):
     assert np.isfinite(sums).all()
 
 
+def quantized_steps(rows, width, threads=1, has_avx512=True, is_bfloat16=False, missing_sums=0):
+    """Run the four steps between products of int8, each with the arrays of the one before."""
+    numbers = bfloat16(rows * width) if is_bfloat16 else RANDOM.standard_normal(rows * width, dtype=np.float32)
+    found = np.zeros(rows * width, dtype=np.uint8), *(np.full(rows, np.nan, dtype=np.float32) for _ in range(2))
+    sums = RANDOM.standard_normal(rows * width - missing_sums, dtype=np.float32)
+    weight_sums, bias = (RANDOM.standard_normal(width, dtype=np.float32) for _ in range(2))
+    sizes, states = (rows, width, has_avx512, TEAM, threads), (numbers.ctypes.data, is_bfloat16)
+    to = *(part.ctypes.data for part in found), 255.0
+    _compiled.numbers_to_bytes(sizes, states, to)
+    product = tuple(part.ctypes.data for part in (sums, *found[1:], weight_sums, bias))
+    _compiled.norm_to_bytes(sizes, product, states, (weight_sums.ctypes.data, bias.ctypes.data, 1e-5), to)
+    _compiled.norm_to_bytes(sizes, product, states, (weight_sums.ctypes.data, bias.ctypes.data, 1e-5), (0, 0, 0, 1.0))
+    _compiled.gelu_to_bytes(sizes, product, to)
+    _compiled.product_to_numbers(sizes, product, states)
+    assert np.isfinite(as_float(numbers) if is_bfloat16 else numbers).all()
+    assert all(np.isfinite(part).all() for part in found)
+
+
 def all_shapes():
     for lengths, heads, width, heads_first, threads in itertools.product(
         ATTENDED, (1, 5), (32, 64), (False, True), (1, 3)
@@ -135,6 +153,10 @@ def all_shapes_in_vectors():
         levels, (False, True), FEW_ROWS, ((64, 1), (192, 4)), ((128, 64), (160, 32)), (1, 3)
     ):
         run_layers(lengths, width, inner_width, heads, threads, 2, level, is_float32, columns)
+    for rows, width, threads, level, is_bfloat16 in itertools.product(
+        (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), levels, (False, True)
+    ):
+        quantized_steps(rows, width, threads, level >= AVX512, is_bfloat16)
     if LEVEL >= AVX512:
         for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
             bit_sums(count, width, rows, width // 8 + further)
@@ -161,9 +183,13 @@ def overrun_of_bits_in_tiles():
     bit_sums_in_tiles(groups=1, blocks=1, rows=5, row_bytes=6, missing_bytes=1)
 
 
+def overrun_of_sums():
+    quantized_steps(rows=3, width=32, has_avx512=LEVEL >= AVX512, missing_sums=16)
+
+
 if __name__ == "__main__":
     functions = (
         all_shapes, all_shapes_in_vectors, overrun_of_queries, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits,
-        overrun_of_bits_in_tiles,
+        overrun_of_bits_in_tiles, overrun_of_sums,
     )  # fmt: skip
     {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -54,4 +54,20 @@ def bit_sums(vectors: int, count: int, width: int, bits: int, rows: int, row_byt
 def bit_sums_in_tiles(
     parts: int, steps: int, groups: int, blocks: int, bits: int, rows: int, row_bytes: int, sums: int, /
 ) -> None: ...
+
+# (rows, width, whether to use AVX512, team, threads)
+_Rows: TypeAlias = tuple[int, int, bool, int, int]
+# (address, whether it is bfloat16)
+_Numbers: TypeAlias = tuple[int, bool]
+# (address, scales, minima, largest byte)
+_Bytes: TypeAlias = tuple[int, int, int, float]
+# (sums, scales, minima, sums of weights, bias)
+_Product: TypeAlias = tuple[int, int, int, int, int]
+# (weight, bias, epsilon)
+_LayerNorm: TypeAlias = tuple[int, int, float]
+
+def numbers_to_bytes(rows: _Rows, numbers: _Numbers, to: _Bytes, /) -> None: ...
+def product_to_numbers(rows: _Rows, product: _Product, to: _Numbers, /) -> None: ...
+def gelu_to_bytes(rows: _Rows, product: _Product, to: _Bytes, /) -> None: ...
+def norm_to_bytes(rows: _Rows, product: _Product, states: _Numbers, norm: _LayerNorm, to: _Bytes, /) -> None: ...
 def cpu_level() -> int: ...

@@ -47,6 +47,7 @@ NEEDED = {
     "norms": Level.AVX512_BF16,
     "few rows": Level.AVX2,
     "few rows in tiles": Level.AMX,
+    "rows of int8": Level.AVX2,
     "sums of bits": Level.AVX512,
     "sums of bits in tiles": Level.AMX,
 }

@@ -34,7 +34,7 @@ typedef struct {
     Barrier barrier;
 } Pass;
 
-static void multiply(const Product *product) {
+static void multiply(const LayerProduct *product) {
     if (product->model->level == LEVEL_AMX)
         multiply_in_tiles(product);
     else if (product->model->level >= LEVEL_AVX512)
@@ -65,13 +65,13 @@ static void run_layer(const Pass *pass, const Layer *layer, Progress *progress) 
     const Py_ssize_t rows = pass->rows, width = model->width, inner_width = model->inner_width;
     char *states = pass->states, *middle_states = pass->middle_states;
 
-    multiply(&(Product){
+    multiply(&(LayerProduct){
         model, &layer->query_key_value, states, width, pass->query_key_value, 3 * width, NONE, rows,
         &progress->next_query_key_value});
     pass->barrier();
     attend_on_this_thread(&progress->attention);
     pass->barrier();
-    multiply(&(Product){
+    multiply(&(LayerProduct){
         model, &layer->attention_out, pass->attended, width, middle_states, width, NONE, rows,
         &progress->next_attention_out});
     pass->barrier();
@@ -79,10 +79,10 @@ static void run_layer(const Pass *pass, const Layer *layer, Progress *progress) 
         pass, layer->attention_norm_weight, layer->attention_norm_bias, middle_states, states,
         &progress->next_attention_norm);
     pass->barrier();
-    multiply(&(Product){
+    multiply(&(LayerProduct){
         model, &layer->widen, middle_states, width, pass->widened, inner_width, GELU, rows, &progress->next_widened});
     pass->barrier();
-    multiply(&(Product){
+    multiply(&(LayerProduct){
         model, &layer->narrow, pass->widened, inner_width, states, width, NONE, rows, &progress->next_narrowed});
     pass->barrier();
     normalise(

@@ -55,9 +55,9 @@ typedef struct {
     Activation activation;
     Py_ssize_t rows;
     atomic_llong *next_column; /* that no thread has taken */
-} Product;
+} LayerProduct;
 
 /* Compute columns of a product until none is left. Each thread of a running team calls one of these. */
-void multiply_in_tiles(const Product *product);
-void multiply_in_vectors(const Product *product);
-void multiply_in_vectors_of_8(const Product *product);
+void multiply_in_tiles(const LayerProduct *product);
+void multiply_in_vectors(const LayerProduct *product);
+void multiply_in_vectors_of_8(const LayerProduct *product);

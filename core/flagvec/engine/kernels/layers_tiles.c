@@ -60,7 +60,7 @@ AMX static void write_block(
     }
 }
 
-AMX void multiply_in_tiles(const Product *product) {
+AMX void multiply_in_tiles(const LayerProduct *product) {
     float sums[2][2][TILE][TILE] __attribute__((aligned(64)));
     const bfloat16 *weights = product->linear->weights, *bias = product->linear->bias, *from = product->from;
     const Py_ssize_t inputs = product->inputs, outputs = product->outputs;

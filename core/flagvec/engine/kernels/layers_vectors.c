@@ -3,7 +3,7 @@
 
 #include "layers_vectors.h"
 
-void multiply_in_vectors(const Product *product) { multiply_columns(product); }
+void multiply_in_vectors(const LayerProduct *product) { multiply_columns(product); }
 
 VECTORISED void normalise_float_row(const Norm *norm, float *fresh, const float *states) {
     const float *weight = norm->weight, *bias = norm->bias;

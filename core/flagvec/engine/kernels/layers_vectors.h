@@ -12,7 +12,8 @@ enum {
 
 /* Return DEPTH or fewer rows of a column of weights as float32: these themselves, or widened in `memory`. */
 INLINED const float *weights_of(
-    const Product *product, Py_ssize_t column, Py_ssize_t input, Py_ssize_t depth, float memory[DEPTH * MOST_COLUMNS]) {
+    const LayerProduct *product, Py_ssize_t column, Py_ssize_t input, Py_ssize_t depth,
+    float memory[DEPTH * MOST_COLUMNS]) {
     const Py_ssize_t columns = product->model->columns, place = column * product->inputs + input * columns;
     if (product->model->has_float32_weights) return (const float *)product->linear->weights + place;
     const bfloat16 *pairs = (const bfloat16 *)product->linear->weights + place;
@@ -23,7 +24,7 @@ INLINED const float *weights_of(
 }
 
 /* Add the bias, and apply the activation. */
-INLINED void finish(const Product *product, float *to, Py_ssize_t column) {
+INLINED void finish(const LayerProduct *product, float *to, Py_ssize_t column) {
     const float *bias = (const float *)product->linear->bias + column;
     for (Py_ssize_t row = 0; row < product->rows; row++)
         for (Py_ssize_t c = 0; c < product->model->columns; c += VECTOR) {
@@ -32,7 +33,7 @@ INLINED void finish(const Product *product, float *to, Py_ssize_t column) {
         }
 }
 
-VECTORISED static void multiply_columns(const Product *product) {
+VECTORISED static void multiply_columns(const LayerProduct *product) {
     float widened_weights[DEPTH * MOST_COLUMNS] __attribute__((aligned(64)));
     const Py_ssize_t columns = product->model->columns, inputs = product->inputs, outputs = product->outputs;
     const float *from = product->from;

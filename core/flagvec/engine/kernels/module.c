@@ -4,6 +4,7 @@
 #include "kernels.h"
 #include "layers.h"
 #include "normalised_sum.h"
+#include "quantized.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -101,6 +102,108 @@ static PyObject *call_bit_sums_in_tiles(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
+/* The next five convert a tuple to what the functions of quantized.h take. */
+static int to_rows(PyObject *tuple, void *to) {
+    Rows *rows = to;
+    unsigned long long team;
+    if (!PyArg_ParseTuple(tuple, "nnpKn", &rows->rows, &rows->width, &rows->has_avx512, &team, &rows->threads))
+        return 0;
+    rows->team = POINTER(Team, team);
+    return 1;
+}
+
+static int to_numbers(PyObject *tuple, void *to) {
+    Numbers *numbers = to;
+    unsigned long long address;
+    if (!PyArg_ParseTuple(tuple, "Kp", &address, &numbers->is_bfloat16)) return 0;
+    numbers->numbers = POINTER(void *, address);
+    return 1;
+}
+
+static int to_bytes(PyObject *tuple, void *to) {
+    Bytes *bytes = to;
+    unsigned long long address, scales, minima;
+    if (!PyArg_ParseTuple(tuple, "KKKf", &address, &scales, &minima, &bytes->largest)) return 0;
+    bytes->bytes = POINTER(uint8_t *, address);
+    bytes->scales = POINTER(float *, scales);
+    bytes->minima = POINTER(float *, minima);
+    return 1;
+}
+
+static int to_product(PyObject *tuple, void *to) {
+    Product *product = to;
+    unsigned long long sums, scales, minima, weight_sums, bias;
+    if (!PyArg_ParseTuple(tuple, "KKKKK", &sums, &scales, &minima, &weight_sums, &bias)) return 0;
+    product->sums = POINTER(const float *, sums);
+    product->scales = POINTER(const float *, scales);
+    product->minima = POINTER(const float *, minima);
+    product->weight_sums = POINTER(const float *, weight_sums);
+    product->bias = POINTER(const float *, bias);
+    return 1;
+}
+
+static int to_layer_norm(PyObject *tuple, void *to) {
+    LayerNorm *norm = to;
+    unsigned long long weight, bias;
+    if (!PyArg_ParseTuple(tuple, "KKf", &weight, &bias, &norm->epsilon)) return 0;
+    norm->weight = POINTER(const float *, weight);
+    norm->bias = POINTER(const float *, bias);
+    return 1;
+}
+
+static PyObject *call_numbers_to_bytes(PyObject *module, PyObject *arguments) {
+    Rows rows;
+    Numbers numbers;
+    Bytes bytes;
+    if (!PyArg_ParseTuple(arguments, "O&O&O&:numbers_to_bytes", to_rows, &rows, to_numbers, &numbers, to_bytes, &bytes))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    numbers_to_bytes(&rows, &numbers, &bytes);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_product_to_numbers(PyObject *module, PyObject *arguments) {
+    Rows rows;
+    Product product;
+    Numbers numbers;
+    if (!PyArg_ParseTuple(
+            arguments, "O&O&O&:product_to_numbers", to_rows, &rows, to_product, &product, to_numbers, &numbers))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    product_to_numbers(&rows, &product, &numbers);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_gelu_to_bytes(PyObject *module, PyObject *arguments) {
+    Rows rows;
+    Product product;
+    Bytes bytes;
+    if (!PyArg_ParseTuple(arguments, "O&O&O&:gelu_to_bytes", to_rows, &rows, to_product, &product, to_bytes, &bytes))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    gelu_to_bytes(&rows, &product, &bytes);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_norm_to_bytes(PyObject *module, PyObject *arguments) {
+    Rows rows;
+    Product product;
+    Numbers states;
+    LayerNorm norm;
+    Bytes bytes;
+    if (!PyArg_ParseTuple(
+            arguments, "O&O&O&O&O&:norm_to_bytes", to_rows, &rows, to_product, &product, to_numbers, &states,
+            to_layer_norm, &norm, to_bytes, &bytes))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    norm_to_bytes(&rows, &product, &states, &norm, &bytes);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 /* Linux kills a process that uses AMX without asking first, see arch_prctl(ARCH_REQ_XCOMP_PERM). */
 static int may_use_amx(void) {
     enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
@@ -129,6 +232,10 @@ static PyMethodDef methods[] = {
     {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
     {"bit_sums", call_bit_sums, METH_VARARGS, "Sum the numbers that rows of bits choose."},
     {"bit_sums_in_tiles", call_bit_sums_in_tiles, METH_VARARGS, "Do the same with AMX."},
+    {"numbers_to_bytes", call_numbers_to_bytes, METH_VARARGS, "Round rows of numbers to bytes."},
+    {"product_to_numbers", call_product_to_numbers, METH_VARARGS, "Write a linear layer's results as numbers."},
+    {"gelu_to_bytes", call_gelu_to_bytes, METH_VARARGS, "Write their GELU as bytes."},
+    {"norm_to_bytes", call_norm_to_bytes, METH_VARARGS, "Write the norm of their sum with states to both."},
     {"cpu_level", cpu_level, METH_NOARGS, "Return the number of this CPU's `Level`; asks Linux for AMX."},
     {NULL, NULL, 0, NULL},
 };
