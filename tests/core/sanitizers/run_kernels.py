@@ -145,14 +145,14 @@ def all_shapes():
 
 def all_shapes_in_vectors():
     levels = [level for level in (AVX2, AVX512) if level <= LEVEL]
-    for level, is_float32, lengths, heads, width, threads in itertools.product(
-        levels, (False, True), ATTENDED, (1, 3), (16, 48, 64, 128), (1, 3)
+    for level, is_float32, lengths, heads, width in itertools.product(
+        levels, (False, True), ATTENDED, (1, 3), (16, 48, 128)
     ):
-        attend(lengths, heads, width, threads, level == AVX2, threads, level=level, is_float32=is_float32)
-    for level, is_float32, lengths, (width, heads), (inner_width, columns), threads in itertools.product(
-        levels, (False, True), FEW_ROWS, ((64, 1), (192, 4)), ((128, 64), (160, 32)), (1, 3)
+        attend(lengths, heads, width, 5, heads_first=level == AVX2, threads=heads, level=level, is_float32=is_float32)
+    for level, is_float32, lengths, (width, heads), (inner_width, columns) in itertools.product(
+        levels, (False, True), FEW_ROWS, ((64, 1), (192, 4)), ((128, 64), (160, 32))
     ):
-        run_layers(lengths, width, inner_width, heads, threads, 2, level, is_float32, columns)
+        run_layers(lengths, width, inner_width, heads, 3, 2, level, is_float32, columns)
     for rows, width, threads, level, is_bfloat16 in itertools.product(
         (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), levels, (False, True)
     ):
