@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from flagvec import BGEM3FlagModel
-from flagvec.engine import kernels
-from flagvec.engine.kernels.availability import level
+from flagvec.engine.kernels import availability
+from flagvec.engine.kernels.availability import Level
 from workloads import BUILD, SHORT_QUERY, bulk_texts, m3_shape, mini_m3
 
 MODELS = {"mini-M3": (mini_m3, "mean"), "m3-shape": (m3_shape, "cls")}
@@ -54,7 +54,7 @@ def main() -> None:
                 bulk[has_kernels].append(seconds)
                 query[has_kernels] += each
     name = "bfloat16" if options.bfloat16 else "float32"
-    sys.stdout.write(f"{options.model}, {name}, {level()}\n")
+    sys.stdout.write(f"{options.model}, {name}, {availability.level()}\n")
     for title, seconds, of in ((f"{len(texts)} texts", bulk, min), ("one query", query, statistics.median)):
         torchs, ours = (of(one) * 1e3 for one in seconds)
         sys.stdout.write(f"{title}: torch's {torchs:.2f} ms, kernels {ours:.2f} ms, {torchs / ours:.2f}x\n")
@@ -65,7 +65,7 @@ def _kernels(are_on: bool) -> Iterator[None]:
     if are_on:
         yield
         return
-    with patch.object(kernels, "can_run", lambda kernel: False):
+    with patch.object(availability, "level", lambda: Level.OFF):
         yield
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModel
 
 from flagvec.engine import kernels
 from flagvec.engine.hidden_states import HiddenStateEncoder
+from flagvec.engine.kernels import bit_vectors
 from flagvec.engine.kernels.availability import Level
 
 CPU = torch.device("cpu")
@@ -308,7 +309,7 @@ def check_sums_of_bits(vectors, width, rows, further, seed):
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
     bits = generator.integers(0, 256, (rows, -(-width // 16) * 2 + further), dtype=np.uint8)
     chosen = np.unpackbits(bits, axis=1, bitorder="little")[:, :width].astype(np.float32)
-    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
+    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
 
 
 @needs_amx
@@ -321,9 +322,8 @@ def test_sums_of_bits_in_tiles_equal_the_product_with_zeros_and_ones(**sizes):
 @needs_avx512
 @settings(deadline=None)
 @ROWS_OF_BITS
-def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(**sizes):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "can_run", lambda kernel: kernel == "sums of bits")
+def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(at_level, **sizes):
+    with at_level(Level.AVX512):
         check_sums_of_bits(**sizes)
 
 
@@ -331,13 +331,13 @@ def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(**size
 def test_sums_of_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
     numbers = np.array([[1e6] + [0.0] * 1_023, [0.125] * 1_024, [-0.125] * 1_024, [0.0] * 1_024], dtype=np.float32)
     bits = np.full((1, 128), 0xFF, dtype=np.uint8)
-    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
+    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
 
 
 @needs_avx512
 def test_rows_of_too_few_bits_are_refused():
     numbers = np.ones((1, 32), dtype=np.float32)
     with pytest.raises(ValueError, match="uint8 in rows of 3; 32 numbers take uint8 in rows of 4 or more"):
-        kernels.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
+        bit_vectors.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="bits holds int64 in rows of 4; 32 numbers take uint8"):
-        kernels.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))
+        bit_vectors.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))

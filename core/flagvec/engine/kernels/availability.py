@@ -74,7 +74,6 @@ def level() -> Level:
     return Level.OFF if _why_none() else min(highest, _cpu_level())
 
 
-@cache
 def why_below(wanted: Level) -> str:
     """Return why this process uses a level below `wanted`, or an empty str if it does not; raises as `level`."""
     if level() >= wanted:
