@@ -23,9 +23,10 @@ def checked_quantization(quantization: Any) -> Quantization | None:
     Raises:
         ValueError: It is neither None nor ``"int8"``.
     """
-    if quantization is None or quantization == "int8":
-        return quantization
-    raise ValueError(f"quantization={quantization!r}: choose 'int8', or None for the model's own number format")
+    if quantization not in (None, "int8"):
+        raise ValueError(f"quantization={quantization!r}: choose 'int8', or None for the model's own number format")
+    chosen: Quantization | None = quantization
+    return chosen
 
 
 def load_model_checkpoint(
