@@ -206,14 +206,6 @@ def busy_at_the_end() -> None:
     say(seconds=time.monotonic() - began, codes=[worker.process.exitcode for worker in ended])
 
 
-def interrupted() -> None:
-    """Say the pids, and run until somebody ends it."""
-    pool = workers(0.1)
-    say(pids=outcome(pool, [1, 2, 3, 4])["pids"])
-    for _ in pool.run([*range(100_000)]):
-        pass
-
-
 class RaisingModel(BGEM3FlagModel):
     """mini-M3, which raises at one text."""
 
@@ -231,7 +223,7 @@ def dense(model: RaisingModel, texts: list[str]) -> Any:
 def model_at_work() -> tuple[RaisingModel, list[str], Any, float]:
     """Return a model on two devices, texts, their vectors, and the seconds that these take."""
     model = RaisingModel("mini-m3", devices=["cpu", "cpu"])
-    texts = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(1_000)]
+    texts = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(200)]
     expected = dense(model, texts)
     began = time.monotonic()
     model.encode(texts)
