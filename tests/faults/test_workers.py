@@ -178,6 +178,16 @@ def test_workers_end_with_their_parent(by, turn):
         assert "answer_tasks" not in process.errors, "a worker wrote a traceback of its own"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_workers_that_are_starting_end_with_their_parent():
+    with Child("workers_process.py", "starting", seconds=120) as process:
+        process.wait_for(lambda lines: len(lines) == 1)
+        time.sleep(3)
+        process.process.kill()
+        process.process.wait(timeout=30)
+        assert are_gone(lambda: of_session(process.process.pid))
+
+
 def each_turn(name):
     """Return what a program with mini-M3 says in `KILLS` turns."""
     with Child("workers_process.py", name, KILLS, seconds=90 + 20 * KILLS) as process:

@@ -192,6 +192,23 @@ def handler_that_raises() -> None:
     say(interrupts=interrupts, after=outcome(pool, [5, 6]))
 
 
+def slowly_made() -> Any:
+    """Take a minute to return what answers a task, as a large model may."""
+    time.sleep(60)
+    return made(0.0)
+
+
+def starting() -> None:
+    """Say the pids of workers that are starting, and wait for them."""
+    pool = Workers([slowly_made] * 2, ["a", "b"])
+    thread = threading.Thread(target=outcome, args=(pool, [1, 2]), daemon=True)
+    thread.start()
+    while len(pool._workers) < 2:
+        time.sleep(0.05)
+    say(pids=[worker.process.pid for worker in pool._workers.values()])
+    thread.join()
+
+
 def busy_at_the_end() -> None:
     """Begin long tasks, leave them, and say how long ending takes."""
     pool = workers(count=4)
