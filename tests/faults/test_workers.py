@@ -15,7 +15,7 @@ SQUARES = [[number * number] for number in range(30)]
 KILLS = int(os.environ.get("FLAGVEC_WORKER_KILLS", "1"))
 
 
-def said(name, seconds=90):
+def said(name, seconds=180):
     with Child("workers_process.py", name, seconds=seconds) as process:
         process.finish()
         [line] = process.lines
@@ -119,7 +119,7 @@ def test_a_worker_that_is_slow_is_not_taken_for_a_stuck_one():
 
 
 def test_a_worker_is_not_blamed_for_a_caller_that_reads_slowly():
-    with Child("workers_process.py", "slow_reader", seconds=90) as process:
+    with Child("workers_process.py", "slow_reader", seconds=180) as process:
         process.finish()
         before, after = map(json.loads, process.lines)
     assert before["results"] == [0, 1, 4, 9]
@@ -160,9 +160,8 @@ def test_workers_in_the_middle_of_a_task_are_killed_when_they_are_closed():
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 @pytest.mark.parametrize("turn", range(KILLS))
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("name", ["interrupted", "model_runs"])
-def test_workers_end_with_their_parent(name, by, turn):
-    with Child("workers_process.py", name, seconds=120) as process:
+def test_workers_end_with_their_parent(by, turn):
+    with Child("workers_model_process.py", "model_runs", seconds=180) as process:
         process.wait_for(lambda lines: len(lines) == 1)
         pids = json.loads(process.lines[0])["pids"]
         time.sleep(turn * 0.01)
@@ -174,14 +173,24 @@ def test_workers_end_with_their_parent(name, by, turn):
         process.process.wait(timeout=30)
         # So are multiprocessing's own helpers.
         assert are_gone(lambda: of_session(process.process.pid))
-        note(name=name, by=by.name, seconds=time.monotonic() - sent)
+        note(name="parent", by=by.name, seconds=time.monotonic() - sent)
         assert not shared_memory([*pids, process.process.pid])
         assert "answer_tasks" not in process.errors, "a worker wrote a traceback of its own"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_workers_that_are_starting_end_with_their_parent():
+    with Child("workers_process.py", "starting", seconds=120) as process:
+        process.wait_for(lambda lines: len(lines) == 1)
+        time.sleep(3)
+        process.process.kill()
+        process.process.wait(timeout=30)
+        assert are_gone(lambda: of_session(process.process.pid))
+
+
 def each_turn(name):
     """Return what a program with mini-M3 says in `KILLS` turns."""
-    with Child("workers_process.py", name, KILLS, seconds=90 + 20 * KILLS) as process:
+    with Child("workers_model_process.py", name, KILLS, seconds=180 + 20 * KILLS) as process:
         assert process.finish() == 0, process.errors
         assert not shared_memory([process.process.pid])
         return [*map(json.loads, process.lines)]
@@ -218,7 +227,7 @@ def test_a_program_without_a_main_guard_gets_one_sentence(tmp_path):
         "import workers_process\n"
         "print(workers_process.outcome(workers_process.workers(), [1])['message'])\n"
     )
-    with Child(script, seconds=90) as process:
+    with Child(script, seconds=180) as process:
         with suppress(Exception):
             process.finish()
         assert len(process.lines) == 1

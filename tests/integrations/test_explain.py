@@ -17,7 +17,7 @@ SEARCHES = {
 def test_the_parts_add_up_to_the_score(golden_store, queries, options):
     explained = 0
     for query in queries[:20]:
-        for hit in golden_store.search(query, limit=8, **options)[::3]:
+        for hit in golden_store.search(query, limit=4, **options)[::3]:
             explanation = golden_store.explain(query, hit)
             assert explanation.score == pytest.approx(hit.score, abs=1e-4), (query, hit)
             explained += 1

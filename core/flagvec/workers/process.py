@@ -25,8 +25,14 @@ Build = Callable[[], Answer]
 NO_TASK = -1
 
 
-def answer_tasks(connection: Connection, build: Build, log_level: int) -> None:
-    """Answer tasks until the other end closes."""
+def answer_tasks(connection: Connection, build: bytes, log_level: int) -> None:
+    """Answer tasks until the other end closes.
+
+    Args:
+        connection: The way to the process that gives the tasks.
+        build: A pickled `Build`. Reading it may import much, so that the parent is looked after first.
+        log_level: That of the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="flagvec parent", daemon=True).start()
     sending = _Sending(connection)
@@ -48,9 +54,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _made(build: Build, sending: _Sending) -> Answer:
+def _made(build: bytes, sending: _Sending) -> Answer:
     try:
-        return build()
+        made: Build = pickle.loads(build)
+        return made()
     except Exception as error:
         failure = error
 

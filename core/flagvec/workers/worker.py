@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import pickle
 import signal
 import sys
 import time
@@ -45,7 +46,7 @@ class Worker:
         self.messages = 0
         log_level = logging.getLogger().getEffectiveLevel()
         self.process = context.Process(
-            target=answer_tasks, args=(its_end, build, log_level), daemon=True, name=f"flagvec {name}"
+            target=answer_tasks, args=(its_end, pickle.dumps(build), log_level), daemon=True, name=f"flagvec {name}"
         )
         with _without_interrupts():
             self.process.start()
