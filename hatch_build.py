@@ -25,7 +25,7 @@ PYTHON = "cp310"
 class KernelBuilder(BuildHookInterface):
     """Compiles the kernels beside their sources and adds them to the wheel, which then fits this platform only.
 
-    A distribution without kernels gives the same results, but encodes more slowly on CPUs with AMX.
+    A distribution without kernels gives the same results, but encodes more slowly on x86-64 CPUs.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class KernelBuilder(BuildHookInterface):
             if asked == "1":
                 raise RuntimeError(f"{missing}: the kernels need Linux on x86-64 and gcc 11 or newer")
             if fits:
-                self.app.display_warning(f"{missing}: encoding in bfloat16 on CPUs will be slower")
+                self.app.display_warning(f"{missing}: encoding on CPUs will be slower")
             return
         platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False

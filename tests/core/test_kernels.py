@@ -1,4 +1,4 @@
-"""The compiled kernels equal the formulas, within the precision of bfloat16."""
+"""The compiled kernels equal the formulas, within the precision of the number format, at each level."""
 
 import shutil
 import sys
@@ -16,6 +16,8 @@ from transformers import AutoModel
 
 from flagvec.engine import kernels
 from flagvec.engine.hidden_states import HiddenStateEncoder
+from flagvec.engine.kernels import bit_vectors
+from flagvec.engine.kernels.availability import Level
 
 CPU = torch.device("cpu")
 FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -52,13 +54,13 @@ def test_a_machine_with_amx_and_a_compiler_uses_the_kernels():
     assert sys.platform == "linux"
     assert kernels.can_attend(states_of(4, heads=2, width=32)[0])
     assert kernels.can_normalise_sum(torch.zeros(1, 4, 32, dtype=torch.bfloat16), norm_of(32))
-    assert kernels.can_run_layers(width=384, inner_width=1536, heads=12)
+    assert kernels.can_run_layers(384, 12, torch.bfloat16)
 
 
-def states_of(tokens, heads, width, heads_first=False, size=1.0):
+def states_of(tokens, heads, width, heads_first=False, size=1.0, dtype=torch.bfloat16):
     shape = (3, heads, tokens, width) if heads_first else (tokens, 3, heads, width)
     states = size * torch.randn(shape, generator=torch.Generator().manual_seed(tokens))
-    states = states.to(torch.bfloat16)
+    states = states.to(dtype)
     return [part.transpose(0, 1) for part in states] if heads_first else states.unbind(1)
 
 
@@ -76,65 +78,88 @@ def exact_attention(query, key, value, lengths):
     return torch.cat(found)
 
 
-@needs_amx
+FORMATS = (torch.float32, torch.bfloat16)
+in_each_format = pytest.mark.parametrize("dtype", FORMATS, ids=["float32", "bfloat16"])
+
+
 @given(
-    lengths=st.lists(st.integers(1, 80) | st.integers(500, 1100), min_size=1, max_size=6),
+    level=st.sampled_from([Level.AVX2, Level.AVX512, Level.AMX]),
+    dtype=st.sampled_from(FORMATS),
+    lengths=st.lists(st.integers(1, 80) | st.integers(250, 600) | st.integers(1000, 1100), min_size=1, max_size=6),
     filling=st.integers(0, 20),
-    heads=st.sampled_from([1, 5, 12]),
-    width=st.sampled_from([32, 64]),
+    heads=st.sampled_from([1, 3, 5, 12]),
+    width=st.integers(2, 8).map(lambda parts: 16 * parts),
     heads_first=st.booleans(),
     size=st.sampled_from([0.1, 1.0, 10.0]),
 )
-@settings(max_examples=60, deadline=None)
-def test_attention_of_each_text_is_the_softmax_of_its_products(lengths, filling, heads, width, heads_first, size):
+@settings(max_examples=150, deadline=None)
+def test_attention_of_each_text_is_the_softmax_of_its_products(
+    at_level, level, dtype, lengths, filling, heads, width, heads_first, size
+):
     tokens = sum(lengths)
-    query, key, value = states_of(tokens + filling, heads, width, heads_first, size)
-    attended = kernels.attend(query, key, value, starts_of(lengths), None)
+    query, key, value = states_of(tokens + filling, heads, width, heads_first, size, dtype)
+    with at_level(level):
+        if not kernels.can_attend(query):
+            assert (level, dtype) == (Level.AMX, torch.bfloat16) and width not in (32, 64)
+            return
+        attended = kernels.attend(query, key, value, starts_of(lengths), None)
     expected = exact_attention(query[:tokens], key[:tokens], value[:tokens], lengths)
-    # Weights and results have 8 significant bits.
-    largest = value.abs().max().item()
-    torch.testing.assert_close(attended[:tokens].double(), expected, atol=2**-7 * largest, rtol=0)
+    assert attended.dtype is dtype
+    # Weights and results of bfloat16 have 8 significant bits. Scores of float32 have 24, and grow with the square.
+    precision = 2**-7 if dtype is torch.bfloat16 else 2e-6 * max(1, size**2)
+    torch.testing.assert_close(attended[:tokens].double(), expected, atol=precision * value.abs().max().item(), rtol=0)
     assert not attended[tokens:].any()
 
 
-@needs_amx
+@in_each_format
 @pytest.mark.parametrize("length", [3, 40, 700])
-def test_equal_keys_give_the_mean_of_the_values(length):
-    query, key, value = states_of(length, heads=2, width=64)
+def test_equal_keys_give_the_mean_of_the_values(level, dtype, length):
+    query, key, value = states_of(length, heads=2, width=64, dtype=dtype)
     attended = kernels.attend(query, torch.ones_like(key), value, starts_of([length]), None)
     mean = value.double().mean(0).expand_as(value)
-    torch.testing.assert_close(attended.double(), mean, atol=2**-8, rtol=2**-8)
+    precision = 2**-8 if dtype is torch.bfloat16 else 1e-6
+    torch.testing.assert_close(attended.double(), mean, atol=precision, rtol=precision)
 
 
-@needs_amx
+@in_each_format
 @pytest.mark.parametrize("length", [5, 100, 1500])
-def test_scores_far_from_zero_neither_overflow_nor_vanish(length):
-    query, key, value = states_of(length, heads=1, width=32)
+def test_scores_far_from_zero_neither_overflow_nor_vanish(level, dtype, length):
+    query, key, value = states_of(length, heads=1, width=32, dtype=dtype)
     key[:, :, 0] = -300
     query[:, :, 0] = 60
     key[length // 2, :, 0] = 300  # the largest score, in whichever block of keys
     attended = kernels.attend(query, key, value, starts_of([length]), 1.0)
-    assert torch.equal(attended, value[length // 2].expand_as(value))
+    expected = value[length // 2].expand_as(value)
+    torch.testing.assert_close(attended, expected, atol=0, rtol=0 if dtype is torch.bfloat16 else 1e-6)
 
 
-@needs_amx
-def test_a_scaling_that_is_given_is_used():
-    query, key, value = states_of(30, heads=2, width=32)
+@in_each_format
+def test_a_scaling_that_is_given_is_used(level, dtype):
+    query, key, value = states_of(30, heads=2, width=32, dtype=dtype)
     doubled = kernels.attend(2 * query, key, value, starts_of([30]), None)
     torch.testing.assert_close(kernels.attend(query, key, value, starts_of([30]), 2 * 32**-0.5), doubled)
 
 
-@needs_amx
-def test_rows_after_a_text_do_not_change_its_attention():
-    states = states_of(60, heads=3, width=32)
+@in_each_format
+def test_rows_after_a_text_do_not_change_its_attention(level, dtype):
+    states = states_of(60, heads=3, width=32, dtype=dtype)
     others = [torch.cat([part[:21], torch.full_like(part[21:], torch.nan)]) for part in states]
     first, second = (kernels.attend(*parts, starts_of([21, 39]), None) for parts in (states, others))
     assert torch.equal(first[:21], second[:21])
 
 
-@needs_amx
-def test_the_number_of_threads_changes_nothing():
-    states, starts = states_of(900, heads=12, width=32), starts_of([600, 200, 100])
+@in_each_format
+def test_a_value_that_is_not_a_number_shows_in_the_result(level, dtype):
+    query, key, value = states_of(20, heads=1, width=32, dtype=dtype)
+    value[7, 0, 3] = torch.nan
+    assert kernels.attend(query, key, value, starts_of([20]), None)[:, 0, 3].isnan().all()
+    query[4] = torch.nan
+    assert kernels.attend(query, key, value, starts_of([20]), None)[4].isnan().all()
+
+
+@in_each_format
+def test_the_number_of_threads_changes_nothing(level, dtype):
+    states, starts = states_of(900, heads=12, width=32, dtype=dtype), starts_of([600, 200, 100])
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -145,10 +170,10 @@ def test_the_number_of_threads_changes_nothing():
         torch.set_num_threads(threads)
 
 
-@needs_amx
+@in_each_format
 @pytest.mark.parametrize("lengths", [[0], [0, 0, 0], [0, 5, 0, 40, 0]])
-def test_texts_without_a_token_leave_the_others_as_they_are(lengths):
-    query, key, value = states_of(sum(lengths) + 3, heads=2, width=32)
+def test_texts_without_a_token_leave_the_others_as_they_are(level, dtype, lengths):
+    query, key, value = states_of(sum(lengths) + 3, heads=2, width=32, dtype=dtype)
     attended = kernels.attend(query, key, value, starts_of(lengths), None)
     assert not attended[sum(lengths) :].any()
     if whole := [length for length in lengths if length]:
@@ -156,8 +181,9 @@ def test_texts_without_a_token_leave_the_others_as_they_are(lengths):
 
 
 BEYOND = {
-    "float32": lambda states, starts: (states.float(), starts),
-    "heads of 48 numbers": lambda states, starts: (states.new_zeros(8, 2, 48), starts),
+    "float64": lambda states, starts: (states.double(), starts),
+    "heads of 40 numbers": lambda states, starts: (states.new_zeros(8, 2, 40), starts),
+    "heads of 144 numbers": lambda states, starts: (states.new_zeros(8, 2, 144), starts),
     "strided heads": lambda states, starts: (states[..., ::2], starts),
     "texts that end after the last row": lambda states, starts: (states[:7], starts),
     "starts in int64": lambda states, starts: (states, starts.long()),
@@ -165,17 +191,17 @@ BEYOND = {
 }
 
 
-@needs_amx
 @pytest.mark.parametrize("case", BEYOND)
-def test_what_attention_cannot_read_is_refused(case):
+def test_what_attention_cannot_read_is_refused(level, case):
     states, starts = BEYOND[case](states_of(8, heads=2, width=64)[0], starts_of([5, 3]))
     with pytest.raises(ValueError, match="a tensor that the kernel cannot read; it takes"):
         kernels.attend(states, states, states, starts, None)
 
 
-@needs_amx
-def test_queries_and_keys_of_two_shapes_are_refused():
+def test_queries_and_keys_of_two_shapes_or_formats_are_refused(level):
     query, key, value = states_of(8, heads=2, width=64)
+    with pytest.raises(ValueError, match="query, key and value of one dtype"):
+        kernels.attend(query, key.float(), value, starts_of([5, 3]), None)
     with pytest.raises(ValueError, match="query, key and value of one shape"):
         kernels.attend(query, key[:5], value, starts_of([5, 3]), None)
 
@@ -188,11 +214,10 @@ def test_terms_that_the_norm_cannot_read_are_refused():
             kernels.normalise_sum(fresh, states, norm)
 
 
-@needs_amx
-@pytest.mark.parametrize("states", [torch.zeros(1, 8, 64), torch.zeros(1, 8, 32, dtype=torch.bfloat16)])
-def test_states_that_the_layers_cannot_read_are_refused(states):
-    table = kernels.LayerTable(torch.zeros(0, 12, dtype=torch.int64), width=64, inner_width=64, heads=2, epsilon=1e-5)
-    with pytest.raises(ValueError, match="contiguous bfloat16 states, 64 wide"):
+@pytest.mark.parametrize("states", [torch.zeros(1, 8, 64).double(), torch.zeros(1, 8, 32)])
+def test_states_that_the_layers_cannot_read_are_refused(level, states):
+    table = kernels.LayerTable(torch.zeros(0, 12, dtype=torch.int64), 64, 64, 2, 64, torch.float32, epsilon=1e-5)
+    with pytest.raises(ValueError, match=r"contiguous states in torch\.float32, 64 wide"):
         kernels.run_layers(table, states, starts_of([5, 3]))
 
 
@@ -201,7 +226,7 @@ def test_guards_hold_under_python_without_asserts(run_python):
     code = """
 import torch
 from flagvec.engine import kernels
-states = torch.zeros(8, 2, 32)
+states = torch.zeros(8, 2, 40)
 try:
     kernels.attend(states, states, states, torch.tensor([0, 8], dtype=torch.int32), None)
 except ValueError as error:
@@ -212,8 +237,8 @@ except ValueError as error:
 
 @needs_amx
 def test_other_heads_and_formats_are_left_to_torch():
-    assert not kernels.can_attend(states_of(4, heads=2, width=48)[0])
-    assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].float())
+    assert not kernels.can_attend(states_of(4, heads=2, width=48)[0]), "torch uses AMX for other widths"
+    assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].double())
     assert not kernels.can_attend(states_of(4, heads=2, width=32)[0].transpose(1, 2))
 
 
@@ -284,7 +309,7 @@ def check_sums_of_bits(vectors, width, rows, further, seed):
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
     bits = generator.integers(0, 256, (rows, -(-width // 16) * 2 + further), dtype=np.uint8)
     chosen = np.unpackbits(bits, axis=1, bitorder="little")[:, :width].astype(np.float32)
-    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
+    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
 
 
 @needs_amx
@@ -297,9 +322,8 @@ def test_sums_of_bits_in_tiles_equal_the_product_with_zeros_and_ones(**sizes):
 @needs_avx512
 @settings(deadline=None)
 @ROWS_OF_BITS
-def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(**sizes):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "can_run", lambda kernel: kernel == "sums of bits")
+def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(at_level, **sizes):
+    with at_level(Level.AVX512):
         check_sums_of_bits(**sizes)
 
 
@@ -307,13 +331,13 @@ def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(**size
 def test_sums_of_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
     numbers = np.array([[1e6] + [0.0] * 1_023, [0.125] * 1_024, [-0.125] * 1_024, [0.0] * 1_024], dtype=np.float32)
     bits = np.full((1, 128), 0xFF, dtype=np.uint8)
-    np.testing.assert_allclose(kernels.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
+    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
 
 
 @needs_avx512
 def test_rows_of_too_few_bits_are_refused():
     numbers = np.ones((1, 32), dtype=np.float32)
     with pytest.raises(ValueError, match="uint8 in rows of 3; 32 numbers take uint8 in rows of 4 or more"):
-        kernels.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
+        bit_vectors.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="bits holds int64 in rows of 4; 32 numbers take uint8"):
-        kernels.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))
+        bit_vectors.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))

@@ -18,8 +18,8 @@ OPTIONS = ("-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-fno-omit-frame-point
 @pytest.fixture(scope="module")
 def run_sanitized(tmp_path_factory):
     """Compile the kernels for the sanitizers; run a function of run_kernels.py with them in a process of its own."""
-    if "amx_bf16" not in FLAGS:
-        pytest.skip("no AMX on this CPU")
+    if "avx2" not in FLAGS:
+        pytest.skip("no AVX2 on this CPU")
     compiler, headers = shutil.which("cc"), Path(sysconfig.get_path("include"))
     if compiler is None:
         pytest.skip("there is no C compiler")
@@ -46,15 +46,26 @@ def run_sanitized(tmp_path_factory):
     return run
 
 
-def test_kernels_of_all_shapes_run_without_a_report(run_sanitized):
-    finished = run_sanitized("all_shapes")
+def needing(flag, *functions):
+    missing = pytest.mark.skipif(f"{flag} " not in FLAGS, reason=f"no {flag} on this CPU")
+    return [pytest.param(function, marks=missing) for function in functions]
+
+
+@pytest.mark.parametrize("function", ["all_shapes_in_vectors", *needing("amx_bf16", "all_shapes")])
+def test_kernels_of_all_shapes_run_without_a_report(run_sanitized, function):
+    finished = run_sanitized(function)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == "all shapes ran\n"
 
 
 @pytest.mark.parametrize(
     "function",
-    ["overrun_of_a_vector", "overrun_of_a_tile", "overrun_of_bits", "overrun_of_bits_in_tiles", "overrun_of_sums"],
+    [
+        "overrun_of_queries",
+        "overrun_of_sums",
+        *needing("avx512_bf16", "overrun_of_a_vector", "overrun_of_bits"),
+        *needing("amx_bf16", "overrun_of_a_tile", "overrun_of_bits_in_tiles"),
+    ],
 )
 def test_an_array_that_is_too_short_is_reported(run_sanitized, function):
     finished = run_sanitized(function)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from flagvec.engine.kernels import HEAD_WIDTHS, can_normalise_rows
+from flagvec.engine.kernels import can_normalise_rows, takes_heads
 from flagvec.engine.kernels.availability import why_not
 
 
@@ -54,7 +54,8 @@ class Path:
         """Return for each kernel why it is not in use, an empty str if it is."""
         anyway = self._why_none()
         head_width = self.width // self.heads
-        heads = "" if head_width in HEAD_WIDTHS else f"heads are {head_width} wide, not 32 or 64"
+        heads = "" if takes_heads(head_width, self.dtype) else f"heads are {head_width} wide"
+        number_format = "" if self.dtype is torch.bfloat16 else "it computes in bfloat16"
         rows = "" if can_normalise_rows(self.width) else f"hidden states are {self.width} wide"
         foreign = "" if self.has_own_layers else "not the BERT family's layers"
         sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
@@ -63,13 +64,13 @@ class Path:
             return {"attention": attention, "rows of int8": why_not("rows of int8") or foreign}
         return {
             "attention": attention,
-            "norms": anyway or why_not("norms") or foreign or rows,
+            "norms": anyway or why_not("norms") or number_format or foreign or rows,
             "few rows": anyway or why_not("few rows") or foreign or heads or sizes,
         }
 
     def _why_none(self) -> str:
         if self.device.type != "cpu":
             return f"they run on a CPU, not on {self.device.type}"
-        if self.dtype is not torch.bfloat16:
-            return "they compute in bfloat16"
+        if self.dtype not in (torch.float32, torch.bfloat16):
+            return "they compute in float32 and bfloat16"
         return "" if self.is_packed else "they need packed texts"

@@ -10,9 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from flagvec.engine.kernels import TILE_SIDE, in_tiles
+from flagvec.engine.kernels import in_columns
 
 Activation = Literal["none", "gelu"]
+
+# Outputs side by side in oneDNN's weights: 64 for AVX2 and AVX512, 32 for AMX.
+_COLUMNS = (64, 32)
 
 
 class PrepackedLinear(nn.Module):
@@ -30,13 +33,27 @@ class PrepackedLinear(nn.Module):
         self._bias = None if linear.bias is None else linear.bias.detach()
         self.eval()
 
-    def addresses_in_tiles(self) -> tuple[int, int]:
-        """Return the addresses of weights and bias; zeros unless both are bfloat16 and weights in `in_tiles` order."""
-        weight, bias = self._weight, self._bias
-        is_bfloat16 = bias is not None and weight.dtype is bias.dtype is torch.bfloat16
-        if not is_bfloat16 or not _keeps_in_tiles(*weight.shape, torch.get_num_threads()):
-            return 0, 0
-        return torch.ops.mkldnn.data_ptr(weight), bias.data_ptr()
+    @property
+    def columns(self) -> int:
+        """Outputs in a column of the weights, if they are in the order of `kernels.in_columns`; 0 if they are not."""
+        return _columns_of(*self._weight.shape, self._weight.dtype, torch.get_num_threads())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        dtype: torch.dtype = self._weight.dtype
+        return dtype
+
+    @property
+    def weight_address(self) -> int:
+        """The address of the weights, in the order that oneDNN chose."""
+        address: int = torch.ops.mkldnn.data_ptr(self._weight)
+        return address
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias, (outputs,)."""
+        return self._bias
 
     def linear(self, dtype: torch.dtype) -> nn.Linear:
         """Return torch's own linear layer, without the activation, with a copy of the weights in the format `dtype`."""
@@ -56,12 +73,13 @@ class PrepackedLinear(nn.Module):
 
 
 def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether oneDNN has fast products for `dtype` here: float32 on x86, bfloat16 with AVX512 or AMX."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """Return whether oneDNN has fast products for `dtype` here: on x86, float32, and bfloat16 with AVX512 or AMX."""
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    if device.type != "cpu" or not is_x86 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return dtype is torch.float32 and platform.machine() in ("x86_64", "AMD64")
+    return dtype is torch.float32
 
 
 def prepack_linear_layers(model: nn.Module) -> None:
@@ -74,15 +92,20 @@ def prepack_linear_layers(model: nn.Module) -> None:
 
 
 @cache
-def _keeps_in_tiles(outputs: int, inputs: int, threads: int) -> bool:
-    """Return whether oneDNN stores such weights in `in_tiles` order."""
+def _columns_of(outputs: int, inputs: int, dtype: torch.dtype, threads: int) -> int:
     # oneDNN chooses an order for each processor and shape, and some versions for each number of threads. It documents
     # none of them, so we compare bytes.
-    if outputs % TILE_SIDE or inputs % TILE_SIDE:
-        return False
+    if inputs % 2:
+        return 0
     # The values repeat with a prime period, so that another order gives other bytes. bfloat16 represents each exactly.
-    weights = (torch.arange(outputs * inputs) % 251).to(torch.bfloat16).view(outputs, inputs)
+    weights = (torch.arange(outputs * inputs) % 251).to(dtype).view(outputs, inputs)
     kept = torch.ops.mkldnn._reorder_linear_weight(weights, None)
     size = torch.ops.mkldnn._nbytes(kept)
     memory = (ctypes.c_char * size).from_address(torch.ops.mkldnn.data_ptr(kept))
-    return torch.equal(torch.frombuffer(memory, dtype=torch.bfloat16), in_tiles(weights).flatten())
+    numbers = torch.frombuffer(memory, dtype=dtype)
+    fitting = (
+        columns
+        for columns in _COLUMNS
+        if outputs % columns == 0 and torch.equal(numbers, in_columns(weights, columns).flatten())
+    )
+    return next(fitting, 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flagvec.engine import kernels
+from flagvec.engine.kernels import bit_vectors
 from flagvec.late_interaction.codec import Codes, ColbertCodec
 from flagvec.scoring import as_float32
 
@@ -87,8 +87,8 @@ def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec)
     """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
     if codec.bits == 16:
         return _in_parts(codes, len(query), lambda part: codec.numbers(part) @ query.T)
-    if codec.bits == 1 and kernels.can_sum_bits():
-        products = kernels.bit_sums(query, codes)
+    if codec.bits == 1 and bit_vectors.can_sum_bits():
+        products = bit_vectors.bit_sums(query, codes)
     else:
         products = _in_parts(codes, len(query), lambda part: _level_products(query, part, codec))
     # Levels are counted from 0, and stand for numbers around 0.

@@ -19,6 +19,9 @@ OPENMP = ctypes.CDLL("libgomp.so.1")
 TEAM = ctypes.cast(OPENMP.GOMP_parallel, ctypes.c_void_p).value
 BARRIER = ctypes.cast(OPENMP.GOMP_barrier, ctypes.c_void_p).value
 RANDOM = np.random.default_rng(0)
+# The numbers of `Level` in availability.py.
+AVX2, AVX512, AMX = 1, 2, 5
+LEVEL = _compiled.cpu_level()  # also asks Linux for AMX: it kills a process that uses it without
 
 ATTENDED = ([1], [16], [17], [5, 31, 32, 33], [512], [1, 513, 2], [1_100], [40] * 20, [0], [0, 7, 0])
 FEW_ROWS = ([1], [16], [3, 14], [31, 1, 1], [100, 28], [0], [0, 7, 0])
@@ -37,16 +40,29 @@ def starts_of(lengths):
     return np.array([0, *itertools.accumulate(lengths)], dtype=np.int32)
 
 
-def attend(lengths, heads, width, filling=0, heads_first=False, threads=1, missing_queries=0):
+def numbers(is_float32, *shape):
+    return RANDOM.standard_normal(shape, dtype=np.float32) if is_float32 else bfloat16(*shape)
+
+
+def are_finite(numbers):
+    return np.isfinite(numbers if numbers.dtype == np.float32 else as_float(numbers)).all()
+
+
+def attend(
+    lengths, heads, width, filling=0, heads_first=False, threads=1, missing_queries=0, level=AMX, is_float32=False
+):
     rows, starts = sum(lengths) + filling, starts_of(lengths)
-    states = [bfloat16((rows - missing) * heads * width) for missing in (missing_queries, 0, 0)]
+    states = [numbers(is_float32, (rows - missing) * heads * width) for missing in (missing_queries, 0, 0)]
     row_stride, head_stride = (width, rows * width) if heads_first else (heads * width, width)
-    attended = np.full(rows * heads * width, 0x7FC0, dtype=np.uint16)  # NaN
+    attended = np.full(rows * heads * width, np.nan, dtype=np.float32)
+    if not is_float32:
+        attended = np.full(rows * heads * width, 0x7FC0, dtype=np.uint16)  # NaN
     places = ((part.ctypes.data, row_stride, head_stride) for part in states)
     _compiled.attend(
-        *places, attended.ctypes.data, rows, starts.ctypes.data, len(lengths), heads, width, width**-0.5, TEAM, threads
-    )
-    assert np.isfinite(as_float(attended)).all()
+        *places, attended.ctypes.data, rows, starts.ctypes.data, len(lengths), heads, width, width**-0.5, is_float32,
+        level, TEAM, threads,
+    )  # fmt: skip
+    assert are_finite(attended)
 
 
 def normalise_sum(rows, width, threads=1, missing_rows=0):
@@ -57,17 +73,21 @@ def normalise_sum(rows, width, threads=1, missing_rows=0):
     assert np.isfinite(as_float(fresh)).all()
 
 
-def run_layers(lengths, width, inner_width, heads, threads=1, layers=2):
+def run_layers(lengths, width, inner_width, heads, threads=1, layers=2, level=AMX, is_float32=False, columns=32):
     linear = ((3 * width, width), (width, width), (inner_width, width), (width, inner_width))
     shapes = [shape for outputs, inputs in linear for shape in ((outputs * inputs,), (outputs,))] + [(width,)] * 4
-    weights = [[bfloat16(*shape) for shape in shapes] for _ in range(layers)]
+    is_weight = [True, False] * 4 + [False] * 4
+    weights = [
+        [numbers(is_float32 if own else level < AMX, *shape) for own, shape in zip(is_weight, shapes, strict=True)]
+        for _ in range(layers)
+    ]
     addresses = np.array([[part.ctypes.data for part in layer] for layer in weights], dtype=np.int64)
-    states, starts = bfloat16(sum(lengths) * width), starts_of(lengths)
+    states, starts = numbers(level < AMX, sum(lengths) * width), starts_of(lengths)
     _compiled.run_layers(
-        addresses.ctypes.data, layers, width, inner_width, heads, 1e-5, states.ctypes.data, starts.ctypes.data,
-        len(lengths), TEAM, BARRIER, threads,
+        addresses.ctypes.data, layers, width, inner_width, heads, columns, is_float32, level, 1e-5, states.ctypes.data,
+        starts.ctypes.data, len(lengths), TEAM, BARRIER, threads,
     )  # fmt: skip
-    assert np.isfinite(as_float(states)).all()
+    assert are_finite(states)
 
 
 def bit_sums(count, width, rows, row_bytes, missing_bytes=0):
@@ -118,15 +138,33 @@ def all_shapes():
         FEW_ROWS, ((32, 1), (128, 4), (192, 3)), (32, 160), (1, 3)
     ):
         run_layers(lengths, width, inner_width, heads, threads)
-    for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
-        bit_sums(count, width, rows, width // 8 + further)
     for groups, blocks, rows, missing in itertools.product((1, 3), (1, 16), (1, 16, 31, 32, 200), (0, 2, 7)):
         bit_sums_in_tiles(groups, blocks, rows, blocks * 8 - missing)
-    for rows, width, threads, has_avx512, is_bfloat16 in itertools.product(
-        (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), (False, True), (False, True)
-    ):
-        quantized_steps(rows, width, threads, has_avx512, is_bfloat16)
     sys.stdout.write("all shapes ran\n")
+
+
+def all_shapes_in_vectors():
+    levels = [level for level in (AVX2, AVX512) if level <= LEVEL]
+    for level, is_float32, lengths, heads, width in itertools.product(
+        levels, (False, True), ATTENDED, (1, 3), (16, 48, 128)
+    ):
+        attend(lengths, heads, width, 5, heads_first=level == AVX2, threads=heads, level=level, is_float32=is_float32)
+    for level, is_float32, lengths, (width, heads), (inner_width, columns) in itertools.product(
+        levels, (False, True), FEW_ROWS, ((64, 1), (192, 4)), ((128, 64), (160, 32))
+    ):
+        run_layers(lengths, width, inner_width, heads, 3, 2, level, is_float32, columns)
+    for rows, width, threads, level, is_bfloat16 in itertools.product(
+        (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), levels, (False, True)
+    ):
+        quantized_steps(rows, width, threads, level >= AVX512, is_bfloat16)
+    if LEVEL >= AVX512:
+        for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
+            bit_sums(count, width, rows, width // 8 + further)
+    sys.stdout.write("all shapes ran\n")
+
+
+def overrun_of_queries():
+    attend([32], heads=1, width=32, missing_queries=16, level=min(LEVEL, AVX512), is_float32=True)
 
 
 def overrun_of_a_vector():
@@ -146,17 +184,12 @@ def overrun_of_bits_in_tiles():
 
 
 def overrun_of_sums():
-    quantized_steps(rows=3, width=32, missing_sums=16)
+    quantized_steps(rows=3, width=32, has_avx512=LEVEL >= AVX512, missing_sums=16)
 
 
 if __name__ == "__main__":
-    assert _compiled.cpu_level() == 5, "asks Linux for AMX as well: it kills a process that uses it without"
     functions = (
-        all_shapes,
-        overrun_of_a_vector,
-        overrun_of_a_tile,
-        overrun_of_bits,
-        overrun_of_bits_in_tiles,
-        overrun_of_sums,
-    )
+        all_shapes, all_shapes_in_vectors, overrun_of_queries, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits,
+        overrun_of_bits_in_tiles, overrun_of_sums,
+    )  # fmt: skip
     {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -8,46 +8,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flagvec.engine.kernels.availability import _compiled, can_run, openmp_function, why_not
+from flagvec.engine.kernels import availability
+from flagvec.engine.kernels.availability import Level, _compiled, can_run, openmp_function
 
-TILE_SIDE = 32  # outputs, and inputs, of a block of weights
-
-HEAD_WIDTHS = (32, 64)
+TILE_COLUMNS = 32  # outputs in a column of weights that are multiplied by tiles
+_HEAD_WIDTHS_IN_TILES = (32, 64)
+_HEAD_STEP, _WIDEST_HEAD = 16, 128  # as in attention_vectors.h
 _WIDEST_ROW = 4_096  # as in normalised_sum.h
 _VECTOR = 16
-_VECTORS_TOGETHER = 4  # as in bit_sums.c
-_TILE_COLUMNS, _TILE_BYTES = 16, 64  # of a tile, as in tiles.h
-_MOST_INT8 = 127
-_MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
 
 
 def can_attend(states: Tensor) -> bool:
-    """Return whether `attend` takes such queries, keys and values: bfloat16, heads 32 or 64 wide, a CPU with AMX."""
-    return (
-        _is_bfloat16_on_cpu(states)
-        and states.shape[-1] in HEAD_WIDTHS
-        and states.stride(-1) == 1
-        and can_run("attention")
-    )
+    """Return whether `attend` takes such queries, keys and values: on a CPU that has a kernel, contiguous in a head."""
+    is_readable = states.is_cpu and states.stride(-1) == 1
+    return is_readable and takes_heads(states.shape[-1], states.dtype) and can_run("attention")
+
+
+def takes_heads(width: int, dtype: torch.dtype) -> bool:
+    """Return whether `attend` takes heads of this width, in float32 or bfloat16.
+
+    Vectors take multiples of 16, at most 128. Tiles take 32 and 64. On a CPU with AMX, other widths in bfloat16 are
+    left to torch, which uses AMX as well.
+    """
+    if dtype is torch.bfloat16 and can_run("attention in tiles"):
+        return width in _HEAD_WIDTHS_IN_TILES
+    return dtype in (torch.float32, torch.bfloat16) and width % _HEAD_STEP == 0 and 0 < width <= _WIDEST_HEAD
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None) -> Tensor:
     """Attend within each text of a packed batch.
 
     Args:
-        query: (tokens, heads, head width) bfloat16, contiguous within a head; `key` and `value` have the same shape.
+        query: (tokens, heads, head width), contiguous within a head; `key` and `value` have the same shape and dtype.
         key: See `query`.
         value: See `query`.
         starts: (texts + 1,) int32, the first token of each text, then the end of the last text.
         scaling: The factor for the scores; one over the root of the head width if None.
 
     Returns:
-        (tokens, heads, head width) bfloat16, zeros for rows after the last text.
+        (tokens, heads, head width) in the same dtype, zeros for rows after the last text.
 
     Raises:
         ValueError: `can_attend` refuses an argument, or the shapes do not fit together.
@@ -56,7 +58,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
     # The kernel reads addresses, and Linux kills a process that uses AMX without asking first (arch_prctl).
     _require(all(map(can_attend, (query, key, value))), "query, key and value as can_attend takes them")
     _require(query.shape == key.shape == value.shape, "query, key and value of one shape")
+    _require(query.dtype == key.dtype == value.dtype, "query, key and value of one dtype")
     _check_starts(starts, rows)
+    is_float32 = query.dtype is torch.float32
     attended = query.new_empty((rows, heads, width))
     _compiled.attend(
         _strided(query),
@@ -69,6 +73,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
         heads,
         width,
         width**-0.5 if scaling is None else scaling,
+        is_float32,
+        min(availability.level(), Level.AVX512) if is_float32 else availability.level(),
         openmp_function("GOMP_parallel"),
         torch.get_num_threads(),
     )
@@ -118,15 +124,18 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """The addresses and sizes of a model's layers, whose weights are all bfloat16.
+    """The addresses and sizes of a model's layers.
 
     Args:
         addresses: (layers, 12) int64: the address of a weight and of its bias, six times. First the four linear layers:
             query, key and value side by side; after attention; widening; narrowing. Then the norm after attention and
-            the norm after the feed-forward network. Weights of linear layers are in the order of `in_tiles`.
+            the norm after the feed-forward network. Weights of linear layers are in the order of `in_columns`. All else
+            is in `layers_dtype`.
         width: Of hidden states.
         inner_width: Of the feed-forward network.
         heads: The number of attention heads.
+        columns: Outputs in a column of weights.
+        dtype: Of the weights: float32 or bfloat16.
         epsilon: Of the norms.
     """
 
@@ -134,25 +143,42 @@ class LayerTable:
     width: int
     inner_width: int
     heads: int
+    columns: int
+    dtype: torch.dtype
     epsilon: float
 
 
-def can_run_layers(width: int, inner_width: int, heads: int) -> bool:
-    """Return whether `run_layers` takes a model of these sizes: heads 32 or 64 wide, a CPU with AMX."""
+def can_run_layers(width: int, heads: int, dtype: torch.dtype) -> bool:
+    """Return whether `run_layers` takes a model of these sizes, with weights in this dtype, on this CPU."""
     return (
         can_run("few rows")
         and bool(openmp_function("GOMP_barrier"))
-        and width // heads in HEAD_WIDTHS
-        and inner_width % TILE_SIDE == 0
-        and width <= _WIDEST_ROW
+        and width % heads == 0
+        and takes_heads(width // heads, dtype)
+        and can_normalise_rows(width)
     )
 
 
-def in_tiles(weights: Tensor) -> Tensor:
-    """Return (outputs, inputs) in the order (outputs / 32, inputs / 32, 16, 32, 2): pairs of inputs for 32 outputs."""
+def in_columns(weights: Tensor, columns: int) -> Tensor:
+    """Return weights, (outputs, inputs), in the order in which the kernels for few rows read them.
+
+    That is (outputs / columns, inputs, columns) for float32. For bfloat16 it is (outputs / columns, inputs / 2,
+    columns, 2), because pairs of inputs are side by side.
+    """
     outputs, inputs = weights.shape
-    blocks = weights.view(outputs // TILE_SIDE, TILE_SIDE, inputs // TILE_SIDE, TILE_SIDE // 2, 2)
-    return blocks.permute(0, 2, 3, 1, 4).contiguous()
+    pair = 1 if weights.dtype is torch.float32 else 2
+    return weights.view(outputs // columns, columns, inputs // pair, pair).transpose(1, 2).contiguous()
+
+
+def layers_dtype(columns: int, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which `run_layers` computes, and takes states, biases and norms.
+
+    Args:
+        columns: Outputs in a column of weights.
+        dtype: Of the weights.
+    """
+    fits_tiles = dtype is torch.bfloat16 and columns == TILE_COLUMNS and can_run("few rows in tiles")
+    return torch.bfloat16 if fits_tiles else torch.float32
 
 
 def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
@@ -160,14 +186,18 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
 
     Args:
         table: The layers.
-        states: (1, tokens, width) bfloat16, contiguous.
+        states: (1, tokens, width) in `layers_dtype`, contiguous.
         starts: (texts + 1,) int32, the first token of each text, then the end of the last text.
 
     Raises:
-        ValueError: The states are not as described, or this CPU has no AMX.
+        ValueError: The states are not as described, or no kernel runs on this CPU.
     """
-    is_readable = _is_bfloat16_on_cpu(states) and states.is_contiguous() and states.shape[-1] == table.width
-    _require(can_run("few rows") and is_readable, f"contiguous bfloat16 states, {table.width} wide, on a CPU with AMX")
+    dtype = layers_dtype(table.columns, table.dtype)
+    is_readable = states.is_cpu and states.dtype is dtype and states.is_contiguous()
+    _require(
+        can_run("few rows") and is_readable and states.shape[-1] == table.width,
+        f"contiguous states in {dtype}, {table.width} wide, on a CPU with a kernel for them",
+    )
     _check_starts(starts, states.shape[1])
     _compiled.run_layers(
         table.addresses.data_ptr(),
@@ -175,6 +205,9 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         table.width,
         table.inner_width,
         table.heads,
+        table.columns,
+        table.dtype is torch.float32,
+        min(availability.level(), Level.AVX512) if dtype is torch.float32 else availability.level(),
         table.epsilon,
         states.data_ptr(),
         starts.data_ptr(),
@@ -184,76 +217,6 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         torch.get_num_threads(),
     )
     return states
-
-
-def can_sum_bits() -> bool:
-    """Return whether `bit_sums` runs: a CPU with AVX512."""
-    return can_run("sums of bits")
-
-
-def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return for each row of bits, and each vector, the sum of the vector's numbers whose bit is 1.
-
-    With AMX, each number of a vector is rounded to a step of 1 / 32,639 of the vector's largest one.
-
-    Args:
-        vectors: (vectors, width) float32, finite.
-        bits: (rows, bytes) uint8, the first number's bit is the lowest one of the first byte. A row may be longer than
-            the width, and has two bytes for every 16 numbers, the last ones included.
-
-    Returns:
-        (rows, vectors) float32.
-
-    Raises:
-        ValueError: `can_sum_bits` is false, or the bits have another type or too few bytes a row.
-    """
-    bits = np.ascontiguousarray(bits)
-    needed = 2 * -(-vectors.shape[1] // _VECTOR)
-    if not can_run("sums of bits"):
-        raise ValueError(f"bit_sums cannot run: {why_not('sums of bits')}; ask can_sum_bits first")
-    if bits.dtype != np.uint8 or bits.shape[1] < needed:
-        raise ValueError(
-            f"bits holds {bits.dtype} in rows of {bits.shape[1]}; {vectors.shape[1]} numbers take uint8 in rows of "
-            f"{needed} or more"
-        )
-    fits_tiles = can_run("sums of bits in tiles") and vectors.shape[1] <= _MOST_TILE_WIDTH
-    return (_bit_sums_in_tiles if fits_tiles else _bit_sums)(vectors, bits)
-
-
-def _bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    padded = _padded(vectors, _VECTORS_TOGETHER, _VECTOR)
-    rows, row_bytes = bits.shape
-    sums = np.empty((rows, len(padded)), dtype=np.float32)
-    _compiled.bit_sums(
-        padded.ctypes.data, len(padded), padded.shape[1], bits.ctypes.data, rows, row_bytes, sums.ctypes.data
-    )
-    return sums[:, : len(vectors)]
-
-
-def _bit_sums_in_tiles(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    padded = _padded(vectors, _TILE_COLUMNS, _TILE_BYTES)
-    steps = np.abs(padded).max(axis=1, initial=0) / np.float32(_MOST_INT8 * 256 + _MOST_INT8)
-    numbers = np.rint(padded / np.where(steps > 0, steps, 1)[:, None]).astype(np.int32)
-    high = (numbers + 128) >> 8
-    groups, blocks = len(padded) // _TILE_COLUMNS, padded.shape[1] // _TILE_BYTES
-    halves = np.stack([high, numbers - 256 * high]).astype(np.int8)
-    # The order of B, as bit_sums.h has it.
-    halves = halves.reshape(2, groups, _TILE_COLUMNS, blocks, _TILE_BYTES // 4, 4).transpose(1, 3, 0, 4, 2, 5)
-    parts = np.ascontiguousarray(halves)
-    rows, row_bytes = bits.shape
-    sums = np.empty((rows, len(padded)), dtype=np.float32)
-    _compiled.bit_sums_in_tiles(
-        parts.ctypes.data, steps.ctypes.data, groups, blocks, bits.ctypes.data, rows, row_bytes, sums.ctypes.data
-    )
-    return sums[:, : len(vectors)]
-
-
-def _padded(vectors: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Return vectors with zeros after them, so that both sizes are multiples."""
-    count, width = vectors.shape
-    padded = np.zeros((-(-count // rows) * rows, -(-width // columns) * columns), np.float32)
-    padded[:count, :width] = vectors
-    return padded
 
 
 def _is_bfloat16_on_cpu(states: Tensor) -> bool:

@@ -42,9 +42,11 @@ class Level(IntEnum):
 
 # The lowest level at which each kernel runs.
 NEEDED = {
-    "attention": Level.AMX,
+    "attention": Level.AVX2,
+    "attention in tiles": Level.AMX,
     "norms": Level.AVX512_BF16,
-    "few rows": Level.AMX,
+    "few rows": Level.AVX2,
+    "few rows in tiles": Level.AMX,
     "rows of int8": Level.AVX2,
     "sums of bits": Level.AVX512,
     "sums of bits in tiles": Level.AMX,
@@ -72,7 +74,6 @@ def level() -> Level:
     return Level.OFF if _why_none() else min(highest, _cpu_level())
 
 
-@cache
 def why_below(wanted: Level) -> str:
     """Return why this process uses a level below `wanted`, or an empty str if it does not; raises as `level`."""
     if level() >= wanted:

@@ -19,15 +19,15 @@ static PyObject *call_attend(PyObject *module, PyObject *arguments) {
     Py_ssize_t rows, threads;
     int failed;
     if (!PyArg_ParseTuple(
-            arguments, "(Knn)(Knn)(Knn)KnKnnnfKn:attend", &numbers[0], &query->row_stride, &query->head_stride,
+            arguments, "(Knn)(Knn)(Knn)KnKnnnfiiKn:attend", &numbers[0], &query->row_stride, &query->head_stride,
             &numbers[1], &key->row_stride, &key->head_stride, &numbers[2], &value->row_stride, &value->head_stride,
-            &attended, &rows, &starts, &attention.texts, &attention.heads, &attention.width, &attention.scaling, &team,
-            &threads))
+            &attended, &rows, &starts, &attention.texts, &attention.heads, &attention.width, &attention.scaling,
+            &attention.is_float32, &attention.level, &team, &threads))
         return NULL;
-    query->numbers = POINTER(const bfloat16 *, numbers[0]);
-    key->numbers = POINTER(const bfloat16 *, numbers[1]);
-    value->numbers = POINTER(const bfloat16 *, numbers[2]);
-    attention.attended = POINTER(bfloat16 *, attended);
+    query->numbers = POINTER(const void *, numbers[0]);
+    key->numbers = POINTER(const void *, numbers[1]);
+    value->numbers = POINTER(const void *, numbers[2]);
+    attention.attended = POINTER(void *, attended);
     attention.starts = POINTER(const int32_t *, starts);
     Py_BEGIN_ALLOW_THREADS;
     failed = attend(&attention, rows, POINTER(Team, team), threads);
@@ -44,8 +44,8 @@ static PyObject *call_normalise_sum(PyObject *module, PyObject *arguments) {
             arguments, "KKKKnnfKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &norm.width, &norm.epsilon,
             &team, &threads))
         return NULL;
-    norm.weight = POINTER(const bfloat16 *, weight);
-    norm.bias = POINTER(const bfloat16 *, bias);
+    norm.weight = POINTER(const void *, weight);
+    norm.bias = POINTER(const void *, bias);
     Py_BEGIN_ALLOW_THREADS;
     normalise_sum(
         &norm, POINTER(bfloat16 *, fresh), POINTER(const bfloat16 *, states), rows, POINTER(Team, team), threads);
@@ -59,13 +59,14 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
     Py_ssize_t texts, threads;
     int failed;
     if (!PyArg_ParseTuple(
-            arguments, "KnnnnfKKnKKn:run_layers", &layers, &model.count, &model.width, &model.inner_width, &model.heads,
-            &model.epsilon, &states, &starts, &texts, &team, &barrier, &threads))
+            arguments, "KnnnnniifKKnKKn:run_layers", &layers, &model.count, &model.width, &model.inner_width,
+            &model.heads, &model.columns, &model.has_float32_weights, &model.level, &model.epsilon, &states, &starts,
+            &texts, &team, &barrier, &threads))
         return NULL;
     model.layers = POINTER(const Layer *, layers);
     Py_BEGIN_ALLOW_THREADS;
     failed = run_layers(
-        &model, POINTER(bfloat16 *, states), POINTER(const int32_t *, starts), texts, POINTER(Team, team),
+        &model, POINTER(void *, states), POINTER(const int32_t *, starts), texts, POINTER(Team, team),
         POINTER(Barrier, barrier), threads);
     Py_END_ALLOW_THREADS;
     if (failed) return PyErr_NoMemory();
@@ -154,8 +155,7 @@ static PyObject *call_numbers_to_bytes(PyObject *module, PyObject *arguments) {
     Rows rows;
     Numbers numbers;
     Bytes bytes;
-    if (!PyArg_ParseTuple(
-            arguments, "O&O&O&:numbers_to_bytes", to_rows, &rows, to_numbers, &numbers, to_bytes, &bytes))
+    if (!PyArg_ParseTuple(arguments, "O&O&O&:numbers_to_bytes", to_rows, &rows, to_numbers, &numbers, to_bytes, &bytes))
         return NULL;
     Py_BEGIN_ALLOW_THREADS;
     numbers_to_bytes(&rows, &numbers, &bytes);
@@ -204,16 +204,13 @@ static PyObject *call_norm_to_bytes(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
-/* The numbers of `Level` in availability.py. */
-enum { OFF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_VNNI, LEVEL_AVX512_BF16, LEVEL_AMX };
-
 /* Linux kills a process that uses AMX without asking first, see arch_prctl(ARCH_REQ_XCOMP_PERM). */
 static int may_use_amx(void) {
     enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
     return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
 }
 
-static long highest_level(void) {
+static CpuLevel highest_level(void) {
     enum { AVX512_BF16_BIT = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
     const unsigned amx = AMX_BF16 | AMX_TILE | AMX_INT8;
     unsigned a, b, c, d;

@@ -4,10 +4,10 @@
  */
 #include "normalised_sum.h"
 
+#include "normalised_row.h"
 #include "vectors.h"
 
 #include <immintrin.h>
-#include <math.h>
 #include <stdatomic.h>
 
 enum {
@@ -23,26 +23,13 @@ typedef struct {
     atomic_llong next_row;
 } Sums;
 
+AVX512_BF16 static inline void round_to(bfloat16 *to, Vector numbers) {
+    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(numbers));
+}
+
 AVX512_BF16 void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states) {
-    const Py_ssize_t width = norm->width;
-    float row[WIDEST_ROW] __attribute__((aligned(64)));
-    __m512 total = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-    for (Py_ssize_t i = 0; i < width; i += VECTOR) {
-        const __m512 sum = _mm512_add_ps(widened(fresh + i), widened(states + i));
-        _mm512_store_ps(row + i, sum);
-        total = _mm512_add_ps(total, sum);
-    }
-    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(total) / width);
-    for (Py_ssize_t i = 0; i < width; i += VECTOR) {
-        const __m512 distance = _mm512_sub_ps(_mm512_load_ps(row + i), mean);
-        squares = _mm512_fmadd_ps(distance, distance, squares);
-    }
-    const __m512 scale = _mm512_set1_ps(1 / sqrtf(_mm512_reduce_add_ps(squares) / width + norm->epsilon));
-    for (Py_ssize_t i = 0; i < width; i += VECTOR) {
-        const __m512 normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(row + i), mean), scale);
-        const __m512 result = _mm512_fmadd_ps(normal, widened(norm->weight + i), widened(norm->bias + i));
-        _mm256_storeu_si256((__m256i *)(fresh + i), (__m256i)_mm512_cvtneps_pbh(result));
-    }
+    const bfloat16 *weight = norm->weight, *bias = norm->bias;
+    NORMALISE_ROW(norm, weight, bias, fresh, states, widened, round_to);
 }
 
 static void work(void *argument) {

@@ -8,8 +8,7 @@ static const QuantizedFunctions *functions(const Rows *rows) {
 
 static void run(void (*function)(void *), QuantizedCall call) {
     const Rows *rows = call.rows;
-    run_on(
-        rows->team, smaller(rows->threads, parts(rows->rows * rows->width, NUMBERS_PER_THREAD)), function, &call);
+    run_on(rows->team, smaller(rows->threads, parts(rows->rows * rows->width, NUMBERS_PER_THREAD)), function, &call);
 }
 
 void numbers_to_bytes(const Rows *rows, const Numbers *from, const Bytes *to) {
