@@ -73,7 +73,7 @@ def test_float32_gives_the_same_at_each_level(encode, level):
     line, found = encode(**environment_of(level))
     assert "kernels: attention, few rows; norms not:" in line
     _, expected = encode(FLAGVEC_KERNELS="0")
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
 @pytest.mark.parametrize("level", [Level.AVX512_BF16, Level.AMX], ids=str)
@@ -90,11 +90,11 @@ def test_bfloat16_is_as_close_to_float32_at_each_level_as_without_kernels(encode
 def test_another_processor_than_x86_computes_with_torchs_kernels(encode, use_bf16):
     # The pure wheel has no compiled module.
     before = """
-import platform
-platform.machine = lambda: "aarch64"
 sys.modules["flagvec.engine.kernels._compiled"] = None
+import flagvec.bge_m3, flagvec.engine.prepacked
+flagvec.engine.prepacked.platform = type("", (), {"machine": lambda: "aarch64"})
 """
     line, found = encode(use_bf16, before=before)
     assert line.endswith("packed; no kernels: not compiled")
     _, expected = encode(FLAGVEC_KERNELS="0")
-    np.testing.assert_allclose(found, expected, atol=2e-2 if use_bf16 else 2e-6)
+    np.testing.assert_allclose(found, expected, atol=5e-2 if use_bf16 else 5e-6)
