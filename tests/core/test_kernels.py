@@ -85,14 +85,14 @@ in_each_format = pytest.mark.parametrize("dtype", FORMATS, ids=["float32", "bflo
 @given(
     level=st.sampled_from([Level.AVX2, Level.AVX512, Level.AMX]),
     dtype=st.sampled_from(FORMATS),
-    lengths=st.lists(st.integers(1, 80) | st.integers(250, 600) | st.integers(1000, 1100), min_size=1, max_size=6),
+    lengths=st.lists(st.integers(1, 80) | st.integers(1, 600), min_size=1, max_size=4),
     filling=st.integers(0, 20),
-    heads=st.sampled_from([1, 3, 5, 12]),
+    heads=st.sampled_from([1, 3, 5]),
     width=st.integers(2, 8).map(lambda parts: 16 * parts),
     heads_first=st.booleans(),
     size=st.sampled_from([0.1, 1.0, 10.0]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_attention_of_each_text_is_the_softmax_of_its_products(
     at_level, level, dtype, lengths, filling, heads, width, heads_first, size
 ):
