@@ -97,6 +97,7 @@ def test_an_alias_in_a_database_without_aliases_is_a_wrong_argument(flagvec, art
     assert done.code == 2
     assert "has no aliases; leave --alias out" in " ".join(done.err.split())
 
+
 def test_quantize_writes_a_model_that_other_commands_take(flagvec, tmp_path, tiny_m3_directory):
     done = flagvec("quantize", str(tiny_m3_directory), "-o", "small", "--json")
     assert (done.code, done.json["output"]) == (0, "small")
