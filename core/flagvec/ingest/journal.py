@@ -41,7 +41,7 @@ class Begun:
 
     Args:
         batch: The number under which `Journal.keep` keeps vectors of those that are encoded now.
-        second: The ids of those that a killed process had begun, and of which nothing is kept.
+        second: The ids of those that a killed process had begun, and whose vectors are not kept.
         kept: Where the vectors of the others that it had begun are: the batch, and the place in it, by id.
         batches: The vectors of these batches, as `Journal.keep` was given them.
     """
