@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from more_itertools import peekable
-
 from flagvec.cli.options import Format
 
 if TYPE_CHECKING:
@@ -22,13 +20,11 @@ class Source:
 
     Args:
         reader: Reads the files.
-        rows: What it reads.
         split: How many tokens a part of a long document has; None leaves documents whole.
         overlap: How many tokens of a part the next one may repeat.
     """
 
     reader: DocumentReader
-    rows: peekable[Document | InvalidDocument]
     split: int | None
     overlap: int
 
@@ -44,10 +40,10 @@ class Source:
         split: int | None,
         overlap: int,
     ) -> Source:
-        """Return the source that the options name. Its first document is read, because loading a model takes longer.
+        """Return the source that the options name; reads nothing but the names and sizes of files.
 
         Raises:
-            SourceError: A file is missing, empty, a directory, of an unknown format, or lacks a column.
+            SourceError: A file is missing, empty, a directory, or of an unknown format.
             ValueError: The template is not valid, or there is an overlap without parts.
         """
         if overlap and split is None:
@@ -55,15 +51,12 @@ class Source:
         from flagvec.ingest.sources import DocumentReader
 
         form: Any = None if format is None else format.value
-        reader = DocumentReader(files, text=text, id=id, metadata=metadata or None, format=form)
-        rows: peekable[Document | InvalidDocument] = peekable(reader)
-        rows.peek(None)
-        return cls(reader, rows, split, overlap)
+        return cls(DocumentReader(files, text=text, id=id, metadata=metadata or None, format=form), split, overlap)
 
     def documents(self, model: AbsEmbedder) -> Iterator[Document | InvalidDocument]:
         """Return the documents, or their parts by the model's tokens. Rows that are no documents come as errors."""
         if self.split is None:
-            return self.rows
+            return iter(self.reader)
         from flagvec.ingest.splitting import Splitter
 
-        return Splitter(model, self.split, self.overlap).split_all(self.rows)
+        return Splitter(model, self.split, self.overlap).split_all(self.reader)

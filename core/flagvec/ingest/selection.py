@@ -14,9 +14,8 @@ from flagvec.ingest.report import FailedWrite
 from flagvec.ingest.seen import SeenIds
 from flagvec.store.documents import Document, DocumentLike, InvalidDocument, characters_of, checked_documents
 
-# Documents and characters that are compared with the journal at once. Progress is shown after each of these parts, and
-# a slow model takes seconds for one. Parts of 900 documents are compared no faster (benchmarks/ingest.py).
-DOCUMENTS_COMPARED = 64
+# Documents and characters that are compared with the journal at once.
+DOCUMENTS_COMPARED = 900
 CHARACTERS_COMPARED = 4_000_000
 
 

@@ -181,11 +181,6 @@ class TestBadInput:
         assert done.code == 1
         assert "no column 'text'; the columns are 'id', 'body'" in done.err
 
-    def test_a_missing_column_is_found_before_a_model_is_loaded(self, flagvec, jsonl):
-        docs = jsonl("docs.jsonl", {"id": "1", "body": "Rice"})
-        done = flagvec("ingest", docs, "--store", "edge:./new", "--model", "no-such-model")
-        assert "no column 'text'" in done.err
-
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
