@@ -65,10 +65,10 @@ class Watch:
         # Looks are counted instead of asking a clock, which goes on while all processes are stopped, as by Ctrl-Z.
         while not self._end.wait(_SECONDS_BETWEEN_LOOKS):
             if not self._is_paused:
-                self._look([worker for worker in [*self._workers.values()] if worker.is_expected])
+                self._look([worker for worker in [*self._workers.values()] if not worker.is_idle])
 
-    def _look(self, expected: Collection[Worker]) -> None:
-        self._seen = {worker: self._seen.get(worker) or _Signs() for worker in expected}
+    def _look(self, busy: Collection[Worker]) -> None:
+        self._seen = {worker: self._seen.get(worker) or _Signs() for worker in busy}
         for worker, signs in self._seen.items():
             signs.note((worker.messages, worker.number), _use_of(worker.process.pid))
             if signs.idle > self._longest_idle:

@@ -56,12 +56,7 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a task."""
-        return not self.is_expected
-
-    @property
-    def is_expected(self) -> bool:
-        """Whether it has something to do."""
-        return self.is_starting or self.number != NO_TASK
+        return not self.is_starting and self.number == NO_TASK
 
     @property
     def waited_for(self) -> tuple[Connection, int]:
