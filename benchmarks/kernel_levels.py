@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
 from flagvec import BGEM3FlagModel
 from flagvec.engine.kernels import availability
 from flagvec.engine.kernels.availability import Level
-from workloads import BUILD, SHORT_QUERY, bulk_texts, m3_shape, mini_m3
+from workloads import BUILD, SHORT_QUERY, bulk_texts, cpu_seconds, m3_shape, mini_m3
 
 MODELS = {"mini-M3": (mini_m3, "mean"), "m3-shape": (m3_shape, "cls")}
 
@@ -48,11 +47,11 @@ def main() -> None:
     for turn in range(options.turns + 1):
         for has_kernels, model in enumerate(models):
             with _kernels(bool(has_kernels)):
-                seconds = _cpu_seconds(lambda model=model: model.encode(texts))
-                each = [_cpu_seconds(lambda model=model: model.encode(SHORT_QUERY)) for _ in range(options.queries)]
+                seconds = cpu_seconds(lambda model=model: model.encode(texts))
+                each = [cpu_seconds(lambda model=model: model.encode(SHORT_QUERY)) for _ in range(options.queries)]
             if turn:  # the first turn warms up
                 bulk[has_kernels].append(seconds)
-                query[has_kernels] += each
+                query[has_kernels].extend(each)
     name = "bfloat16" if options.bfloat16 else "float32"
     sys.stdout.write(f"{options.model}, {name}, {availability.level()}\n")
     for title, seconds, of in ((f"{len(texts)} texts", bulk, min), ("one query", query, statistics.median)):
@@ -67,12 +66,6 @@ def _kernels(are_on: bool) -> Iterator[None]:
         return
     with patch.object(availability, "level", lambda: Level.OFF):
         yield
-
-
-def _cpu_seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from rich.table import Table
 
 from flagvec import BGEM3FlagModel
 from flagvec.engine.number_format import measured, model_width
-from workloads import BUILD, SHORT_QUERY, bulk_texts, m3_shape, mini_m3
+from workloads import BUILD, SHORT_QUERY, bulk_texts, cpu_seconds, m3_shape, mini_m3
 
 FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"use_fp16": False},
@@ -50,8 +48,8 @@ def _table(name: str, checkpoint: Path, pooling: str, texts: list[str], turns: i
     query: dict[str, list[float]] = {key: [] for key in models}
     for turn in range(turns + 1):
         for key, model in models.items():
-            seconds = _cpu_seconds(lambda model=model: model.encode(texts))
-            each = [_cpu_seconds(lambda model=model: model.encode(SHORT_QUERY)) for _ in range(queries)]
+            seconds = cpu_seconds(lambda model=model: model.encode(texts))
+            each = [cpu_seconds(lambda model=model: model.encode(SHORT_QUERY)) for _ in range(queries)]
             if turn:  # the first turn warms up
                 bulk[key].append(seconds)
                 query[key] += each
@@ -64,12 +62,6 @@ def _table(name: str, checkpoint: Path, pooling: str, texts: list[str], turns: i
 
 def _model(checkpoint: Path, pooling: str, **options: Any) -> BGEM3FlagModel:
     return BGEM3FlagModel(checkpoint, pooling, devices="cpu", return_sparse=True, return_colbert_vecs=True, **options)
-
-
-def _cpu_seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":

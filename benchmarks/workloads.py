@@ -6,6 +6,8 @@ import gzip
 import json
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -40,6 +42,13 @@ def texts_of_length(words: int, size: int) -> list[str]:
     """Return `size` texts of `words` words each."""
     stream = iter(" ".join(bulk_texts(size * words // 20 + 2_400)).split())
     return [" ".join(next(stream) for _ in range(words)) for _ in range(size)]
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the CPU time of this process that some work takes. Other load on the machine changes it little."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 def mini_m3(directory: Path) -> Path:
