@@ -11,6 +11,7 @@ from flagvec.store.schema import Schema
 
 TEXTS = [f"word{number} shared {'longer ' * (number % 3)}" for number in range(40)]
 HALF = 1e-3
+NINE_BITS = 0.004
 
 
 def reference(model, texts):
@@ -110,4 +111,5 @@ def test_lexical_weights_of_a_sparse_vector_field_come_back(new_store, factory, 
     store.add(TEXTS)
     found = {record.document.text: record.vectors.sparse for record in store.scroll_vectors()}
     for text, wanted in zip(TEXTS, reference(store.model, TEXTS), strict=True):
-        assert found[text] == pytest.approx(dict(wanted.sparse), rel=1e-6)
+        # Servers from 9.2 on keep no more of a weight than searches multiply.
+        assert found[text] == pytest.approx(dict(wanted.sparse), rel=NINE_BITS)

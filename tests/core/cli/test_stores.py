@@ -119,7 +119,7 @@ with contextlib.redirect_stderr(io.StringIO()) as said:
 def test_a_server_that_does_not_answer_is_one_line_and_may_be_tried_again(flagvec, url):
     done = flagvec("stats", "--store", url)
     assert done.code == 75
-    assert done.err.count("\n") == 1 and done.err.startswith("flagvec: the ")
+    assert done.err.count("\n") == 1 and done.err.startswith(f"flagvec: {url} does not answer: the ")
 
 
 @pytest.mark.parametrize(
