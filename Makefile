@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # CONSTRAINTS=/dev/null takes the newest version of everything.
 CONSTRAINTS ?= constraints.txt
+# TESTS=tests/core runs these only.
+TESTS ?= tests
 BIN := $(VENV)/bin
 # The variable silences an advertisement that material prints.
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
@@ -26,7 +28,7 @@ demo: $(READY)  ## Index real documents and search them, offline, in an embedded
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)  ## Run the tests
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile $(TESTS)
 
 test-compat: $(COMPAT:%=test-compat-%)  ## Run the tests with packages that want other versions, each in an environment for it
 

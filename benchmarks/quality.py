@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--documents", type=Path, default=data / "debian-sample.jsonl.gz")
     parser.add_argument("--queries", type=Path, default=data / "debian-sample-queries.jsonl.gz")
     parser.add_argument("--limit", type=int, help="take this many documents, the queries' own among them")
+    parser.add_argument("--only-precision", action="store_true", help="leave out the smaller ColBERT vectors")
     arguments = parser.parse_args()
     queries = [query for query in read(arguments.queries) if query.get("lang", "en") == "en"]
     documents = chosen(
@@ -79,8 +80,10 @@ def main() -> None:
     )
     title = f"{len(queries)} queries in {len(documents):,} documents, mini-M3"
     by_precision = {mode: measure(documents, queries, options) for mode, options in MODES.items()}
-    smaller = {mode: measure(documents, queries, options) for mode, options in SMALLER_COLBERT.items()}
-    Console().print(precision_table(title, by_precision), colbert_table(f"{title}: {COLBERT}", smaller))
+    Console().print(precision_table(title, by_precision))
+    if not arguments.only_precision:
+        smaller = {mode: measure(documents, queries, options) for mode, options in SMALLER_COLBERT.items()}
+        Console().print(colbert_table(f"{title}: {COLBERT}", smaller))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
