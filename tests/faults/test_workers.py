@@ -132,6 +132,12 @@ def test_a_worker_that_cannot_start_is_an_error():
     assert "ended with 3 while it started" in found["during"]["message"]
 
 
+def test_the_other_worker_does_all_tasks_if_one_is_killed_while_it_starts():
+    found, _ = said("killed_at_the_start")
+    assert found["during"]["results"] == SQUARES[:10]
+    assert len(found["during"]["pids"]) == 1
+
+
 def test_calls_of_two_threads_do_not_mix():
     found, _ = said("two_threads")
     assert found["found"] == [[[(place * 100 + one) ** 2] for one in range(10)] for place in range(2)]

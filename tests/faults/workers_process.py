@@ -129,6 +129,16 @@ def slow_reader() -> None:
     say(pids=[worker.process.pid for worker in pool._workers.values()])
 
 
+def killed_as_it_is_made() -> None:
+    """Kill the worker that makes its model."""
+    os.kill(os.getpid(), 9)
+
+
+def killed_at_the_start() -> None:
+    """Make two workers, one of which is killed while it starts."""
+    say(during=outcome(Workers([partial(made, 0.3), killed_as_it_is_made], ["a", "b"]), [*range(10)]))
+
+
 def no_start() -> None:
     """Make workers whose module does not exist there."""
     say(during=outcome(Workers([partial(os._exit, 3)] * 2, ["a", "b"]), [1]))

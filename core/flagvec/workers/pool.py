@@ -59,7 +59,8 @@ class Workers:
         """Let the workers answer tasks, the first ones first.
 
         If a worker dies, its task goes to another one, once, whose results come in addition. The next call replaces
-        the dead worker. One that is stuck is killed; see `flagvec.workers.watch`.
+        the dead worker, as it does one that is killed while it starts. One that is stuck is killed; see
+        `flagvec.workers.watch`.
 
         Yields:
             The position of a task, whether this is its last result, and the result. Those of several tasks are mixed.
@@ -143,11 +144,12 @@ class Workers:
         """Forget a dead worker, and return the number of its task.
 
         Raises:
-            WorkerError: It died before it was ready.
+            WorkerError: It ended before it was ready, or was killed then and no other worker is left.
         """
         worker.process.join(LONGEST_END)
         self._forget(worker)
-        if worker.is_starting:
+        # One that ends by itself would do so in every call.
+        if worker.is_starting and not (worker.was_killed and self._workers):
             self.close()
             raise WorkerError(worker.obituary("while it started"))
         return worker.number

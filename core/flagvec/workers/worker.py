@@ -90,6 +90,12 @@ class Worker:
                 self.number = NO_TASK
         return kind, number, value
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended its process."""
+        code = self.process.exitcode
+        return code is not None and code < 0
+
     def kill_as_stuck(self, why: str) -> None:
         """Kill it, which ends the wait for it as if it had died."""
         self._end_as_stuck = why
