@@ -20,6 +20,7 @@ LIMITS = {
     Level.AVX512_BF16: ("AVX512_CORE_BF16", "avx512"),
     Level.AMX: ("AVX512_CORE_AMX", "avx512"),
 }
+WITHOUT_BF16 = {level.setting for level in LIMITS if level < Level.AVX512_BF16}
 # One text of more than 128 tokens, so that not all run in one call.
 TEXTS = ["a short query", "", "many words " * 90, "one", "a text of another length than the others"]
 
@@ -63,8 +64,7 @@ def encode(run_python, directories):
     printed = {}
 
     def run(architecture, use_bf16=False, before="", **environment):
-        has_bf16 = environment["FLAGVEC_KERNELS"] not in ("avx2", "avx512", "avx512_vnni")
-        formats = [False, True] if has_bf16 else [False]
+        formats = [False] if environment["FLAGVEC_KERNELS"] in WITHOUT_BF16 else [False, True]
         key = (before, *sorted(environment.items()))
         if key not in printed:
             code = ENCODE.format(directories=directories, texts=TEXTS, formats=formats, before=before)

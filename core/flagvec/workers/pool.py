@@ -149,7 +149,7 @@ class Workers:
         worker.process.join(LONGEST_END)
         self._forget(worker)
         # One that ends by itself would do so in every call.
-        if worker.is_starting and not (worker.was_killed and self._workers):
+        if worker.is_starting and not (worker.killed_by and self._workers):
             self.close()
             raise WorkerError(worker.obituary("while it started"))
         return worker.number

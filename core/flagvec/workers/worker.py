@@ -59,6 +59,12 @@ class Worker:
         return not self.is_starting and self.number == NO_TASK
 
     @property
+    def killed_by(self) -> signal.Signals | None:
+        """The signal that ended its process, if one did."""
+        code = self.process.exitcode
+        return signal.Signals(-code) if code is not None and code < 0 else None
+
+    @property
     def waited_for(self) -> tuple[Connection, int]:
         """What `wait` takes: one of them is ready when the worker has sent something or has died."""
         return self._connection, self.process.sentinel
@@ -90,12 +96,6 @@ class Worker:
                 self.number = NO_TASK
         return kind, number, value
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether a signal ended its process."""
-        code = self.process.exitcode
-        return code is not None and code < 0
-
     def kill_as_stuck(self, why: str) -> None:
         """Kill it, which ends the wait for it as if it had died."""
         self._end_as_stuck = why
@@ -111,7 +111,7 @@ class Worker:
                 "the model runs on several devices, whose worker processes import the program's main module, and it "
                 'encodes while it is imported: put what the program does under `if __name__ == "__main__":`'
             )
-        how = f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with {code}"
+        how = f"was killed by {self.killed_by.name}" if self.killed_by else f"ended with {code}"
         return (
             f"the worker on {self._name} {how} {when}: it may have run out of memory; a smaller batch_size or fewer "
             "devices take less"
