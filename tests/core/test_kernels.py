@@ -286,7 +286,8 @@ def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
     def hidden(dtype):
         backbone = AutoModel.from_pretrained(directory, dtype=dtype).eval().requires_grad_(False)
         encoder = HiddenStateEncoder(backbone, CPU, padding_id=1)
-        return torch.cat([batch.states for _, batch in encoder.run([texts], 256, lambda batch: batch)]).double()
+        batches = encoder.run([encoder.window(texts, 256)], lambda batch: batch)
+        return torch.cat([batch.states for _, batch in batches]).double()
 
     exact = hidden(torch.float32)
     ours, torchs = hidden(torch.bfloat16), torchs_own(lambda: hidden(torch.bfloat16))

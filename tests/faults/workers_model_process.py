@@ -19,10 +19,12 @@ from flagvec import BGEM3FlagModel
 class RaisingModel(BGEM3FlagModel):
     """mini-M3, which raises at one text."""
 
-    def _pass(self, texts: Any, *arguments: Any) -> Any:
-        if multiprocessing.parent_process() is not None and "raise" in texts:
-            raise ZeroDivisionError("one of the texts")
-        return super()._pass(texts, *arguments)
+    def _pass(self, tokens: Any, *arguments: Any) -> Any:
+        if multiprocessing.parent_process() is not None:
+            [raising] = self._tokenize(["raise"], 16).ids
+            if any(ids.tolist() == raising.tolist() for ids in tokens.window.ids):
+                raise ZeroDivisionError("one of the texts")
+        return super()._pass(tokens, *arguments)
 
 
 def dense(model: RaisingModel, texts: list[str]) -> Any:
