@@ -24,9 +24,10 @@ from flagvec.workers.worker import LONGEST_END, UNGUARDED, Worker, end_all
 
 def shared(tensor: Tensor) -> Tensor:
     """Return a copy of a tensor in memory that travels to another process without being copied again."""
-    copy = torch.empty_like(tensor, device="cpu")
-    copy.share_memory_()  # type: ignore[no-untyped-call]  # torch's own
-    return copy.copy_(tensor)
+    # `Tensor.share_memory_` would copy what is not yet written.
+    bytes_needed = tensor.numel() * tensor.element_size()
+    storage = torch.UntypedStorage._new_shared(bytes_needed)  # type: ignore[no-untyped-call]  # torch's own
+    return torch.empty(0, dtype=tensor.dtype).set_(storage).view(tensor.shape).copy_(tensor)
 
 
 class Workers:
