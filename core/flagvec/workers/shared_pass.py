@@ -26,8 +26,8 @@ from flagvec.workers.process import Answer
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-# What a task has about at least and at most, in tokens. A forward pass takes up to 4,096 tokens on a CPU, where a task of
-# several passes brings nothing, and up to 65,536 on an accelerator.
+# What a task has about at least and at most, in tokens. On a CPU a forward pass takes up to 4,096 tokens, and a task of
+# several brings nothing. On an accelerator a pass takes up to 65,536.
 _FEWEST, _MOST = 2_048, 4_096
 _FEWEST_ON_ACCELERATOR, _MOST_ON_ACCELERATOR = 16_384, 131_072
 # Each worker gets so many tasks or more, so that all end at about the same time.
