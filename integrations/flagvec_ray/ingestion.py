@@ -95,10 +95,9 @@ def ingest(
         encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), _here()
     )
     processes: set[int] = set()
-    try:
-        return collected(_noting_processes(rows.iter_rows(), processes), Path(dead_letters))
-    finally:
-        _wait_for_end(processes)
+    report = collected(_noting_processes(rows.iter_rows(), processes), Path(dead_letters))
+    _wait_for_end(processes)
+    return report
 
 
 def _noting_processes(rows: Iterable[dict[str, Any]], processes: set[int]) -> Iterator[dict[str, Any]]:
