@@ -125,7 +125,7 @@ class Workers:
                 "model one device there"
             )
         for place, (build, name) in enumerate(self._builds):
-            if place not in self._workers:
+            if place not in self._workers or not self._workers[place].process.is_alive():
                 self._workers[place] = Worker(build, name)
 
     def _hand_out(self, tasks: Iterator[Any], again: deque[int], left: dict[int, Any]) -> bool:
