@@ -61,8 +61,8 @@ CREATE TABLE kept (
 """
 # SQLite before 3.32 takes at most 999 values in a statement.
 IDS_PER_STATEMENT = 900
-# Of the empty file beside the journal that an ingestion locks. The journal itself cannot be locked, because SQLite loses
-# its own locks if a process opens and closes the file a second time.
+# Of the empty file beside the journal that an ingestion locks. The journal itself cannot be locked, because SQLite
+# loses its own locks if a process opens and closes the file a second time.
 LOCK_ENDING = ".lock"
 # Seconds to wait for another process that writes to the same journal.
 _LONGEST_LOCK = 30.0
