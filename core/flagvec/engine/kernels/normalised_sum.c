@@ -4,14 +4,15 @@
  */
 #include "normalised_sum.h"
 
-#include "normalised_row.h"
 #include "vectors.h"
+
+#include "normalised_row.h"
 
 #include <immintrin.h>
 #include <stdatomic.h>
 
 enum {
-    ROWS_TOGETHER = 32, /* rows that a thread takes at a time */
+    ROWS_TAKEN = 32, /* by a thread at a time */
     NUMBERS_PER_THREAD = 1 << 14, /* fewer do not pay for another thread */
 };
 
@@ -42,9 +43,9 @@ NormaliseRow *row_function(int is_float32, int level) {
 static void work(void *argument) {
     Sums *sums = argument;
     for (;;) {
-        const Py_ssize_t from = atomic_fetch_add(&sums->next_row, ROWS_TOGETHER);
+        const Py_ssize_t from = atomic_fetch_add(&sums->next_row, ROWS_TAKEN);
         if (from >= sums->rows) return;
-        for (Py_ssize_t row = from; row < smaller(from + ROWS_TOGETHER, sums->rows); row++)
+        for (Py_ssize_t row = from; row < smaller(from + ROWS_TAKEN, sums->rows); row++)
             sums->normalise(sums->norm, sums->fresh + row * sums->row_bytes, sums->states + row * sums->row_bytes);
     }
 }
