@@ -1,9 +1,12 @@
 """``flagvec stats``, ``delete``, ``models``, ``quantize`` and ``doctor``."""
 
+import json
+
 import pytest
 
 from flagvec import __version__, list_models
 from flagvec.engine.kernels import availability
+from flagvec.engine.kernels.availability import Level
 
 
 def test_stats_says_what_a_store_holds(flagvec, articles, tiny_m3_directory):
@@ -82,6 +85,22 @@ def test_doctor_says_the_level_of_the_kernels_and_why(run_python, named, said):
         pytest.skip("the kernels were not built")
     code = "from flagvec.cli.app import app; app(['doctor', '--json'])"
     assert f'"kernels": "{said}, because FLAGVEC_KERNELS={named}"' in run_python(code, FLAGVEC_KERNELS=named)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("0", None), ("avx2", "quantization='int8' in bulk, 1.4x"), ("avx512", None),
+        ("avx512_vnni", "quantization='int8' in bulk, 1.6x to 2.9x"), ("amx", "bfloat16 in bulk"),
+    ],
+)  # fmt: skip
+def test_doctor_says_the_fastest_mode_that_was_measured_at_this_level(run_python, named, said):
+    wanted = Level[named.upper()] if named != "0" else Level.OFF
+    if availability._compiled is None or availability._compiled.cpu_level() < wanted:
+        pytest.skip(f"no {wanted} on this CPU, or the kernels were not built")
+    code = "from flagvec.cli.app import app; app(['doctor', '--json'])"
+    found = json.loads(run_python(code, FLAGVEC_KERNELS=named))["encoding"].get("fastest on a CPU")
+    assert found is None if said is None else found.startswith(said)
 
 
 def test_doctor_fails_if_a_store_cannot_be_reached(flagvec, articles):

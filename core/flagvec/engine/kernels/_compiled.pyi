@@ -28,6 +28,8 @@ def normalise_sum(
     rows: int,
     width: int,
     epsilon: float,
+    is_float32: bool,
+    level: int,
     team: int,
     threads: int,
     /,

@@ -1,6 +1,6 @@
-#pragma GCC target("avx2,fma")
+/* What lies between products of int8, by AVX2. */
+#include "vectors_of_8.h"
 
-#define LANES 8
 #include "quantized_rows.h"
 
 const QuantizedFunctions quantized_avx2 = QUANTIZED_FUNCTIONS;

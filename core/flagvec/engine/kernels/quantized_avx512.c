@@ -1,6 +1,6 @@
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+/* What lies between products of int8, by AVX512. */
+#include "vectors.h"
 
-#define LANES 16
 #include "quantized_rows.h"
 
 const QuantizedFunctions quantized_avx512 = QUANTIZED_FUNCTIONS;

@@ -29,6 +29,9 @@ AVX512 static inline Vector multiplied(Vector left, Vector right) { return _mm51
 
 AVX512 static inline Vector divide(Vector left, Vector right) { return _mm512_div_ps(left, right); }
 
+/* Of two numbers of which one is NaN, both give the second. */
+AVX512 static inline Vector minimum(Vector left, Vector right) { return _mm512_min_ps(left, right); }
+
 AVX512 static inline Vector maximum(Vector left, Vector right) { return _mm512_max_ps(left, right); }
 
 /* left * right + sum */

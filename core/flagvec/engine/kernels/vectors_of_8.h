@@ -25,6 +25,8 @@ AVX2 static inline Vector multiplied(Vector left, Vector right) { return _mm256_
 
 AVX2 static inline Vector divide(Vector left, Vector right) { return _mm256_div_ps(left, right); }
 
+AVX2 static inline Vector minimum(Vector left, Vector right) { return _mm256_min_ps(left, right); }
+
 AVX2 static inline Vector maximum(Vector left, Vector right) { return _mm256_max_ps(left, right); }
 
 AVX2 static inline Vector add_product(Vector left, Vector right, Vector sum) {
