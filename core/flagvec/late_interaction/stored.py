@@ -15,7 +15,7 @@ from flagvec.late_interaction.codec import Codes, ColbertCodec
 if TYPE_CHECKING:
     from flagvec.late_interaction.maxsim import MaxSim
 
-# Characters that are decoded and compared at once. The system gives a larger piece of memory anew each time, which takes
+# Characters that are decoded and compared at once. The system gives larger pieces of memory anew each time, which takes
 # as long as the comparison: 190 documents of 200 vectors of 1,024 numbers take 4.3 ms in such parts, and 7.6 at once.
 _CHARACTERS_AT_ONCE = 2**20
 
