@@ -12,8 +12,7 @@ AVX512 static inline float factor_of(const uint8_t *row, Py_ssize_t row_bytes) {
     return _mm512_cvtss_f32(_mm512_cvtph_ps(_mm256_set1_epi16(half)));
 }
 
-AVX512 static void keep_larger(
-    const float *sums, const float *offsets, float factor, Py_ssize_t count, float *best) {
+AVX512 static void keep_larger(const float *sums, const float *offsets, float factor, Py_ssize_t count, float *best) {
     for (Py_ssize_t vector = 0; vector < count; vector++) {
         const float product = (sums[vector] - offsets[vector]) * factor;
         best[vector] = product > best[vector] ? product : best[vector];
