@@ -1,6 +1,6 @@
 """Measures ingestion beside encoding alone: its rate, a second run over the same documents, and its peak memory.
 
-    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--form compact ...] [--apart]
+    python benchmarks/ingest.py [--documents 4000] [--rounds 3] [--form compact ...] [--apart] [--threads 1]
         [--unchanged 50000] [--memory 5000 50000]
 
 The model is mini-M3, with ColBERT vectors if the stores keep some. The rate of encoding alone is `encode_stream` over
@@ -8,7 +8,9 @@ the same texts. Encoding and each combination of stores take turns in one proces
 With --apart, each is measured in a process of its own, with what its first ingestion loads and connects. A ratio is the
 median of the rounds, with the least and the greatest. Processor time is that of this process, without a server's. It
 hardly depends on other load. The share that it gives is what is left of the rate of encoding if encoding keeps all
-cores busy. ELASTICSEARCH_URL adds Elasticsearch.
+cores busy. ELASTICSEARCH_URL adds Elasticsearch, and ELASTICSEARCH_PID the processor time of this process, which is the
+node on this machine. With --threads 1, encoding leaves the other cores to the databases, as if they had a machine of
+their own.
 
 The second run and the peak memory are measured with a model that has its vectors ready, and an edge store. The peak is
 of anonymous memory, because the engine also maps its files.
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -50,6 +53,10 @@ def main() -> None:
         print(json.dumps(_inside(options.inside, options.documents)))
         return
     mini_m3(BUILD)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        # Processes that measure one subject read this.
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
     console = Console(width=140, highlight=False)
     for form in options.form or FORMS:
         console.print(_rates(form, options.documents, options.rounds, options.apart))
@@ -76,13 +83,16 @@ def _rates(form: str, documents: int, rounds: int, apart: bool) -> Table:
         for subject in subjects if number % 2 == 0 else reversed(subjects):
             measured = _measured(subject, documents) if model is None else _once(subject, model, documents)
             found[subject].append(measured)
-    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}{', processes of their own' if apart else ''}"
+    title = f"{documents:,} documents, mini-M3, ColBERT vectors: {form}, threads of encoding: {torch.get_num_threads()}"
+    title += ", processes of their own" if apart else ""
     table = Table(title=title, title_justify="left")
     for column in (
         "",
         "documents/s",
         "rate beside encoding",
         "by processor time",
+        "processor ms a document",
+        "the node's",
         "time beside the slower",
         "by processor time",
     ):
@@ -90,6 +100,8 @@ def _rates(form: str, documents: int, rounds: int, apart: bool) -> Table:
     for subject in subjects:
         row = [f"{documents / statistics.median(one['seconds'] for one in found[subject]):,.0f}"]
         row += [_share(found[alone], found[subject], what) for what in ("seconds", "processor")]
+        for what in ("processor", "node"):
+            row.append(f"{1e3 * statistics.median(one[what] for one in found[subject]) / documents:.2f}")
         of_stores = [found[one] for one in stores]
         for what in ("seconds", "processor"):
             slower = [{what: max(one[what] for one in each)} for each in zip(*of_stores, strict=True)]
@@ -243,6 +255,7 @@ class _Measure:
 
     def __enter__(self) -> _Measure:
         self._sampling.start()
+        self._node = _node_seconds()
         self._began, self._processor = time.perf_counter(), time.process_time()
         return self
 
@@ -250,10 +263,20 @@ class _Measure:
         self.found = {
             "seconds": time.perf_counter() - self._began,
             "processor": time.process_time() - self._processor,
+            "node": _node_seconds() - self._node,
         }
         self._ended.set()
         self._sampling.join()
         self.found["peak"] = self._peak
+
+
+def _node_seconds() -> float:
+    """Return the processor seconds of the Elasticsearch node so far; 0 if its process is not known."""
+    if (process := os.environ.get("ELASTICSEARCH_PID")) is None:
+        return 0.0
+    # The name of a program, in parentheses, may hold spaces.
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _store(kind: str, model: Any, directory: Path) -> Any:
@@ -283,6 +306,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--form", action="append", choices=FORMS, help="of ColBERT vectors; may be given several times")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--apart", action="store_true", help="measure each rate in a process of its own")
+    parser.add_argument("--threads", type=int, help="of encoding; all cores by default")
     parser.add_argument("--unchanged", type=int, default=50_000)
     parser.add_argument("--memory", type=int, nargs="*", default=[5_000, 50_000])
     parser.add_argument("--inside", help=argparse.SUPPRESS)

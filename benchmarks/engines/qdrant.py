@@ -26,6 +26,7 @@ from comparison import LIMIT, MODES, Comparison, Subject
 from corpus import DIMENSION, Corpus
 from flagvec import Document
 from flagvec_qdrant import QdrantEdgeStore, QdrantStore
+from flagvec_qdrant.edge_files import NewNames
 from ready_model import ReadyModel
 from store_subject import StoreSubject
 
@@ -213,9 +214,10 @@ class EdgeByHand:
             sparse_vectors={"sparse": edge.EdgeSparseVectorParams()},
         )
         self.shard = edge.EdgeShard.create(str(path / "shard"), config)
+        self.new_names = NewNames(path)
 
     def write(self, documents: Sequence[Document]) -> None:
-        """Upsert batches and flush, as the store does at the end of each call."""
+        """Upsert batches, flush, and sync directories, so that documents survive a power loss as the store's do."""
         for start in range(0, len(documents), BATCH):
             part = documents[start : start + BATCH]
             output = self.model.encode_corpus([document.text for document in part])
@@ -232,6 +234,7 @@ class EdgeByHand:
             ]
             self.shard.update(edge.UpdateOperation.upsert_points(points))
         self.shard.flush()
+        self.new_names.sync()
 
     def search(self, query: str, mode: str) -> list[str]:
         """Query once."""

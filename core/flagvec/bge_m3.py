@@ -21,6 +21,7 @@ from flagvec.m3_batches import M3Batches, asked_keys
 from flagvec.m3_output import M3Output
 from flagvec.model_options import M3Options, refuse_unknown
 from flagvec.pair_scoring import score_pairs
+from flagvec.token_windows import TokenWindows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -167,8 +168,8 @@ class BGEM3FlagModel(AbsEmbedder):
         output = batches.run(instructed(texts, instruction, instruction_format))
         return output.unbatched() if isinstance(sentences, str) else output
 
-    def _pass(self, texts: Sequence[str], settings: Settings, keys: Sequence[str]) -> ForwardPass:
-        return M3Batches(self, keys, settings, pool_factor=1).own_pass(texts)
+    def _pass(self, tokens: TokenWindows, settings: Settings, keys: Sequence[str]) -> ForwardPass:
+        return M3Batches(self, keys, settings, pool_factor=1).own_pass(tokens)
 
     def encode_queries(
         self,

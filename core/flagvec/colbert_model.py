@@ -28,6 +28,7 @@ from flagvec.finite import keeping_not_finite
 from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions, refuse_unknown
+from flagvec.token_windows import TokenizedWindows, TokenWindows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -189,8 +190,13 @@ class ColbertFlagModel(AbsEmbedder):
         )
         return output.unbatched() if isinstance(sentences, str) else output
 
-    def _pass(self, texts: Sequence[str], settings: Settings, is_query: bool) -> ForwardPass:
-        return pass_of_tokens(self, texts, settings, is_query)
+    def _tokens(self, texts: Sequence[str], settings: Settings, is_query: bool = False) -> TokenizedWindows:
+        tokenize = self._tokenize_query if is_query else self._tokenize_document
+        encoder = self._query_encoder if is_query else self._encoder
+        return TokenizedWindows(texts, tokenize, encoder, settings.max_length, settings.batch_size)
+
+    def _pass(self, tokens: TokenWindows, settings: Settings, is_query: bool) -> ForwardPass:
+        return pass_of_tokens(self, tokens, settings, is_query)
 
     def encode_queries(
         self,

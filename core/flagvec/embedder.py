@@ -37,6 +37,7 @@ from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions
 from flagvec.progress import progress_bar
 from flagvec.quantization import checked_quantization, load_model_checkpoint
+from flagvec.token_windows import TokenizedWindows, TokenWindows
 from flagvec.upstream_calls import AbsentMethod
 from flagvec.workers.pool import Workers
 from flagvec.workers.shared_pass import TEXTS_A_DEVICE, SharedPass, is_worth_workers, make_workers
@@ -323,19 +324,23 @@ class AbsEmbedder(ABC):
                 done += len(texts)
                 progress.update(len(texts))
 
-    def _passes(self, texts: Sequence[str], settings: Settings, *arguments: Any) -> ForwardPass | SharedPass:
+    def _tokens(self, texts: Sequence[str], settings: Settings) -> TokenizedWindows:
+        """Return texts, which have their instruction, as token ids."""
+        return TokenizedWindows(texts, self._tokenize, self._encoder, settings.max_length, settings.batch_size)
+
+    def _passes(self, tokens: TokenizedWindows, settings: Settings, *arguments: Any) -> ForwardPass | SharedPass:
         """Return the results of texts: from the workers if there is work for them, otherwise from this process.
 
         Args:
-            texts: With their instruction.
+            tokens: The texts.
             settings: How to encode them.
             arguments: Further ones of `_pass`, which can be pickled.
         """
-        if is_worth_workers(texts, settings.max_length, self.target_devices):
-            return SharedPass(texts, settings, self, arguments)
-        return self._pass(texts, settings, *arguments)
+        if is_worth_workers(tokens, self.target_devices):
+            return SharedPass(tokens, settings, self, arguments)
+        return self._pass(tokens, settings, *arguments)
 
-    def _pass(self, texts: Sequence[str], settings: Settings, *arguments: Any, **keywords: Any) -> ForwardPass:
+    def _pass(self, tokens: TokenWindows, settings: Settings, *arguments: Any, **keywords: Any) -> ForwardPass:
         """Return the forward pass of texts through this process's device."""
         raise NotImplementedError
 

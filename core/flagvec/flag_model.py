@@ -22,6 +22,7 @@ from flagvec.forward_pass import ForwardPass, Settings, instructed
 from flagvec.heads import dense_vectors
 from flagvec.m3_output import M3Output
 from flagvec.model_options import EmbedderOptions, refuse_unknown
+from flagvec.token_windows import TokenWindows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -176,21 +177,21 @@ class FlagModel(AbsEmbedder):
         device = "cpu" if settings.to_numpy else self.target_devices[0]
         vectors = torch.empty((len(texts), self.dimension), device=device)
 
-        forward_pass = self._passes(instructed(texts, instruction, instruction_format), settings)
-        for positions, found in forward_pass:
+        tokens = self._tokens(instructed(texts, instruction, instruction_format), settings)
+        for positions, found in self._passes(tokens, settings):
             write_rows(positions, found["dense_vecs"], vectors)
-        last_truncated.set(tuple(forward_pass.truncated))
+        last_truncated.set(tuple(tokens.truncated))
         result = vectors[0] if isinstance(sentences, str) else vectors
         return result.numpy() if settings.to_numpy else result
 
-    def _pass(self, texts: Sequence[str], settings: Settings) -> ForwardPass:
+    def _pass(self, tokens: TokenWindows, settings: Settings) -> ForwardPass:
         def reduce(batch: HiddenBatch) -> HostCopy:
             found = dense_vectors(batch, self)
             return HostCopy(
                 {"dense_vecs": found, **row_sums(found)}, staying=() if settings.to_numpy else ("dense_vecs",)
             )
 
-        return ForwardPass(texts, settings, self._tokenize, self._encoder, reduce)
+        return ForwardPass(tokens, settings, self._encoder, reduce)
 
     @overload
     def encode_queries(

@@ -1,12 +1,11 @@
-"""The texts of one call on their way through tokenizer and backbone."""
+"""The texts of one call on their way through the backbone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,19 +14,15 @@ from torch import Tensor
 
 from flagvec.arguments import checked_batch_size, checked_format, checked_max_length
 from flagvec.engine.hidden_states import HiddenBatch, HiddenStateEncoder
-from flagvec.engine.overlap import HostCopy, one_ahead, one_behind
-from flagvec.engine.tokens import TokenIds, TokenizedTexts
+from flagvec.engine.overlap import HostCopy, one_behind
+from flagvec.engine.tokens import TokenWindow
 from flagvec.errors import FlagvecError
 from flagvec.finite import raise_for_not_finite, texts_not_finite, warn_of_wider_formats
 from flagvec.progress import progress_bar
+from flagvec.token_windows import TokenWindows
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
-
-# Texts that are tokenised and sorted by length together. Larger windows give batches of more even length.
-WINDOW = 4_096
-# An accelerator starts only when the first window is tokenised, so this one is smaller.
-WINDOW_ON_ACCELERATOR = 1_024
 
 
 @dataclass(frozen=True)
@@ -103,13 +98,6 @@ def join_instruction(instruction_format: str, instruction: str, text: str) -> st
     return instruction_format.replace("\\n", "\n").format(instruction, text)
 
 
-class Tokenize(Protocol):
-    """What a `TextTokenizer` does."""
-
-    def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
-        """Return at most `max_length` token ids of each text, and which texts had more."""
-
-
 @dataclass(eq=False)
 class ForwardPass:
     """The results of one call, batch by batch; iterate over it once.
@@ -118,40 +106,36 @@ class ForwardPass:
     particular order. A text with a result that is not finite comes again, after all others, in a wider number format.
 
     Args:
-        texts: With their instruction.
+        tokens: The texts.
         settings: How to encode them.
-        tokenize: Turns texts into token ids, as a `TextTokenizer` does.
         encoder: The model's backbone.
         reduce: Makes the results of a batch from its hidden states, with their `row_sums`, under the names that
             `texts_not_finite` knows.
 
     Attributes:
-        truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
         not_finite: Positions of the texts without a finite result, complete after the iteration.
 
     Raises:
         NotFiniteError: A text has a result that is not finite in float32 either.
     """
 
-    texts: Sequence[str]
+    tokens: TokenWindows
     settings: Settings
-    tokenize: Tokenize
     encoder: HiddenStateEncoder
     reduce: Callable[[HiddenBatch], HostCopy]
-    truncated: list[int] = field(default_factory=list, init=False)
     not_finite: list[int] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
         not_finite: list[int] = []
-        with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
-            for positions, found, bad in self._results(self.encoder, self._tokens(), self.settings.batch_size):
+        with progress_bar(len(self.tokens), "encode", "text", self.settings.show_progress) as progress:
+            for positions, found, bad in self._results(self.encoder, self.tokens.windows()):
                 if len(bad):
                     not_finite.extend(positions[bad])
                 yield positions, found
                 progress.update(len(positions))
         if not_finite:
             self.not_finite = yield from self._run_again(not_finite)
-            raise_for_not_finite(self.not_finite, len(self.texts))
+            raise_for_not_finite(self.not_finite, len(self.tokens))
 
     def _run_again(
         self, not_finite: list[int]
@@ -163,34 +147,22 @@ class ForwardPass:
         while not_finite and (encoder := next(encoders, None)) is not None:
             ran, not_finite = np.sort(not_finite), []
             counts[encoder.dtype] = len(ran)
-            tokens = self.tokenize([self.texts[position] for position in ran], self.settings.max_length)
             # On a CPU, attention multiplies keys of the next text by 0, which gives NaN if they are infinite.
             batch_size = 1 if encoder.is_on_host else self.settings.batch_size
-            for places, found, bad in self._results(encoder, [tokens.ids], batch_size):
+            window = encoder.window(self.tokens.ids(ran.tolist()), batch_size)
+            for places, found, bad in self._results(encoder, [window]):
                 not_finite.extend(ran[places[bad]])
                 yield ran[places], found
             del encoder
         if self.encoder.dtype is not torch.float32:
-            warn_of_wider_formats(counts, len(self.texts), self.encoder.dtype)
+            warn_of_wider_formats(counts, len(self.tokens), self.encoder.dtype)
         return not_finite
 
     def _results(
-        self, encoder: HiddenStateEncoder, windows: Iterable[Sequence[TokenIds]], batch_size: int
+        self, encoder: HiddenStateEncoder, windows: Iterable[TokenWindow]
     ) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor], NDArray[np.intp]]]:
         """Yield a batch's positions, its tensors, and which of its texts have a result that is not finite."""
-        results = encoder.run(windows, batch_size, self.reduce)
+        results = encoder.run(windows, self.reduce)
         for positions, copy in results if encoder.is_on_host else one_behind(results):
             found = copy.wait()
             yield positions, found, texts_not_finite(found)
-
-    def _tokens(self) -> Iterator[list[TokenIds]]:
-        on_host = self.encoder.is_on_host
-        window = WINDOW if on_host else WINDOW_ON_ACCELERATOR
-        starts = range(0, len(self.texts), window)
-        windows = (self.texts[start : start + window] for start in starts)
-        tokenize = partial(self.tokenize, max_length=self.settings.max_length)
-        # On a CPU the forward pass uses all cores, so tokenising beside it would slow both down.
-        tokenized = map(tokenize, windows) if on_host else one_ahead(tokenize, windows)
-        for start, tokens in zip(starts, tokenized, strict=True):
-            self.truncated.extend(start + position for position in tokens.truncated)
-            yield tokens.ids

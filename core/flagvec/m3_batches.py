@@ -20,6 +20,7 @@ from flagvec.heads import colbert_vectors, dense_vectors, position_weights, toke
 from flagvec.late_interaction.pooling import pooled_rows
 from flagvec.loading import COLBERT_HEAD, SPARSE_HEAD, missing_head
 from flagvec.m3_output import M3Output
+from flagvec.token_windows import TokenWindows
 
 if TYPE_CHECKING:
     from flagvec.bge_m3 import BGEM3FlagModel
@@ -65,17 +66,17 @@ class M3Batches:
     def run(self, texts: Sequence[str]) -> M3Output:
         """Encode texts that have their instruction and return their output."""
         output = self._empty_output(len(texts))
-        forward_pass = self.model._passes(texts, self.settings, self.keys)
-        for positions, found in forward_pass:
+        tokens = self.model._tokens(texts, self.settings)
+        for positions, found in self.model._passes(tokens, self.settings, self.keys):
             _write(positions, found, output)
             if self.pool_factor > 1 and "colbert_vecs" in self.keys:
                 self._pool(positions, output["colbert_vecs"])
-        output.truncated = tuple(forward_pass.truncated)
+        output.truncated = tuple(tokens.truncated)
         return _as_numpy(output) if self.settings.to_numpy else output
 
-    def own_pass(self, texts: Sequence[str]) -> ForwardPass:
+    def own_pass(self, tokens: TokenWindows) -> ForwardPass:
         """Return the forward pass of texts through the model's own device."""
-        return ForwardPass(texts, self.settings, self.model._tokenize, self.model._encoder, self._reduced)
+        return ForwardPass(tokens, self.settings, self.model._encoder, self._reduced)
 
     def _empty_output(self, texts: int) -> M3Output:
         output = M3Output({key: [None] * texts for key in self.keys})

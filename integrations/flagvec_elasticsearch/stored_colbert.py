@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.late_interaction.half_precision import base64_size, text_size
-from flagvec.late_interaction.stored import codes_from_text, scores_of_codes
+from flagvec.late_interaction.stored import codes_from_text, prepared_query, scores_of_codes
 from flagvec.scoring import colbert_score
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import LENGTH_TOLERANCE
@@ -65,7 +65,7 @@ class Codes:
             rows: How many vectors each has.
         """
         texts = {name: self._text(hit, count(rows, name)) for hit in found if (name := queries.value(hit, ID))}
-        return scores_of_codes(query_rows, texts, self.codec)
+        return scores_of_codes(prepared_query(query_rows, self.codec), texts)
 
     def is_intact(self, found: Found, rows: int) -> bool:
         """Return whether a document that `read` brought has so many undamaged vectors."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.late_interaction.half_precision import base64_size, text_size
-from flagvec.late_interaction.stored import lost_codes, scores_of_codes
+from flagvec.late_interaction.stored import lost_codes, prepared_query, scores_of_codes
 from flagvec.scoring import colbert_score
 from flagvec.store.schema import Schema
 from flagvec_milvus.convert import Row, colbert_rows, from_parts
@@ -53,7 +53,7 @@ class StoredColbert:
         fields = {row[ID]: row[COLBERT] for row in rows}
         if self.codec is not None:
             texts = {name: from_parts(value) for name, value in fields.items()}
-            scores = scores_of_codes(query_rows, texts, self.codec)
+            scores = scores_of_codes(prepared_query(query_rows, self.codec), texts)
             return scores, lost_codes(texts, scores)
         vectors = {name: colbert_rows(value, self.dimension) for name, value in fields.items()}
         scores = {

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import uuid
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
-from more_itertools import chunked
 from qdrant_client import QdrantClient, models
 from typing_extensions import override
 
@@ -39,6 +36,7 @@ from flagvec_qdrant.convert import (
 )
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
+from flagvec_qdrant.points import REQUESTS_AT_ONCE, GrpcPoints, ModelPoints, Points, ahead, limit
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
@@ -48,12 +46,6 @@ _FORMER_KEY = "flagvec_model"
 # What tells a collection from one that has the same name later.
 _ID = "id"
 _METADATA_SINCE = (1, 16)
-Part = TypeVar("Part")
-Answer = TypeVar("Answer")
-# So many points are read in one request, 1.7 MB with the codes of 200 ColBERT vectors of 1,024 dimensions each.
-_POINTS_PER_REQUEST = 48
-# A search with codes has so many requests on their way. Four of 48 points take 14 ms, and two of 64 take 17.
-_REQUESTS_AT_ONCE = 4
 
 # Local mode is Python code that is not thread-safe, so that the stores of one client take turns.
 _local_locks: weakref.WeakKeyDictionary[QdrantClient, AbstractContextManager[Any]] = weakref.WeakKeyDictionary()
@@ -73,6 +65,8 @@ class ClientBackend(Backend[Record]):
         self._known = "", ""
         self._kept: KeptCodes | None = None
         self._is_local = client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
+        over_grpc = client.init_options["prefer_grpc"] and not self._is_local
+        self._points: Points = GrpcPoints(client, collection) if over_grpc else ModelPoints(client, collection)
         self._calling: AbstractContextManager[Any] = _lock_of(client) if self._is_local else nullcontext()
 
     @property
@@ -222,33 +216,30 @@ class ClientBackend(Backend[Record]):
     def write(self, rows: Sequence[Record], timeout: float | None) -> list[FailedWrite]:
         points = [native.point(record) for record in rows]
         with self._calling:
-            self._client.upsert(self._collection, points, wait=True, **_limit(timeout))
+            self._client.upsert(self._collection, points, wait=True, **limit(timeout))
         return []
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         vectors, where = native.vectors(query), native_filter(options.filter, native.TERMS)
 
-        def ask(stages: Sequence[Stage]) -> list[list[models.ScoredPoint]]:
+        def ask(stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:
             if self._is_local and stages[0].only:
                 return self._compared_here(stages, query)
             requests = [native.request(stage, vectors, where, not self._is_local) for stage in stages]
             with self._calling:
-                answers = self._client.query_batch_points(self._collection, requests, **_limit(options.timeout))
-            return [answer.points for answer in answers]
+                return self._points.query(requests, options.timeout)
 
         if self._kept is None or COLBERT not in options.representations:
             return find_hits(query, options, ask)
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "flagvec-search") as threads:
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "flagvec-search") as threads:
 
-            def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[list[models.Record]]:
-                def request(part: Sequence[PointId]) -> list[models.Record]:
+            def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+                def request(part: Sequence[PointId]) -> Sequence[Any]:
                     with self._calling:
-                        return self._client.retrieve(
-                            self._collection, part, with_payload=list(keys), **_limit(options.timeout)
-                        )
+                        return self._points.retrieve(part, keys, options.timeout)
 
-                return _ahead(threads, request, chunked(ids, _POINTS_PER_REQUEST))
+                return ahead(threads, request, ids)
 
             return find_hits_by_codes(
                 query, options, self._kept, ask, read, lambda request: threads.submit(request).result
@@ -269,7 +260,7 @@ class ClientBackend(Backend[Record]):
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
         with self._calling:
             points = self._client.retrieve(
-                self._collection, [*map(point_id, ids)], with_payload=list(DOCUMENT_KEYS), **_limit(timeout)
+                self._collection, [*map(point_id, ids)], with_payload=list(DOCUMENT_KEYS), **limit(timeout)
             )
         return to_documents(points)
 
@@ -277,7 +268,7 @@ class ClientBackend(Backend[Record]):
     def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
         with self._calling:
             points = self._client.retrieve(
-                self._collection, [*map(point_id, ids)], with_payload=True, with_vectors=True, **_limit(timeout)
+                self._collection, [*map(point_id, ids)], with_payload=True, with_vectors=True, **limit(timeout)
             )
         return to_records(points, None if self._kept is None else self._kept.codec)
 
@@ -292,13 +283,13 @@ class ClientBackend(Backend[Record]):
 
     def _delete(self, selector: models.PointsSelector, timeout: float | None) -> None:
         with self._calling:
-            self._client.delete(self._collection, selector, wait=True, **_limit(timeout))
+            self._client.delete(self._collection, selector, wait=True, **limit(timeout))
 
     @override
     def count(self, filter: Filter | NativeFilter | None, timeout: float | None) -> int:
         where = native_filter(filter, native.TERMS)
         with self._calling:
-            return self._client.count(self._collection, where, exact=True, **_limit(timeout)).count
+            return self._client.count(self._collection, where, exact=True, **limit(timeout)).count
 
     @override
     def scroll(self, filter: Filter | NativeFilter | None, batch_size: int, ask: Ask) -> Iterator[list[Document]]:
@@ -324,7 +315,7 @@ class ClientBackend(Backend[Record]):
                     offset=offset,
                     with_payload=with_vectors or list(DOCUMENT_KEYS),
                     with_vectors=with_vectors,
-                    **_limit(timeout),
+                    **limit(timeout),
                 )
 
         while True:
@@ -335,22 +326,6 @@ class ClientBackend(Backend[Record]):
                 return
 
 
-def _ahead(threads: Executor, request: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
-    """Yield the answer for each part, while other threads already request the next ones."""
-    waiting: deque[Future[Answer]] = deque()
-    for part in parts:
-        waiting.append(threads.submit(request, part))
-        if len(waiting) > _REQUESTS_AT_ONCE:
-            yield waiting.popleft().result()
-    for last in waiting:
-        yield last.result()
-
-
 def _lock_of(client: QdrantClient) -> AbstractContextManager[Any]:
     with _finding_lock:
         return _local_locks.setdefault(client, threading.RLock())
-
-
-def _limit(timeout: float | None) -> dict[str, Any]:
-    """Return the client's argument for a timeout, which it takes in whole seconds."""
-    return {} if timeout is None else {"timeout": math.ceil(timeout)}

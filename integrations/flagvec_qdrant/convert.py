@@ -37,9 +37,14 @@ _CHARACTER_BYTES = 6
 _NAMES_BYTES = 256
 
 
-def point_id(document_id: str) -> str:
+def point_uuid(document_id: str) -> uuid.UUID:
     """Return the UUID of a document's point, because Qdrant's ids are UUIDs and whole numbers."""
-    return str(uuid.uuid5(_POINT_IDS, document_id))
+    return uuid.uuid5(_POINT_IDS, document_id)
+
+
+def point_id(document_id: str) -> str:
+    """Return `point_uuid` as a string, which servers take."""
+    return str(point_uuid(document_id))
 
 
 def to_payload(record: Record) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
 from flagvec_qdrant import edge_files, edge_space, shared_shards
 from flagvec_qdrant import edge_models as native
-from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_id, to_documents, to_records
+from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, point_uuid, to_documents, to_records
 from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
@@ -192,12 +192,12 @@ class EdgeBackend(Backend[Record]):
 
     @override
     def get(self, ids: Sequence[str], timeout: float | None) -> list[Document]:
-        points: list[PointId] = [*map(point_id, ids)]
+        points: list[PointId] = [*map(point_uuid, ids)]
         return to_documents(self._shard.retrieve(points, with_payload=list(DOCUMENT_KEYS), with_vector=False))
 
     @override
     def vectors(self, ids: Sequence[str], timeout: float | None) -> list[Record]:
-        points: list[PointId] = [*map(point_id, ids)]
+        points: list[PointId] = [*map(point_uuid, ids)]
         found = self._shard.retrieve(points, with_payload=True, with_vector=True)
         return to_records(found, None if self._kept is None else self._kept.codec)
 
@@ -205,7 +205,7 @@ class EdgeBackend(Backend[Record]):
     def delete(self, ids: Sequence[str], timeout: float | None) -> None:
         shard = self._shard
         edge_space.require(self._path, edge_space.FLUSH_MARGIN, self.name, "deleting documents")
-        shard.update(qdrant_edge.UpdateOperation.delete_points([*map(point_id, ids)]))
+        shard.update(qdrant_edge.UpdateOperation.delete_points([*map(point_uuid, ids)]))
 
     @override
     def delete_where(self, filter: Filter | NativeFilter, timeout: float | None) -> None:

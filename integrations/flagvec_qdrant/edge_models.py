@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flagvec.store.backend import Record
 from flagvec.store.schema import Schema
 from flagvec.store.vectors import TextVectors
-from flagvec_qdrant.convert import COLBERT, DENSE, DOCUMENT_KEYS, SPARSE, PointId, codes_size, point_id, to_payload
+from flagvec_qdrant.convert import COLBERT, DENSE, DOCUMENT_KEYS, SPARSE, PointId, codes_size, point_uuid, to_payload
 from flagvec_qdrant.filters import Terms
 from flagvec_qdrant.schema import FieldType, Placement, StorageProfile
 from flagvec_qdrant.search import OVERSAMPLING, Nearest, ReciprocalRanks, Stage, WeightedSum
@@ -140,7 +140,7 @@ def _numbers(vector: NDArray[np.float32]) -> array[float]:
 
 def point(record: Record) -> edge.Point:
     """Return a record as a point."""
-    return edge.Point(point_id(record.document.id), vectors(record.vectors), to_payload(record))
+    return edge.Point(point_uuid(record.document.id), vectors(record.vectors), to_payload(record))
 
 
 def bytes_on_disk(record: Record) -> int:

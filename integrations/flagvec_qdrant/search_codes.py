@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.stored import lost_codes, scores_of_codes
+from flagvec.late_interaction.stored import lost_codes, prepared_query, scores_of_codes
 from flagvec.search.exact import Scores, by_scores
 from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
@@ -108,12 +108,13 @@ def _candidates(ids: Iterable[PointId], query: TextVectors, kept: KeptCodes, rea
     names: dict[PointId, str] = {}
     scores: dict[str, float] = {}
     lost = 0
-    is_compared = COLBERT in query.present
-    for points in read(list(dict.fromkeys(ids)), ("id", COLBERT) if is_compared else ("id",)):
+    compared = None if query.colbert is None or COLBERT not in query.present else query.colbert
+    prepared = None if compared is None else prepared_query(compared, kept.codec)
+    for points in read(list(dict.fromkeys(ids)), ("id",) if prepared is None else ("id", COLBERT)):
         names |= {point.id: point.payload["id"] for point in points}
-        if is_compared and query.colbert is not None:
+        if prepared is not None:
             texts = {point.payload["id"]: point.payload.get(COLBERT) for point in points}
-            of_these = scores_of_codes(query.colbert, texts, kept.codec)
+            of_these = scores_of_codes(prepared, texts)
             lost += lost_codes(texts, of_these)
             scores |= of_these
     kept.lost.count(lost, len(names))

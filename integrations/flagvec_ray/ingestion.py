@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,9 @@ from flagvec_ray.sources import Fields
 _PART = "part"
 _PACKED = pa.schema([*((name, pa.int64()) for name in COUNTS), ("letters", pa.binary()), (_PART, pa.binary())])
 _PARTS = 4
+# The process that has the store open, and how many seconds Ray gets to end it.
+_PROCESS = "process"
+_LONGEST_END = 120.0
 
 
 def ingest(
@@ -53,7 +58,7 @@ def ingest(
     replaces what was half in. To go on after an early end, call this again: what the store has is skipped.
 
     One process at a time can have an edge directory or a Milvus Lite file open. There the actors encode, and one more
-    actor writes, on the node of this process.
+    actor writes, on the node of this process. When this returns, it has ended, and the store can be opened.
 
     Args:
         dataset: Rows with a text, or what `flagvec_ray.read` returns. Of documents with one id the store keeps one.
@@ -83,13 +88,41 @@ def ingest(
     rules = patience, checked_timeout(timeout)
     if not place.has_one_writer:
         rows = mapped(dataset, StoreActor, actors, (given, actors.num_cpus, place, fields, skip_unchanged, *rules))
-    else:
-        colbert: ColbertChoice = schema.colbert_dimension is not None and (schema.colbert_storage or "native")
-        encoded = mapped(dataset, PackingActor, actors, (given, actors.num_cpus, fields, colbert, "float32"))
-        rows = mapped(
-            encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), _here()
-        )
-    return collected(rows.iter_rows(), Path(dead_letters))
+        return collected(rows.iter_rows(), Path(dead_letters))
+    colbert: ColbertChoice = schema.colbert_dimension is not None and (schema.colbert_storage or "native")
+    encoded = mapped(dataset, PackingActor, actors, (given, actors.num_cpus, fields, colbert, "float32"))
+    rows = mapped(
+        encoded, WritingActor, Actors(num_cpus=0, batch_size=_PARTS), (place, schema.to_json(), *rules), _here()
+    )
+    processes: set[int] = set()
+    report = collected(_noting_processes(rows.iter_rows(), processes), Path(dead_letters))
+    _wait_for_end(processes)
+    return report
+
+
+def _noting_processes(rows: Iterable[dict[str, Any]], processes: set[int]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        processes.add(int(row[_PROCESS]))
+        yield row
+
+
+def _wait_for_end(processes: Iterable[int]) -> None:
+    """Wait until the processes that had the store open have ended, so that the caller can open it.
+
+    They are on this node. Ray ends them in the background.
+    """
+    end = time.monotonic() + _LONGEST_END
+    for process in processes:
+        while _is_alive(process) and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _here() -> dict[str, Any]:
@@ -196,4 +229,4 @@ class WritingActor:
             written, refused = self._writer.write(documents)
             counts = counts.plus(from_row(row)).plus(written)
             letters += row["letters"] + refused
-        return to_row(counts, letters)
+        return to_row(counts, letters) | {_PROCESS: [os.getpid()]}

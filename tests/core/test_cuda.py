@@ -34,7 +34,7 @@ def states_of(checkpoint, dtype, device, texts, batch_size=256):
     backbone = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval().requires_grad_(False)
     encoder = HiddenStateEncoder(backbone, torch.device(device), padding_id=1)
     found = {}
-    for positions, batch in encoder.run([texts], batch_size, reduce=lambda batch: batch):
+    for positions, batch in encoder.run([encoder.window(texts, batch_size)], reduce=lambda batch: batch):
         states = torch.nn.functional.normalize(batch.states.float(), dim=-1).cpu()
         found.update(zip(positions.tolist(), states.split(batch.packed.lengths), strict=True))
     return [found[position] for position in range(len(texts))]

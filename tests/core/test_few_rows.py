@@ -148,7 +148,7 @@ def test_an_encoder_runs_up_to_128_rows_in_one_call(directory, dtype, monkeypatc
     backbone = AutoModel.from_pretrained(directory, dtype=dtype).eval().requires_grad_(False)
     encoder = HiddenStateEncoder(backbone, CPU, padding_id=1)
     for length, total in ((MOST_ROWS, 1), (MOST_ROWS + 1, 1), (1, 2)):
-        [(_, batch)] = encoder.run([[np.full(length, 7)]], 1, reduce=lambda batch: batch)
+        [(_, batch)] = encoder.run([encoder.window([np.full(length, 7)], 1)], reduce=lambda batch: batch)
         assert len(calls) == total
         assert batch.states.dtype is dtype
 

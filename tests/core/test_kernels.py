@@ -286,7 +286,8 @@ def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
     def hidden(dtype):
         backbone = AutoModel.from_pretrained(directory, dtype=dtype).eval().requires_grad_(False)
         encoder = HiddenStateEncoder(backbone, CPU, padding_id=1)
-        return torch.cat([batch.states for _, batch in encoder.run([texts], 256, lambda batch: batch)]).double()
+        batches = encoder.run([encoder.window(texts, 256)], lambda batch: batch)
+        return torch.cat([batch.states for _, batch in batches]).double()
 
     exact = hidden(torch.float32)
     ours, torchs = hidden(torch.bfloat16), torchs_own(lambda: hidden(torch.bfloat16))
@@ -294,50 +295,71 @@ def test_hidden_states_are_as_close_to_exact_ones_as_with_torchs_kernels(
     assert (ours - exact).norm() < 1.1 * (torchs - exact).norm()
 
 
-ROWS_OF_BITS = given(
+DOCUMENTS_OF_BITS = given(
     vectors=st.integers(0, 35),
     width=st.integers(1, 200),
-    rows=st.integers(0, 70),
+    lengths=st.lists(st.integers(1, 140), max_size=5),
     further=st.integers(0, 9),
     seed=st.integers(0, 9),
 )
 
 
-def check_sums_of_bits(vectors, width, rows, further, seed):
+def rows_of_bits(bits, factors):
+    """Return rows of bits, the first number in the lowest one, and behind them their factors in float16."""
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    return np.concatenate([packed, factors.astype("<f2")[:, None].view(np.uint8)], axis=1)
+
+
+def check_products_with_bits(vectors, width, lengths, further, seed):
     generator = np.random.default_rng(seed)
     numbers = generator.standard_normal((vectors, width), dtype=np.float32)
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
-    bits = generator.integers(0, 256, (rows, -(-width // 16) * 2 + further), dtype=np.uint8)
-    chosen = np.unpackbits(bits, axis=1, bitorder="little")[:, :width].astype(np.float32)
-    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), chosen @ numbers.T, atol=2e-4)
+    bits = generator.integers(0, 2, (sum(lengths), width + 8 * further), dtype=np.uint8)
+    factors = generator.random(sum(lengths)).astype(np.float16)
+    found = bit_vectors.BitVectors(numbers).best_products(
+        rows_of_bits(bits, factors), np.array(lengths, dtype=np.int64)
+    )
+    products = (factors[:, None] * (bits[:, :width] - 0.5)) @ numbers.astype(np.float64).T
+    ends = np.cumsum(lengths, dtype=int)
+    expected = [products[end - length : end].max(axis=0) for length, end in zip(lengths, ends, strict=True)]
+    np.testing.assert_allclose(found, np.reshape(expected, (len(lengths), vectors)), atol=2e-4)
 
 
 @needs_amx
 @settings(deadline=None)
-@ROWS_OF_BITS
-def test_sums_of_bits_in_tiles_equal_the_product_with_zeros_and_ones(**sizes):
-    check_sums_of_bits(**sizes)
+@DOCUMENTS_OF_BITS
+def test_best_products_with_bits_in_tiles_are_those_of_the_numbers_that_bits_stand_for(**sizes):
+    check_products_with_bits(**sizes)
 
 
 @needs_avx512
 @settings(deadline=None)
-@ROWS_OF_BITS
-def test_sums_of_bits_without_tiles_equal_the_product_with_zeros_and_ones(at_level, **sizes):
+@DOCUMENTS_OF_BITS
+def test_best_products_with_bits_without_tiles_are_those_of_the_numbers_that_bits_stand_for(at_level, **sizes):
     with at_level(Level.AVX512):
-        check_sums_of_bits(**sizes)
+        check_products_with_bits(**sizes)
 
 
 @needs_amx
-def test_sums_of_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
+def test_products_with_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
     numbers = np.array([[1e6] + [0.0] * 1_023, [0.125] * 1_024, [-0.125] * 1_024, [0.0] * 1_024], dtype=np.float32)
-    bits = np.full((1, 128), 0xFF, dtype=np.uint8)
-    np.testing.assert_allclose(bit_vectors.bit_sums(numbers, bits), [[1e6, 128, -128, 0]], rtol=2e-5)
+    rows = rows_of_bits(np.ones((1, 1_024), dtype=np.uint8), np.array([2.0]))
+    found = bit_vectors.BitVectors(numbers).best_products(rows, np.array([1]))
+    np.testing.assert_allclose(found, [[1e6, 128, -128, 0]], rtol=2e-5)
 
 
 @needs_avx512
 def test_rows_of_too_few_bits_are_refused():
-    numbers = np.ones((1, 32), dtype=np.float32)
-    with pytest.raises(ValueError, match="uint8 in rows of 3; 32 numbers take uint8 in rows of 4 or more"):
-        bit_vectors.bit_sums(numbers, np.zeros((5, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match="bits holds int64 in rows of 4; 32 numbers take uint8"):
-        bit_vectors.bit_sums(numbers, np.zeros((5, 4), dtype=np.int64))
+    ready = bit_vectors.BitVectors(np.ones((1, 32), dtype=np.float32))
+    with pytest.raises(ValueError, match="uint8 in rows of 5; 32 numbers and a factor take uint8 in rows of 6 or more"):
+        ready.best_products(np.zeros((5, 5), dtype=np.uint8), np.array([5]))
+    with pytest.raises(ValueError, match="rows holds int64 in rows of 6; 32 numbers and a factor take uint8"):
+        ready.best_products(np.zeros((5, 6), dtype=np.int64), np.array([5]))
+
+
+@needs_avx512
+@pytest.mark.parametrize("lengths", [[4], [6], [5, 0], [6, -1], []])
+def test_lengths_that_are_not_those_of_the_rows_are_refused(lengths):
+    ready = bit_vectors.BitVectors(np.ones((1, 32), dtype=np.float32))
+    with pytest.raises(ValueError, match="expected lengths of 1 or more whose sum is 5, the number of rows"):
+        ready.best_products(np.zeros((5, 6), dtype=np.uint8), np.array(lengths, dtype=np.int64))

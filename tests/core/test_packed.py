@@ -51,7 +51,7 @@ def texts_of(lengths, seed=0):
 
 def states_by_text(encoder, texts, batch_size=256):
     found = {}
-    for positions, batch in encoder.run([texts], batch_size, reduce=lambda batch: batch):
+    for positions, batch in encoder.run([encoder.window(texts, batch_size)], reduce=lambda batch: batch):
         found.update(zip(positions.tolist(), batch.states.split(batch.packed.lengths), strict=True))
     return [found[position] for position in range(len(texts))]
 

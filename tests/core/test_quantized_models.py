@@ -172,7 +172,9 @@ def test_texts_that_are_not_finite_run_again_in_float32_on_the_same_weights(m3_d
     (wider,) = model._encoder.for_single_texts()
     assert wider.dtype is torch.float32
     tokens = [np.array([0, 5, 7, 2])]
-    (_, states), (_, wide) = (next(each.run([tokens], 1, lambda b: b.states)) for each in (model._encoder, wider))
+    (_, states), (_, wide) = (
+        next(each.run([each.window(tokens, 1)], lambda b: b.states)) for each in (model._encoder, wider)
+    )
     assert wide.dtype is torch.float32
     torch.testing.assert_close(wide, states.float(), atol=0.1, rtol=0.1)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from flagvec import BGEM3FlagModel, FlagModel, NotFiniteError
+from flagvec.engine.tokens import TokenWindow, batches_by_length
 from flagvec.store.encoding import CHARACTERS_PER_BATCH, characters_per_batch
-from flagvec.workers.shared_pass import parts_by_length
+from flagvec.workers.shared_pass import batches_of_tasks
 
 TEXTS = [f"Document {number} {'and so on ' * (number * 37 % 60)}" for number in range(700)]
 TWO = ["cpu", "cpu"]
@@ -39,6 +40,20 @@ def test_dense_vectors_are_those_of_one_device(dense):
     found, expected = (model.encode(TEXTS) for model in dense)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("use_bf16", [False, True], ids=["float32", "bfloat16"])
+def test_results_are_those_of_one_device_bit_for_bit(tiny_m3_directory, use_bf16):
+    texts = [*TEXTS, *(f"{text}, again" for text in TEXTS * 6)]  # more than a window
+    options = {"use_fp16": False, "use_bf16": use_bf16, "return_sparse": True, "return_colbert_vecs": True}
+    expected = BGEM3FlagModel(tiny_m3_directory, devices="cpu", **options).encode(texts, batch_size=100)
+    with BGEM3FlagModel(tiny_m3_directory, devices=TWO, **options) as several:
+        found = several.encode(texts, batch_size=100)
+        assert several._workers is not None
+    np.testing.assert_array_equal(found["dense_vecs"], expected["dense_vecs"])
+    assert found["lexical_weights"] == expected["lexical_weights"]
+    for one, other in zip(found["colbert_vecs"], expected["colbert_vecs"], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_tensors_are_those_of_one_device(dense):
@@ -109,12 +124,18 @@ def test_texts_that_are_not_finite_are_named_by_their_positions(tmp_path, overfl
     assert raised.value.positions == (5, 600)
 
 
-def test_parts_hold_each_text_once_and_long_texts_come_first():
-    parts = parts_by_length(TEXTS, 512, TWO)
-    assert sorted(np.concatenate(parts).tolist()) == [*range(len(TEXTS))]
-    assert len(parts) >= 8
-    longest = [max(len(TEXTS[position]) for position in part) for part in parts]
-    assert longest == sorted(longest, reverse=True)
+def lengths_in(window, batches):
+    return [len(window.ids[place]) for batch in batches for place in batch]
+
+
+def test_tasks_hold_the_batches_of_one_device_and_long_texts_come_first(dense):
+    model, _ = dense
+    window = model._encoder.window(model._tokenize(TEXTS, 512).ids, 100)
+    tasks = batches_of_tasks(window, TWO)
+    assert [*itertools.chain(*tasks)] == window.batches
+    assert len(tasks) >= 4
+    lengths = lengths_in(window, window.batches)
+    assert lengths == sorted(lengths, reverse=True)
 
 
 def test_a_batch_of_a_store_has_work_for_each_device(m3):
@@ -122,11 +143,16 @@ def test_a_batch_of_a_store_has_work_for_each_device(m3):
     assert characters_per_batch(one, has_colbert=True) == CHARACTERS_PER_BATCH
     assert characters_per_batch(several, has_colbert=True) == 4 * CHARACTERS_PER_BATCH
     three = ["cuda:0", "cuda:1", "cuda:2"]
+
+    def tasks_of(texts):
+        lengths = np.array([len(text) // 4 for text in texts])
+        batches = [*batches_by_length(lengths, 256, 65_536, padded=False)]
+        return batches_of_tasks(TokenWindow([np.zeros(length) for length in lengths], batches), three)
+
     batch = ["Rice is cooked in water. " * 20] * (6 * CHARACTERS_PER_BATCH // 500)
-    assert len(parts_by_length(batch, 512, three)) >= 2 * len(three)
-    assert len(parts_by_length(batch[: len(batch) // 6], 512, three)) < len(three), "one device's batch would do"
+    assert len(tasks_of(batch)) >= len(three)
+    assert len(tasks_of(batch[: len(batch) // 6])) < len(three), "one device's batch would do"
 
 
-def test_no_texts_need_no_parts(dense):
-    assert parts_by_length([], 512, TWO) == []
+def test_no_texts_need_no_workers(dense):
     assert dense[0].encode([]).shape == (0, dense[0].dimension)

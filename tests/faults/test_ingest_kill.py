@@ -44,3 +44,23 @@ def test_every_document_is_there_once_and_was_not_encoded_again_by_each_process(
     # Twice, unless a kill comes in the milliseconds between the second encoding and the keeping of the vectors.
     assert found.pop("encoded") <= 3
     assert found == {"missing": [], "twice": [], "wrong": [], "differs": False}
+
+
+def test_a_second_process_on_a_journal_is_refused_at_once_and_a_killed_one_leaves_it_free(child, tmp_path):
+    journal, first, second = (tmp_path / name for name in ("journal", "first", "second"))
+    for directory in (journal, first, second):
+        directory.mkdir()
+    arguments = "write", "edge", first, "--disk", journal, "--documents", 3 * DOCUMENTS
+    writer = child("ingest_process.py", *arguments)
+    writer.wait_for(lambda lines: any("read" in line for line in lines))
+    # Otherwise it might end before the second one begins.
+    writer.pause()
+    refused = child("ingest_process.py", "write", "edge", second, "--disk", journal)
+    assert refused.finish() == 1, refused.errors
+    error = json.loads(refused.lines[-1])["error"]
+    assert error.startswith(f"JournalError: the journal '{journal / 'journal'}' is in use by another ingestion")
+    assert not (second / "encoded.log").exists()
+    writer.kill()
+    writer = child("ingest_process.py", *arguments)
+    assert writer.finish() == 0, writer.errors
+    assert json.loads(writer.lines[-1])["report"]["is_complete"]

@@ -204,7 +204,7 @@ def each_turn(name):
 
 def test_a_model_gives_the_right_result_when_a_worker_is_killed():
     found = each_turn("model_killed")
-    assert found == [{"same": True, "was_replaced": True}, {"workers": 2}] * KILLS
+    assert found == [{"same": True, "workers": 2, "was_replaced": True}] * KILLS
 
 
 def test_a_model_raises_what_a_worker_raised_and_encodes_again():

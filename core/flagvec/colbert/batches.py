@@ -14,6 +14,7 @@ from flagvec.finite import row_sums
 from flagvec.forward_pass import ForwardPass, Settings
 from flagvec.heads import token_vectors
 from flagvec.m3_output import M3Output
+from flagvec.token_windows import TokenWindows
 
 if TYPE_CHECKING:
     from flagvec.colbert_model import ColbertFlagModel
@@ -30,16 +31,16 @@ def encode_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Setti
     """
     vectors: list[Any] = [None] * len(texts)
 
-    forward_pass = model._passes(texts, settings, is_query)
-    for positions, found in forward_pass:
+    tokens = model._tokens(texts, settings, is_query)
+    for positions, found in model._passes(tokens, settings, is_query):
         rows, kept = (torch.split(found[name], found["lengths"].tolist()) for name in ("colbert_vecs", "kept"))
         for position, own, wanted in zip(positions, rows, kept, strict=True):
             vectors[position] = _as_given(own[wanted], settings)
-    return M3Output(colbert_vecs=vectors, truncated=tuple(forward_pass.truncated))
+    return M3Output(colbert_vecs=vectors, truncated=tuple(tokens.truncated))
 
 
-def pass_of_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Settings, is_query: bool) -> ForwardPass:
-    """Return the forward pass of texts through the model's own device. Arguments are as in `encode_tokens`."""
+def pass_of_tokens(model: ColbertFlagModel, tokens: TokenWindows, settings: Settings, is_query: bool) -> ForwardPass:
+    """Return the forward pass of texts through the model's own device. Other arguments are as in `encode_tokens`."""
 
     def reduce(batch: HiddenBatch) -> HostCopy:
         rows = token_vectors(batch, model.projection, model.truncate_dim, model.normalize_embeddings)
@@ -52,10 +53,7 @@ def pass_of_tokens(model: ColbertFlagModel, texts: Sequence[str], settings: Sett
         }
         return HostCopy(found, staying=() if settings.to_numpy else ("colbert_vecs", "kept"))
 
-    tokenize, encoder = (
-        (model._tokenize_query, model._query_encoder) if is_query else (model._tokenize_document, model._encoder)
-    )
-    return ForwardPass(texts, settings, tokenize, encoder, reduce)
+    return ForwardPass(tokens, settings, model._query_encoder if is_query else model._encoder, reduce)
 
 
 def _as_given(rows: Tensor, settings: Settings) -> Any:

@@ -26,7 +26,7 @@ from flagvec.engine.prepacked import PrepackedLinear, can_prepack, prepack_linea
 from flagvec.engine.quantized_layers import PackedInt8Linear, has_int8_layers, pack_int8_layers
 from flagvec.engine.quantized_weights import Int8Embedding
 from flagvec.engine.recast import recast, wider_formats
-from flagvec.engine.tokens import TokenIds, batches_by_length
+from flagvec.engine.tokens import TokenIds, TokenWindow, batches_by_length
 
 _logger = logging.getLogger(__name__)
 
@@ -151,17 +151,28 @@ class HiddenStateEncoder:
         with no_fork:  # oneDNN unpacks the weights
             return type(self)(recast(self._backbone, dtype), self._device, self._padding_id)
 
+    def window(self, texts: Sequence[TokenIds], batch_size: int) -> TokenWindow:
+        """Divide texts into batches for this device, longest first, of at most `batch_size` texts.
+
+        A text without tokens gets one of padding.
+        """
+        # An empty text has no token if the tokenizer adds none. With one of padding, its vectors are defined.
+        ids = [own if len(own) else self._padding for own in texts]
+        lengths = np.array([len(own) for own in ids], dtype=np.int64)
+        return TokenWindow(
+            ids, [*batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed)]
+        )
+
     def run(
-        self, windows: Iterable[Sequence[TokenIds]], batch_size: int, reduce: Callable[[HiddenBatch], Reduced]
+        self, windows: Iterable[TokenWindow], reduce: Callable[[HiddenBatch], Reduced]
     ) -> Iterator[tuple[NDArray[np.intp], Reduced]]:
-        """Run all texts of each window, longest first, in batches of at most `batch_size` texts.
+        """Run the batches of each window.
 
         If a batch does not fit into the device's memory, it is halved and run again. The batches after it are halved
-        too.
+        too, if they have as many tokens.
 
         Args:
-            windows: The texts in windows, as token ids. A text without any is run as one token of padding.
-            batch_size: The most texts in one forward pass.
+            windows: Each is asked for when the one before is done.
             reduce: Called with each batch on its device, before the next batch runs.
 
         Yields:
@@ -173,33 +184,34 @@ class HiddenStateEncoder:
         warn_if_slowed()
         before, budget = 0, self._token_budget
         for window in windows:
-            # An empty text has no token if the tokenizer adds none. With one of padding, its vectors are defined.
-            texts = [ids if len(ids) else self._padding for ids in window]
-            lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
-            pending = deque(batches_by_length(lengths, batch_size, self._token_budget, padded=not self._is_packed))
+            pending = deque(window.batches)
             while pending:
                 positions = pending.popleft()
+                texts = [window.ids[position] for position in positions]
+                tokens = self._count(texts)
+                if tokens > self._token_budget and len(texts) > 1:
+                    middle = (len(texts) + 1) // 2
+                    pending.extendleft((positions[middle:], positions[:middle]))
+                    continue
                 try:
                     with no_fork:
-                        reduced = reduce(self._forward([texts[position] for position in positions]))
+                        reduced = reduce(self._forward(texts))
                 except torch.OutOfMemoryError:
-                    if len(positions) == 1:
+                    if len(texts) == 1:
                         # By the next call another process may have freed its memory.
                         self._token_budget = budget
                         raise
-                    self._shrink(pending, positions)
+                    torch.cuda.empty_cache()
+                    self._token_budget = max(min(tokens, self._token_budget) // 2, 1)
+                    pending.appendleft(positions)
                     continue
                 yield positions + before, reduced
-            before += len(texts)
+            before += len(window.ids)
 
-    def _shrink(self, pending: deque[NDArray[np.intp]], failed: NDArray[np.intp]) -> None:
-        torch.cuda.empty_cache()
-        self._token_budget = max(self._token_budget // 2, 1)
-        waiting = [failed, *pending]
-        pending.clear()
-        for positions in waiting:
-            middle = (len(positions) + 1) // 2
-            pending.extend(half for half in (positions[:middle], positions[middle:]) if len(half))
+    def _count(self, texts: Sequence[TokenIds]) -> int:
+        """Return the tokens of a batch, padding included."""
+        lengths = [*map(len, texts)]
+        return sum(lengths) if self._is_packed else len(lengths) * max(lengths)
 
     def _path(self) -> Path:
         config = self._backbone.config

@@ -34,6 +34,18 @@ class TokenizedTexts(NamedTuple):
     truncated: list[int]
 
 
+class TokenWindow(NamedTuple):
+    """Some texts, and how they are run together.
+
+    Args:
+        ids: For each text its token ids, (tokens,) int64, at least one.
+        batches: For each forward pass the positions of its texts.
+    """
+
+    ids: list[TokenIds]
+    batches: list[NDArray[np.intp]]
+
+
 class TokenSpans(NamedTuple):
     """The tokens of one text, with their places.
 

@@ -8,6 +8,8 @@ def valid_unicode(text: str) -> str:
 
     Tokenizers and databases refuse a lone surrogate, because UTF-8 cannot encode it.
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

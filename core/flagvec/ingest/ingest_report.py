@@ -28,7 +28,7 @@ class StoreReport:
     down: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
     """What `flagvec.ingest.ingest` has done. It grows with the stores and not with the documents.
 
@@ -56,13 +56,16 @@ class IngestReport:
     is_complete: bool = False
     dead_letters: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"IngestReport({self.summary()})"
+
     @property
     def failures(self) -> int:
         """How many documents no store can hold, and how many each store refused for good, together."""
         return self.invalid + sum(store.refused for store in self.stores.values())
 
     def summary(self) -> str:
-        """Return one line with the numbers that are not zero."""
+        """Return one line with the numbers that are not zero, and the file with what was refused."""
         ends = "" if self.is_complete else ", and the run is not complete"
         parts = [f"{self.read:,} documents read, {self.encoded:,} encoded{ends}"]
         for name, store in self.stores.items():
@@ -75,6 +78,8 @@ class IngestReport:
             said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count or what == "written")
             parts.append(f"{name}: {said}" + (f", down: {store.down}" if store.down else ""))
         parts += [f"{count:,} {what}" for what, count in self._other_counts().items() if count]
+        if self.dead_letters is not None:
+            parts.append(f"dead letters in {self.dead_letters}")
         return "; ".join(parts)
 
     def _other_counts(self) -> dict[str, int]:

@@ -84,8 +84,8 @@ def ingest(
         TypeError: Something other than documents or stores; with ``"raise"``, an invalid document.
         ValueError: Two stores of one name or of different models; ``prune`` without a journal; with ``"raise"``, an
             invalid document.
-        JournalError: The journal is of another store or model, has documents that the store lacks, or cannot be
-            written.
+        JournalError: The journal is of another store or model, has documents that the store lacks, is in use by another
+            ingestion, or cannot be written.
         StoreError: A store does not exist, does not fit the model, or was closed; with ``"raise"``, a document that a
             store refuses.
         StoreDownError: A store stayed away or refused everything. The others have all documents.
@@ -108,6 +108,8 @@ def ingest(
     with ExitStack() as stack:
         if journal is not None and not isinstance(journal, Journal):
             journal = stack.enter_context(Journal(journal))
+        if journal is not None:
+            stack.enter_context(journal.used_alone())
         run, since = (0, None) if journal is None else journal.begin_run(DeadLetters.size(dead_letters))
         letters = DeadLetters(dead_letters, since) if on_error == "dead-letters" else None
         rules = Rules(journal, run, letters, timeout, patience, is_resumed=since is not None)

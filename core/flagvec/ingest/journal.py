@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -86,6 +87,14 @@ class Journal:
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
         self._file.close()
+
+    def used_alone(self) -> AbstractContextManager[None]:
+        """Keep other ingestions out during a ``with`` block. It ends with the process, however that ends.
+
+        Raises:
+            JournalError: Another ingestion uses the journal, in this process or in another.
+        """
+        return self._file.used_alone()
 
     def stores(self) -> list[JournaledStore]:
         """Return the stores that it knows, in the order in which they came."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from more_itertools import chunked
 
 from flagvec.errors import JournalError
@@ -60,6 +61,9 @@ CREATE TABLE kept (
 """
 # SQLite before 3.32 takes at most 999 values in a statement.
 IDS_PER_STATEMENT = 900
+# Of the empty file beside the journal that an ingestion locks. The journal itself cannot be locked, because SQLite
+# loses its own locks if a process opens and closes the file a second time.
+LOCK_ENDING = ".lock"
 # Seconds to wait for another process that writes to the same journal.
 _LONGEST_LOCK = 30.0
 
@@ -94,6 +98,28 @@ class JournalFile:
         """Close the file. Closing twice does nothing."""
         with self._lock:
             self._connection.close()
+
+    @contextmanager
+    def used_alone(self) -> Iterator[None]:
+        """Keep other ingestions out, in this process and in others. The operating system ends this with the process.
+
+        Raises:
+            JournalError: Another one has it, or its file cannot be made.
+        """
+        lock = FileLock(f"{self.path.resolve()}{LOCK_ENDING}", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise JournalError(
+                f"the journal {str(self.path)!r} is in use by another ingestion, and one at a time may use it, because "
+                "two would encode the same documents: wait for its end, or use another journal"
+            ) from None
+        except OSError as error:
+            raise JournalError(f"the journal {str(self.path)!r} cannot be locked: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def reading(self) -> Iterator[Ask]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,31 +40,9 @@ def maxsim(query: Any, documents: Sequence[Codes], codec: ColbertCodec) -> NDArr
                 f"documents[{number}] has the shape {codes.shape}; this codec's codes have (vectors, "
                 f"{codec.row_bytes}), so encode the documents with it"
             )
-    lengths = np.array([len(codes) for codes in documents], dtype=np.intp)
+    lengths = np.array([len(codes) for codes in documents], dtype=np.int64)
     rows = np.concatenate([np.empty((0, codec.row_bytes), np.uint8), *documents])
-    return maxsim_of_rows(query, codec.checked(rows, "documents"), lengths, codec)
-
-
-def maxsim_of_rows(
-    query: NDArray[np.float32], rows: Codes, lengths: NDArray[np.intp], codec: ColbertCodec
-) -> NDArray[np.float64]:
-    """Do as `maxsim` does for codes that are checked, and those of all documents in one array.
-
-    Args:
-        query: (query vectors, dimension) float32.
-        rows: The codes of the first document, then those of the next.
-        lengths: (documents,) how many codes each document has.
-        codec: What made the codes.
-    """
-    scores = np.zeros(len(lengths))
-    filled = lengths > 0
-    if not len(rows) or not len(query):
-        return scores
-    rotated = query if codec.rotation is None else codec.rotation.apply(query)
-    starts = (np.cumsum(lengths) - lengths)[filled]
-    best = np.maximum.reduceat(_dot_products(rotated, rows, codec), starts, axis=0)
-    scores[filled] = best.mean(axis=1, dtype=np.float64)
-    return scores
+    return MaxSim(query, codec).scores(codec.checked(rows, "documents"), lengths)
 
 
 def dot_products(query: Any, codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
@@ -78,34 +56,66 @@ def dot_products(query: Any, codes: Codes, codec: ColbertCodec) -> NDArray[np.fl
     Raises:
         ValueError: Codes are of another codec or damaged.
     """
-    query = as_float32(query)
-    rotated = query if codec.rotation is None else codec.rotation.apply(query)
-    return np.ascontiguousarray(_dot_products(rotated, codec.checked(codes, "codes"), codec).T)
+    codes = codec.checked(codes, "codes")
+    # In a document of one vector, that is the best one.
+    products = MaxSim(as_float32(query), codec).best_products(codes, np.ones(len(codes), dtype=np.int64))
+    return np.ascontiguousarray(products.T)
 
 
-def _dot_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
-    """Return the (code vectors, query vectors) dot products of vectors that are both rotated."""
-    if codec.bits == 16:
-        return _in_parts(codes, len(query), lambda part: codec.numbers(part) @ query.T)
-    if codec.bits == 1 and bit_vectors.can_sum_bits():
-        products = bit_vectors.bit_sums(query, codes)
-    else:
-        products = _in_parts(codes, len(query), lambda part: _level_products(query, part, codec))
-    # Levels are counted from 0, and stand for numbers around 0.
-    products -= codec.middle * query.sum(axis=1)
-    products *= codec.factors(codes)[:, None]
-    return products
+class MaxSim:
+    """A query that is ready to be compared with the codes of many documents.
 
+    Args:
+        query: (query vectors, dimension) float32.
+        codec: What made the codes.
+    """
 
-def _in_parts(codes: Codes, width: int, products_of: Callable[[Codes], NDArray[np.float32]]) -> NDArray[np.float32]:
-    products = np.empty((len(codes), width), dtype=np.float32)
-    for start in range(0, len(codes), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        products[part] = products_of(codes[part])
-    return products
+    def __init__(self, query: NDArray[np.float32], codec: ColbertCodec) -> None:
+        self.codec = codec
+        self._query = query if codec.rotation is None else codec.rotation.apply(query)
+        has_kernel = codec.bits == 1 and bit_vectors.can_compare_bits()
+        self._bit_vectors = bit_vectors.BitVectors(self._query) if has_kernel else None
+
+    def scores(self, rows: Codes, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what `maxsim` returns, for codes that are checked.
+
+        Args:
+            rows: The codes of the first document, then those of the next.
+            lengths: (documents,) how many codes each document has.
+        """
+        scores = np.zeros(len(lengths))
+        filled = lengths > 0
+        if len(rows) and len(self._query):
+            scores[filled] = self.best_products(rows, lengths[filled]).mean(axis=1, dtype=np.float64)
+        return scores
+
+    def best_products(self, rows: Codes, lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return each query vector's best dot product with a code of each document: (documents, query vectors) float32.
+
+        Args:
+            rows: As `scores` takes them.
+            lengths: (documents,) how many codes each document has, 1 or more.
+        """
+        if self._bit_vectors is not None:
+            return self._bit_vectors.best_products(rows, lengths)
+        return np.maximum.reduceat(self._products(rows), np.cumsum(lengths) - lengths, axis=0)
+
+    def _products(self, rows: Codes) -> NDArray[np.float32]:
+        query, codec = self._query, self.codec
+        products = np.empty((len(rows), len(query)), dtype=np.float32)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            products[part] = _level_products(query, rows[part], codec)
+        if codec.bits != 16:
+            # Levels are counted from 0, and stand for numbers around 0.
+            products -= codec.middle * query.sum(axis=1)
+            products *= codec.factors(rows)[:, None]
+        return products
 
 
 def _level_products(query: NDArray[np.float32], codes: Codes, codec: ColbertCodec) -> NDArray[np.float32]:
+    if codec.bits == 16:
+        return codec.numbers(codes) @ query.T
     # One product for each place in a byte takes less time than to put the levels in the order of the numbers.
     products = np.zeros((len(codes), len(query)), dtype=np.float32)
     for place, levels in enumerate(codec.levels(codes)):

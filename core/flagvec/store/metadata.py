@@ -42,6 +42,9 @@ def plain_metadata(metadata: Any, document: str) -> dict[str, Any]:
 
 
 def _plain_value(value: Any, document: str, path: tuple[Any, ...]) -> Any:
+    # Most values are strings, and `match` would first ask two other questions.
+    if type(value) is str:
+        return _valid_text(value, document, path)
     match value:
         # Enum and np.generic come first, because some of their values are also a str, an int or a float.
         case Enum():

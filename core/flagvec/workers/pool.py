@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
@@ -24,9 +24,10 @@ from flagvec.workers.worker import LONGEST_END, UNGUARDED, Worker, end_all
 
 def shared(tensor: Tensor) -> Tensor:
     """Return a copy of a tensor in memory that travels to another process without being copied again."""
-    copy = torch.empty_like(tensor, device="cpu")
-    copy.share_memory_()  # type: ignore[no-untyped-call]  # torch's own
-    return copy.copy_(tensor)
+    # `Tensor.share_memory_` would copy what is not yet written.
+    bytes_needed = tensor.numel() * tensor.element_size()
+    storage = torch.UntypedStorage._new_shared(bytes_needed)  # type: ignore[no-untyped-call]  # torch's own
+    return torch.empty(0, dtype=tensor.dtype).set_(storage).view(tensor.shape).copy_(tensor)
 
 
 class Workers:
@@ -55,8 +56,8 @@ class Workers:
         """End all workers. A later `run` starts new ones."""
         _end(self._workers, self._process)
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[tuple[int, bool, Any]]:
-        """Let the workers answer tasks, the first ones first.
+    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, bool, Any]]:
+        """Let the workers answer tasks, the first ones first. A task is asked for when a worker is free.
 
         If a worker dies, its task goes to another one, once, whose results come in addition. The next call replaces
         the dead worker, as it does one that is killed while it starts. One that is stuck is killed; see
@@ -73,34 +74,34 @@ class Workers:
         with self._owned():
             self._start()
             with Watch(self._workers, self._longest_idle) as watch:
-                for result in self._results(tasks):
+                for result in self._results(iter(tasks)):
                     with watch.paused():
                         yield result
 
-    def _results(self, tasks: Sequence[Any]) -> Iterator[tuple[int, bool, Any]]:
-        first, self._next_number = self._next_number, self._next_number + len(tasks)
-        waiting, left, deaths = deque(range(len(tasks))), set(range(len(tasks))), Counter[int]()
-        while left:
-            self._hand_out(tasks, waiting, first)
+    def _results(self, tasks: Iterator[Any]) -> Iterator[tuple[int, bool, Any]]:
+        # Numbers go on from call to call, because a call that ended early may have left results.
+        first = self._next_number
+        left: dict[int, Any] = {}
+        again, deaths = deque[int](), Counter[int]()
+        while self._hand_out(tasks, again, left) or left:
             for worker in self._ready():
                 try:
                     with self._whole_message(worker):
                         kind, number, value = worker.receive()
                 except (EOFError, OSError):  # it died
-                    lost = self._bury(worker) - first
+                    lost = self._bury(worker)
                     if lost in left:
                         deaths[lost] += 1
-                        waiting.appendleft(lost)
+                        again.append(lost)
                     if not self._workers or deaths[lost] > 1:
                         raise WorkerError(worker.obituary("while it encoded")) from None
                     continue
-                # A call that ended early may have left results.
-                if kind not in ("result", "end", "error") or number - first not in left:
+                if kind not in ("result", "end", "error") or number not in left:
                     continue
                 if kind == "error":
                     raise value
                 if kind == "end":
-                    left.discard(number - first)
+                    del left[number]
                 yield number - first, kind == "end", value
 
     @contextmanager
@@ -124,16 +125,33 @@ class Workers:
                 "model one device there"
             )
         for place, (build, name) in enumerate(self._builds):
-            if place not in self._workers:
+            if place not in self._workers or not self._workers[place].process.is_alive():
                 self._workers[place] = Worker(build, name)
 
-    def _hand_out(self, tasks: Sequence[Any], waiting: deque[int], first: int) -> None:
+    def _hand_out(self, tasks: Iterator[Any], again: deque[int], left: dict[int, Any]) -> bool:
+        """Give a task to each idle worker, and return whether there may be more tasks.
+
+        Args:
+            tasks: Those that nobody has had.
+            again: The numbers of those whose worker died.
+            left: The tasks that are not done, by their numbers.
+        """
         for worker in self._workers.values():
-            if waiting and worker.is_idle:
-                position = waiting.popleft()
-                # A worker that died meanwhile is found by `_ready`, which gives its task to another one.
-                with suppress(OSError), self._whole_message(worker):
-                    worker.give(first + position, tasks[position])
+            if not worker.is_idle:
+                continue
+            if again:
+                number = again.popleft()
+            else:
+                try:
+                    task = next(tasks)
+                except StopIteration:
+                    return False
+                number, self._next_number = self._next_number, self._next_number + 1
+                left[number] = task
+            # A worker that died meanwhile is found by `_ready`, which gives its task to another one.
+            with suppress(OSError), self._whole_message(worker):
+                worker.give(number, left[number])
+        return True
 
     def _ready(self) -> list[Worker]:
         """Wait until a worker has sent something or has died, and return all such."""

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
+from flagvec.engine.tokens import TokenWindow
 from flagvec.finite import keeping_not_finite, raise_for_not_finite
 from flagvec.forward_pass import Settings
 from flagvec.progress import progress_bar
+from flagvec.token_windows import GivenWindow, TokenizedWindows
 from flagvec.workers.pool import Workers, shared
 from flagvec.workers.process import Answer
 
 if TYPE_CHECKING:
     from flagvec.embedder import AbsEmbedder
 
-# What a task has at least and at most, in tokens. On an accelerator a forward pass takes up to 65,536.
-_FEWEST, _MOST = 2_048, 16_384
+# What a task has about at least and at most, in tokens. On a CPU a forward pass takes up to 4,096 tokens, and a task of
+# several brings nothing. On an accelerator a pass takes up to 65,536.
+_FEWEST, _MOST = 2_048, 4_096
 _FEWEST_ON_ACCELERATOR, _MOST_ON_ACCELERATOR = 16_384, 131_072
 # Each worker gets so many tasks or more, so that all end at about the same time.
 _TASKS_A_WORKER = 4
@@ -43,71 +47,68 @@ class _Task:
     """Texts for a worker.
 
     Args:
-        texts: With their instruction.
+        tokens: The texts, in batches that one device would run too.
         settings: How to encode them, with results on the host.
         arguments: Further ones of the model's `_pass`.
         changed: The model's `_CHANGEABLE` attributes.
     """
 
-    texts: list[str]
+    tokens: GivenWindow
     settings: Settings
     arguments: tuple[Any, ...]
     changed: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """What a worker says at the end of a task, with positions in the task."""
-
-    truncated: list[int]
-    not_finite: list[int]
-    tokens: int
 
 
 @dataclass(eq=False)
 class SharedPass:
     """The results of one call from a model's workers, as `ForwardPass` gives those of one device.
 
+    This process tokenises the texts and makes the batches, so that they are those of one device, and equal results are
+    equal bit for bit.
+
     Args:
-        texts: With their instruction.
+        tokens: The texts.
         settings: How to encode them.
         model: Has the workers.
         arguments: Further ones of the model's `_pass`.
-
-    Attributes:
-        truncated: Positions of the texts that were longer than ``max_length``, ascending; complete after the iteration.
 
     Raises:
         NotFiniteError: A text has a result that is not finite in float32 either.
         WorkerError: A worker died, and the one after it too.
     """
 
-    texts: Sequence[str]
+    tokens: TokenizedWindows
     settings: Settings
     model: AbsEmbedder
     arguments: tuple[Any, ...]
-    truncated: list[int] = field(default_factory=list, init=False)
+    _positions: list[NDArray[np.intp]] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.intp], dict[str, Tensor]]]:
-        parts = parts_by_length(self.texts, self.settings.max_length, self.model.target_devices)
         not_finite: list[int] = []
-        with progress_bar(len(self.texts), "encode", "text", self.settings.show_progress) as progress:
-            for number, is_last, value in self.model._started_workers().run([*map(self._task, parts)]):
+        with progress_bar(len(self.tokens), "encode", "text", self.settings.show_progress) as progress:
+            for number, is_last, value in self.model._started_workers().run(self._tasks()):
+                positions = self._positions[number]
                 if not is_last:
                     places, found = value
-                    yield parts[number][places], self._placed(found)
+                    yield positions[places], self._placed(found)
                     continue
-                progress.update(len(parts[number]))
-                self.truncated.extend(parts[number][value.truncated].tolist())
-                not_finite.extend(parts[number][value.not_finite].tolist())
-                self.model._tokenize.tokens += value.tokens
-        self.truncated.sort()
-        raise_for_not_finite(not_finite, len(self.texts))
+                progress.update(len(positions))
+                not_finite.extend(positions[value].tolist())
+        raise_for_not_finite(not_finite, len(self.tokens))
 
-    def _task(self, part: NDArray[np.intp]) -> _Task:
+    def _tasks(self) -> Iterator[_Task]:
+        """Yield a task when a worker is free, and keep the positions of its texts."""
         settings = replace(self.settings, to_numpy=True, show_progress=False)
         changed = {name: getattr(self.model, name) for name in _CHANGEABLE}
-        return _Task([self.texts[position] for position in part], settings, self.arguments, changed)
+        start = 0
+        for window in self.tokens.windows(ahead=True):
+            for batches in batches_of_tasks(window, self.model.target_devices):
+                places = np.concatenate(batches)
+                self._positions.append(start + places)
+                ends = np.cumsum([len(batch) for batch in batches])
+                part = TokenWindow([window.ids[place] for place in places], np.split(np.arange(len(places)), ends[:-1]))
+                yield _Task(GivenWindow(part), settings, self.arguments, changed)
+            start += len(window.ids)
 
     def _placed(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.settings.to_numpy:
@@ -116,31 +117,32 @@ class SharedPass:
         return {name: tensor.to(device) if name in _RESULTS else tensor for name, tensor in found.items()}
 
 
-def is_worth_workers(texts: Sequence[str], max_length: int, devices: Sequence[str]) -> bool:
-    """Return whether there are texts for more than one task."""
+def is_worth_workers(tokens: TokenizedWindows, devices: Sequence[str]) -> bool:
+    """Return whether there seem to be texts for more than one task."""
     # One text is one task. Dividing it would take 1 % of the time of a short query (`benchmarks/workers.py`).
-    return len(devices) > 1 and len(texts) > 1 and len(parts_by_length(texts, max_length, devices)) > 1
+    if len(devices) < 2 or len(tokens) < 2:
+        return False
+    fewest, _ = _sizes(devices)
+    return sum(min(_tokens_of(text), tokens.max_length) for text in tokens.texts) > fewest
 
 
-def parts_by_length(texts: Sequence[str], max_length: int, devices: Sequence[str]) -> list[NDArray[np.intp]]:
-    """Return the positions of the texts of each task, the longest texts first.
+def batches_of_tasks(window: TokenWindow, devices: Sequence[str]) -> list[list[NDArray[np.intp]]]:
+    """Return the batches of each task of a window, in the order in which one device would run them.
 
     Args:
-        texts: All texts of a call. Their tokens are estimated, because workers tokenise them.
-        max_length: The most tokens that are read of a text.
+        window: The texts.
         devices: One for each worker.
     """
-    if not len(texts):
-        return []
-    lengths = np.array([_tokens_of(text) for text in texts])
-    lengths = np.minimum(lengths, max_length)
-    order = np.argsort(-lengths, kind="stable")
+    tokens = np.array([sum(len(window.ids[place]) for place in batch) for batch in window.batches])
+    size = np.clip(tokens.sum() / (_TASKS_A_WORKER * len(devices)), *_sizes(devices))
+    task_of_batch = (np.cumsum(tokens) - tokens) // size
+    starts = np.flatnonzero(np.diff(task_of_batch, prepend=-1))
+    return [window.batches[start:end] for start, end in pairwise([*starts.tolist(), len(window.batches)])]
+
+
+def _sizes(devices: Sequence[str]) -> tuple[int, int]:
     on_host = all(torch.device(device).type == "cpu" for device in devices)
-    fewest, most = (_FEWEST, _MOST) if on_host else (_FEWEST_ON_ACCELERATOR, _MOST_ON_ACCELERATOR)
-    size = float(np.clip(lengths.sum() / (_TASKS_A_WORKER * len(devices)), fewest, most))
-    task_of_text = (np.cumsum(lengths[order]) - lengths[order]) // size
-    starts = np.flatnonzero(np.diff(task_of_text)) + 1
-    return np.split(order, starts)
+    return (_FEWEST, _MOST) if on_host else (_FEWEST_ON_ACCELERATOR, _MOST_ON_ACCELERATOR)
 
 
 def _tokens_of(text: str) -> float:
@@ -194,14 +196,17 @@ def _make_answer(make: partial[AbsEmbedder], threads: int) -> Answer:
     return partial(_encoded, make())
 
 
-def _encoded(model: AbsEmbedder, task: _Task) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, _Summary]:
-    """Yield the positions of a batch's texts in the task, and its results in shared memory."""
+def _encoded(model: AbsEmbedder, task: _Task) -> Generator[tuple[NDArray[np.intp], dict[str, Tensor]], None, list[int]]:
+    """Yield the positions of a batch's texts in the task, and its results in shared memory.
+
+    Returns:
+        Positions of the texts without a finite result.
+    """
     for name, value in task.changed.items():
         setattr(model, name, value)
-    before = model._tokenize.tokens
     # Whether such a text is refused is for the other process to say.
     with keeping_not_finite():
-        forward_pass = model._pass(task.texts, task.settings, *task.arguments)
+        forward_pass = model._pass(task.tokens, task.settings, *task.arguments)
         for positions, found in forward_pass:
             yield positions, {name: shared(tensor) for name, tensor in found.items()}
-    return _Summary(forward_pass.truncated, forward_pass.not_finite, model._tokenize.tokens - before)
+    return forward_pass.not_finite

@@ -229,6 +229,26 @@ def test_invalid_documents_are_dead_letters_of_no_store(memory, model, into, let
     assert (report.read, report.invalid) == (3, 2)
 
 
+def test_a_report_names_the_file_of_dead_letters_in_its_summary_and_repr(memory, model, into, tmp_path):
+    into(documents(2), store := memory(model))
+    complete = into(documents(2), store)
+    refused = into([Document("a", "too long")], store)
+    assert "dead letters" not in complete.summary()
+    assert refused.summary().endswith(f"; dead letters in {tmp_path / 'dead.jsonl'}")
+    assert repr(refused) == f"IngestReport({refused.summary()})"
+
+
+def test_an_ingestion_inside_another_one_on_the_same_journal_is_refused_before_it_encodes(memory, model, into):
+    store = memory(model)
+
+    def source():
+        yield from documents(1)
+        with pytest.raises(JournalError, match="is in use by another ingestion"):
+            into(documents(5), store)
+
+    assert into(source(), store).encoded == 1
+
+
 def test_an_invalid_document_is_raised_if_asked(memory, model, into, letters):
     store = memory(model)
     with pytest.raises(ValueError, match="not JSON") as raised:

@@ -158,3 +158,32 @@ def test_a_journal_that_was_closed_says_so(journal):
     journal.close()
     with pytest.raises(JournalError, match="closed database"):
         journal.stores()
+
+
+def test_one_ingestion_at_a_time_uses_a_journal(journal, path):
+    with (
+        Journal(path) as again,
+        journal.used_alone(),
+        pytest.raises(JournalError, match=r"is in use by another ingestion, and one at a time may use it.*: wait"),
+        again.used_alone(),
+    ):
+        pass
+    with Journal(path) as again, again.used_alone():
+        pass
+
+
+def test_a_journal_is_locked_under_any_of_its_names(journal, path, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with (
+        Journal(link) as again,
+        journal.used_alone(),
+        pytest.raises(JournalError, match="is in use by another ingestion"),
+        again.used_alone(),
+    ):
+        pass
+
+
+def test_a_journal_in_use_can_be_read(journal, store, path):
+    with journal.used_alone(), Journal(path) as again:
+        assert [one.name for one in again.stores()] == ["store"]

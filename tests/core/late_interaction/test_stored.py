@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flagvec.late_interaction.codec import ColbertCodec
-from flagvec.late_interaction.stored import codes_from_text, codes_to_text, lost_codes, scores_of_codes
+from flagvec.late_interaction.stored import (
+    codes_from_text,
+    codes_to_text,
+    lost_codes,
+    prepared_query,
+    scores_of_codes,
+)
 
 WIDTHS = (32, 33, 50, 64, 100, 127, 384, 1000, 1024)
 BITS = (1, 2, 4, 8, 16)
@@ -80,7 +86,7 @@ def test_scores_are_those_of_the_papers(bits, dimension, rows, query_rows, seed)
     expected = {
         name: mean_max_sim(query, decoded_by_the_paper(text, codec)) for name, text in texts.items() if text != ""
     }
-    assert scores_of_codes(query, texts, codec) == pytest.approx(expected, abs=1e-4)
+    assert scores_of_codes(prepared_query(query, codec), texts) == pytest.approx(expected, abs=1e-4)
     assert lost_codes(texts, expected) == 0
 
 
@@ -90,7 +96,7 @@ def test_8191_rows_are_scored(bits):
     codec, query = ColbertCodec(32, bits), hostile_rows(4, 32, generator)
     text = codes_to_text(codec.encode(hostile_rows(8_191, 32, generator)))
     expected = mean_max_sim(query, decoded_by_the_paper(text, codec))
-    assert scores_of_codes(query, {"long": text}, codec) == pytest.approx({"long": expected}, abs=1e-4)
+    assert scores_of_codes(prepared_query(query, codec), {"long": text}) == pytest.approx({"long": expected}, abs=1e-4)
 
 
 def damaged(text, codec):
@@ -115,7 +121,7 @@ def test_damaged_codes_are_left_out_and_counted(bits):
     text = codes_to_text(codec.encode(rows))
     broken = {f"broken {number}": one for number, one in enumerate(damaged(text, codec))}
     texts = {**broken, "whole": text, "empty": ""}
-    scores = scores_of_codes(rows, texts, codec)
+    scores = scores_of_codes(prepared_query(rows, codec), texts)
     assert scores.keys() == {"whole"}
     assert lost_codes(texts, scores) == len(broken)
 
@@ -134,5 +140,5 @@ def test_the_codes_of_every_vector_of_length_1_are_taken(bits, dimension):
 def test_a_query_without_vectors_scores_nothing():
     codec = ColbertCodec(64)
     text = codes_to_text(codec.encode(hostile_rows(5, 64, np.random.default_rng(0))))
-    assert scores_of_codes(np.zeros((0, 64), np.float32), {"a": text}, codec) == {"a": 0.0}
-    assert scores_of_codes(np.zeros((0, 64), np.float32), {}, codec) == {}
+    assert scores_of_codes(prepared_query(np.zeros((0, 64), np.float32), codec), {"a": text}) == {"a": 0.0}
+    assert scores_of_codes(prepared_query(np.zeros((0, 64), np.float32), codec), {}) == {}

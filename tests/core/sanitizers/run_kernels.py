@@ -90,23 +90,22 @@ def run_layers(lengths, width, inner_width, heads, threads=1, layers=2, level=AM
     assert are_finite(states)
 
 
-def bit_sums(count, width, rows, row_bytes, missing_bytes=0):
-    vectors = RANDOM.standard_normal((count, width), dtype=np.float32)
-    bits = RANDOM.integers(0, 256, rows * row_bytes - missing_bytes, dtype=np.uint8)
-    sums = np.full((rows, count), np.nan, dtype=np.float32)
-    _compiled.bit_sums(vectors.ctypes.data, count, width, bits.ctypes.data, rows, row_bytes, sums.ctypes.data)
-    assert np.isfinite(sums).all()
-
-
-def bit_sums_in_tiles(groups, blocks, rows, row_bytes, missing_bytes=0):
-    parts = RANDOM.integers(-128, 128, groups * blocks * 2 * 16 * 64, dtype=np.int8)
-    steps = RANDOM.random(groups * 16, dtype=np.float32)
-    bits = RANDOM.integers(0, 256, rows * row_bytes - missing_bytes, dtype=np.uint8)
-    sums = np.full((rows, groups * 16), np.nan, dtype=np.float32)
-    _compiled.bit_sums_in_tiles(
-        parts.ctypes.data, steps.ctypes.data, groups, blocks, bits.ctypes.data, rows, row_bytes, sums.ctypes.data
-    )
-    assert np.isfinite(sums).all()
+def best_products(count, width, rows, row_bytes, missing_bytes=0, in_tiles=False):
+    """Compare vectors with two documents, the first of one row; `count` and `width` fill whole tiles for `in_tiles`."""
+    numbers = RANDOM.standard_normal((count, width), dtype=np.float32)
+    parts = RANDOM.integers(-128, 128, 2 * count * width, dtype=np.int8)
+    steps, offsets = RANDOM.random((2, count), dtype=np.float32)
+    codes = RANDOM.integers(0, 256, (rows, row_bytes), dtype=np.uint8)
+    codes[:, -1] &= 0x3F  # a finite factor
+    codes = codes.reshape(-1)[: rows * row_bytes - missing_bytes].copy()
+    lengths = np.array([1, rows - 1], dtype=np.int64)[: min(rows, 2)]
+    sums, best = np.empty((64, count), dtype=np.float32), np.empty((len(lengths), count), dtype=np.float32)
+    tiles = (parts.ctypes.data, steps.ctypes.data, count // 16, width // 64) if in_tiles else (0, 0, 0, 0)
+    _compiled.best_products(
+        (0 if in_tiles else numbers.ctypes.data, tiles, offsets.ctypes.data, count, width),
+        (codes.ctypes.data, row_bytes, lengths.ctypes.data, len(lengths)), sums.ctypes.data, best.ctypes.data,
+    )  # fmt: skip
+    assert np.isfinite(best).all()
 
 
 def quantized_steps(rows, width, threads=1, has_avx512=True, is_bfloat16=False, missing_sums=0):
@@ -139,7 +138,7 @@ def all_shapes():
     ):
         run_layers(lengths, width, inner_width, heads, threads)
     for groups, blocks, rows, missing in itertools.product((1, 3), (1, 16), (1, 16, 31, 32, 200), (0, 2, 7)):
-        bit_sums_in_tiles(groups, blocks, rows, blocks * 8 - missing)
+        best_products(groups * 16, blocks * 64, rows, blocks * 8 + 2 - missing, in_tiles=True)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -158,8 +157,8 @@ def all_shapes_in_vectors():
     ):
         quantized_steps(rows, width, threads, level >= AVX512, is_bfloat16)
     if LEVEL >= AVX512:
-        for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (0, 2)):
-            bit_sums(count, width, rows, width // 8 + further)
+        for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (2, 4)):
+            best_products(count, width, rows, width // 8 + further)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -176,11 +175,11 @@ def overrun_of_a_tile():
 
 
 def overrun_of_bits():
-    bit_sums(count=4, width=32, rows=5, row_bytes=4, missing_bytes=1)
+    best_products(count=4, width=32, rows=5, row_bytes=6, missing_bytes=1)
 
 
 def overrun_of_bits_in_tiles():
-    bit_sums_in_tiles(groups=1, blocks=1, rows=5, row_bytes=6, missing_bytes=1)
+    best_products(count=16, width=64, rows=5, row_bytes=8, missing_bytes=1, in_tiles=True)
 
 
 def overrun_of_sums():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from flagvec import ColbertStorage, Document, HybridStore, StoreError
-from flagvec.late_interaction.stored import codes_to_text, lost_codes, scores_of_codes
+from flagvec.late_interaction.stored import codes_to_text, lost_codes, prepared_query, scores_of_codes
 from flagvec.scoring import colbert_score, dense_score
 from flagvec.search.exact import by_scores
 from flagvec.search.lost import LostColbert
@@ -68,7 +68,7 @@ class Memory(Backend):
         kept = {name: self.stored["rows"][name][2] for name in ids}
         if self.codec is None:
             return {name: float(colbert_score(query.colbert, rows)) for name, rows in kept.items()}
-        scores = scores_of_codes(query.colbert, kept, self.codec)
+        scores = scores_of_codes(prepared_query(query.colbert, self.codec), kept)
         self.lost.count(lost_codes(kept, scores), len(kept))
         return scores
 

@@ -13,6 +13,7 @@ from qdrant_client.grpc import points_service_pb2_grpc as points_service
 
 from flagvec import StoreError
 from flagvec_qdrant import QdrantStore
+from flagvec_qdrant.points import GrpcPoints
 
 COUNTED = (200, {"result": {"count": 3}, "status": "ok", "time": 0.0})
 LIMITED = (429, {"status": {"error": "Rate limiting exceeded: Read rate limit exceeded, retry later"}, "time": 0.0})
@@ -126,3 +127,28 @@ def test_a_read_over_grpc_that_is_refused_for_good_is_not_repeated(grpc_store, g
     with pytest.raises(StoreError, match=r"could not be counted: words of the server$"):
         grpc_store.count()
     assert servicer.asked == 1
+
+
+class Hanging(points_service.PointsServicer):
+    """Answers nothing until it is let go."""
+
+    def __init__(self):
+        self.let_go = threading.Event()
+
+    def Get(self, request, context):  # gRPC's name
+        self.let_go.wait(30)
+        return points.GetResponse()
+
+
+@pytest.mark.parametrize(("own", "given"), [(1, None), (60, 0.5)], ids=["of the client", "of the search"])
+def test_points_over_grpc_are_not_waited_for_longer_than_the_timeout(grpc_server, port, own, given):
+    servicer = Hanging()
+    grpc_server(servicer, port)
+    client = QdrantClient(
+        url="http://127.0.0.1:9", prefer_grpc=True, grpc_port=port, check_compatibility=False, timeout=own
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        GrpcPoints(client, "articles").retrieve([1], ["id"], given)
+    servicer.let_go.set()
+    client.close()
+    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

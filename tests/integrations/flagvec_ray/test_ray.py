@@ -140,12 +140,7 @@ def read_in_a_process(url):
         "with opened_without_model(StoreAddress.parsed(sys.argv[1])) as store:\n"
         "    print(json.dumps([[one.id, one.text, dict(one.metadata)] for one in store.scroll()]))"
     )
-    until = time.monotonic() + 60
-    while True:
-        finished = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True)
-        # Ray ends the writer, which has the file open, some time after the call.
-        if finished.returncode == 0 or time.monotonic() > until:
-            break
+    finished = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     return [Document(*one) for one in json.loads(finished.stdout.splitlines()[-1])]
 

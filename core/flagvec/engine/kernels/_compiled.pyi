@@ -50,10 +50,13 @@ def run_layers(
     threads: int,
     /,
 ) -> None: ...
-def bit_sums(vectors: int, count: int, width: int, bits: int, rows: int, row_bytes: int, sums: int, /) -> None: ...
-def bit_sums_in_tiles(
-    parts: int, steps: int, groups: int, blocks: int, bits: int, rows: int, row_bytes: int, sums: int, /
-) -> None: ...
+
+# (numbers or 0, (parts, steps, groups, blocks), offsets, count, width)
+_Vectors: TypeAlias = tuple[int, tuple[int, int, int, int], int, int, int]
+# (rows, bytes of a row, lengths, count)
+_Documents: TypeAlias = tuple[int, int, int, int]
+
+def best_products(vectors: _Vectors, documents: _Documents, sums: int, best: int, /) -> None: ...
 
 # (rows, width, whether to use AVX512, team, threads)
 _Rows: TypeAlias = tuple[int, int, bool, int, int]

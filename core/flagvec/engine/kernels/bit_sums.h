@@ -1,4 +1,4 @@
-/* Sums of the numbers that bits choose. */
+/* Dot products with rows of bits: sums of the numbers that bits choose. */
 #pragma once
 
 #include "kernels.h"
@@ -32,3 +32,35 @@ typedef struct {
  */
 void bit_sums_in_tiles(
     const VectorsInTiles *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, float *sums);
+
+/* Vectors that are compared with rows of bits.
+ *
+ * numbers: as `bit_sums` takes them; NULL for those in tiles.
+ * tiles: as `bit_sums_in_tiles` takes them.
+ * offsets: (count,), what is subtracted from the sums.
+ * count: with the zeros after them, a multiple of TILE for tiles.
+ */
+typedef struct {
+    const float *numbers, *offsets;
+    VectorsInTiles tiles;
+    Py_ssize_t count, width;
+} Vectors;
+
+/* Documents of rows: the bits of a row, and in its last two bytes its factor in float16.
+ *
+ * lengths: (count,), the rows of each document; each has 1 or more.
+ */
+typedef struct {
+    const uint8_t *rows;
+    Py_ssize_t row_bytes, count;
+    const int64_t *lengths;
+} Documents;
+
+enum { ROWS_AT_ONCE = 64 }; /* `_ROWS_AT_ONCE` in bit_vectors.py has the same value */
+
+/* Compute for each document and vector the largest product, over the document's rows, of factor and (sum - offset).
+ *
+ * sums: (ROWS_AT_ONCE, vectors->count), for intermediate results.
+ * best: (documents->count, vectors->count).
+ */
+void best_products(const Vectors *vectors, const Documents *documents, float *sums, float *best);

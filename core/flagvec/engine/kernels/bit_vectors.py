@@ -9,71 +9,94 @@ from flagvec.engine.kernels.availability import _compiled, can_run, why_not
 
 _VECTOR = 16
 _VECTORS_TOGETHER = 4  # as in bit_sums.c
+_ROWS_AT_ONCE = 64  # as in bit_sums.h
 _TILE_COLUMNS, _TILE_BYTES = 16, 64  # of a tile, as in tiles.h
 _MOST_INT8 = 127
 _MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
+_FACTOR_BYTES = 2
 
 
-def can_sum_bits() -> bool:
-    """Return whether `bit_sums` runs: a CPU with AVX512."""
+def can_compare_bits() -> bool:
+    """Return whether `BitVectors` can be made: a CPU with AVX512."""
     return can_run("sums of bits")
 
 
-def bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return for each row of bits, and each vector, the sum of the vector's numbers whose bit is 1.
+class BitVectors:
+    """Vectors that are ready to be compared with rows of bits, each of which has a factor.
 
-    With AMX, each number of a vector is rounded to a step of 1 / 32,639 of the vector's largest one.
+    A bit stands for 1/2 or -1/2. With AMX, each number of a vector is rounded to a step of 1 / 32,639 of the vector's
+    largest one.
 
     Args:
         vectors: (vectors, width) float32, finite.
-        bits: (rows, bytes) uint8, the first number's bit is the lowest one of the first byte. A row may be longer than
-            the width, and has two bytes for every 16 numbers, the last ones included.
-
-    Returns:
-        (rows, vectors) float32.
 
     Raises:
-        ValueError: `can_sum_bits` is false, or the bits have another type or too few bytes a row.
+        ValueError: `can_compare_bits` is false.
     """
-    bits = np.ascontiguousarray(bits)
-    needed = 2 * -(-vectors.shape[1] // _VECTOR)
-    if not can_run("sums of bits"):
-        raise ValueError(f"bit_sums cannot run: {why_not('sums of bits')}; ask can_sum_bits first")
-    if bits.dtype != np.uint8 or bits.shape[1] < needed:
-        raise ValueError(
-            f"bits holds {bits.dtype} in rows of {bits.shape[1]}; {vectors.shape[1]} numbers take uint8 in rows of "
-            f"{needed} or more"
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        if not can_compare_bits():
+            raise ValueError(f"bits cannot be compared: {why_not('sums of bits')}; ask can_compare_bits first")
+        self._shape = vectors.shape
+        in_tiles = can_run("sums of bits in tiles") and vectors.shape[1] <= _MOST_TILE_WIDTH
+        self._padded = _padded(vectors, *((_TILE_COLUMNS, _TILE_BYTES) if in_tiles else (_VECTORS_TOGETHER, _VECTOR)))
+        self._offsets = self._padded.sum(axis=1) / 2
+        self._tiles = _tiles(self._padded) if in_tiles else None
+
+    def best_products(self, rows: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return each vector's best dot product with a row of each document.
+
+        Args:
+            rows: (rows, bytes) uint8, those of the first document, then those of the next. The first number's bit is
+                the lowest one of the first byte. The last two bytes are the factor, a little-endian float16. A row has
+                at least two bytes for every 16 numbers.
+            lengths: (documents,) how many rows each document has, 1 or more.
+
+        Returns:
+            (documents, vectors) float32.
+
+        Raises:
+            ValueError: The rows have another type, too few bytes, or another number than `lengths` says.
+        """
+        rows, lengths = np.ascontiguousarray(rows), np.ascontiguousarray(lengths, dtype=np.int64)
+        self._check(rows, lengths)
+        padded, tiles = self._padded, self._tiles
+        count, width = padded.shape
+        in_tiles = (0, 0, 0, 0) if tiles is None else (tiles[0].ctypes.data, tiles[1].ctypes.data, *tiles[0].shape[:2])
+        sums = np.empty((_ROWS_AT_ONCE, count), dtype=np.float32)
+        best = np.empty((len(lengths), count), dtype=np.float32)
+        _compiled.best_products(
+            (padded.ctypes.data if tiles is None else 0, in_tiles, self._offsets.ctypes.data, count, width),
+            (rows.ctypes.data, rows.shape[1], lengths.ctypes.data, len(lengths)),
+            sums.ctypes.data,
+            best.ctypes.data,
         )
-    fits_tiles = can_run("sums of bits in tiles") and vectors.shape[1] <= _MOST_TILE_WIDTH
-    return (_bit_sums_in_tiles if fits_tiles else _bit_sums)(vectors, bits)
+        return best[:, : self._shape[0]]
+
+    def _check(self, rows: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
+        width = self._shape[1]
+        needed = -(-width // 8) + _FACTOR_BYTES
+        if rows.dtype != np.uint8 or rows.shape[1] < needed:
+            raise ValueError(
+                f"rows holds {rows.dtype} in rows of {rows.shape[1]}; {width} numbers and a factor take uint8 in rows "
+                f"of {needed} or more"
+            )
+        if lengths.min(initial=1) < 1 or lengths.sum() != len(rows):
+            raise ValueError(
+                f"lengths has the sum {lengths.sum()} and the minimum {lengths.min(initial=1)}: expected lengths of 1 "
+                f"or more whose sum is {len(rows)}, the number of rows"
+            )
 
 
-def _bit_sums(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    padded = _padded(vectors, _VECTORS_TOGETHER, _VECTOR)
-    rows, row_bytes = bits.shape
-    sums = np.empty((rows, len(padded)), dtype=np.float32)
-    _compiled.bit_sums(
-        padded.ctypes.data, len(padded), padded.shape[1], bits.ctypes.data, rows, row_bytes, sums.ctypes.data
-    )
-    return sums[:, : len(vectors)]
-
-
-def _bit_sums_in_tiles(vectors: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    padded = _padded(vectors, _TILE_COLUMNS, _TILE_BYTES)
+def _tiles(padded: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the parts and the steps of `VectorsInTiles` in bit_sums.h."""
     steps = np.abs(padded).max(axis=1, initial=0) / np.float32(_MOST_INT8 * 256 + _MOST_INT8)
     numbers = np.rint(padded / np.where(steps > 0, steps, 1)[:, None]).astype(np.int32)
     high = (numbers + 128) >> 8
     groups, blocks = len(padded) // _TILE_COLUMNS, padded.shape[1] // _TILE_BYTES
     halves = np.stack([high, numbers - 256 * high]).astype(np.int8)
-    # The order of B, as bit_sums.h has it.
     halves = halves.reshape(2, groups, _TILE_COLUMNS, blocks, _TILE_BYTES // 4, 4).transpose(1, 3, 0, 4, 2, 5)
-    parts = np.ascontiguousarray(halves)
-    rows, row_bytes = bits.shape
-    sums = np.empty((rows, len(padded)), dtype=np.float32)
-    _compiled.bit_sums_in_tiles(
-        parts.ctypes.data, steps.ctypes.data, groups, blocks, bits.ctypes.data, rows, row_bytes, sums.ctypes.data
-    )
-    return sums[:, : len(vectors)]
+    return np.ascontiguousarray(halves), steps
 
 
 def _padded(vectors: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:

@@ -73,31 +73,23 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
-static PyObject *call_bit_sums(PyObject *module, PyObject *arguments) {
-    unsigned long long vectors, bits, sums;
-    Py_ssize_t count, width, rows, row_bytes;
-    if (!PyArg_ParseTuple(arguments, "KnnKnnK:bit_sums", &vectors, &count, &width, &bits, &rows, &row_bytes, &sums))
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS;
-    bit_sums(
-        POINTER(const float *, vectors), count, width, POINTER(const uint8_t *, bits), rows, row_bytes,
-        POINTER(float *, sums));
-    Py_END_ALLOW_THREADS;
-    Py_RETURN_NONE;
-}
-
-static PyObject *call_bit_sums_in_tiles(PyObject *module, PyObject *arguments) {
-    unsigned long long parts, steps, bits, sums;
-    VectorsInTiles vectors;
-    Py_ssize_t rows, row_bytes;
+static PyObject *call_best_products(PyObject *module, PyObject *arguments) {
+    unsigned long long numbers, parts, steps, offsets, rows, lengths, sums, best;
+    Vectors vectors;
+    Documents documents;
     if (!PyArg_ParseTuple(
-            arguments, "KKnnKnnK:bit_sums_in_tiles", &parts, &steps, &vectors.groups, &vectors.blocks, &bits, &rows,
-            &row_bytes, &sums))
+            arguments, "(K(KKnn)Knn)(KnKn)KK:best_products", &numbers, &parts, &steps, &vectors.tiles.groups,
+            &vectors.tiles.blocks, &offsets, &vectors.count, &vectors.width, &rows, &documents.row_bytes, &lengths,
+            &documents.count, &sums, &best))
         return NULL;
-    vectors.parts = POINTER(const int8_t *, parts);
-    vectors.steps = POINTER(const float *, steps);
+    vectors.numbers = POINTER(const float *, numbers);
+    vectors.tiles.parts = POINTER(const int8_t *, parts);
+    vectors.tiles.steps = POINTER(const float *, steps);
+    vectors.offsets = POINTER(const float *, offsets);
+    documents.rows = POINTER(const uint8_t *, rows);
+    documents.lengths = POINTER(const int64_t *, lengths);
     Py_BEGIN_ALLOW_THREADS;
-    bit_sums_in_tiles(&vectors, POINTER(const uint8_t *, bits), rows, row_bytes, POINTER(float *, sums));
+    best_products(&vectors, &documents, POINTER(float *, sums), POINTER(float *, best));
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
@@ -230,8 +222,7 @@ static PyMethodDef methods[] = {
     {"attend", call_attend, METH_VARARGS, "Attend within each text of a packed batch."},
     {"normalise_sum", call_normalise_sum, METH_VARARGS, "Overwrite the first term of a sum with the sum's layer norm."},
     {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
-    {"bit_sums", call_bit_sums, METH_VARARGS, "Sum the numbers that rows of bits choose."},
-    {"bit_sums_in_tiles", call_bit_sums_in_tiles, METH_VARARGS, "Do the same with AMX."},
+    {"best_products", call_best_products, METH_VARARGS, "Compare vectors with documents of rows of bits."},
     {"numbers_to_bytes", call_numbers_to_bytes, METH_VARARGS, "Round rows of numbers to bytes."},
     {"product_to_numbers", call_product_to_numbers, METH_VARARGS, "Write a linear layer's results as numbers."},
     {"gelu_to_bytes", call_gelu_to_bytes, METH_VARARGS, "Write their GELU as bytes."},
