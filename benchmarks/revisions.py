@@ -2,9 +2,9 @@
 
     python benchmarks/revisions.py BEFORE/.venv/bin/python .venv/bin/python [--pairs 15] [--blocks 40] [--bulk 400]
 
-A process of each encodes blocks with mini-M3, one block each in turn, because the machine's load then slows down both. A
-block is 20 queries on one thread, or with --bulk so many package descriptions once on all threads. The ratio of a pair
-is the median over its blocks. Pairs differ by where the system puts their memory.
+A process of each encodes blocks with mini-M3, one block each in turn, because the machine's load then slows down both.
+A block is 20 queries on one thread, or with --bulk so many package descriptions once on all threads. The ratio of a
+pair is the median over its blocks. Pairs differ by where the system puts their memory.
 """
 
 from __future__ import annotations

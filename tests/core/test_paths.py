@@ -64,14 +64,8 @@ def test_kernels_that_a_cpu_lacks_are_named_with_the_reason(machine):
     )
 
 
-def test_norms_in_float32_need_less_of_a_cpu(machine):
-    machine(norms_in_bfloat16="this CPU has no AVX512-BF16")
-    assert "norms not: this CPU has no AVX512-BF16" in path_of()
-    assert path_of(dtype=torch.float32).endswith("kernels: attention, norms, few rows")
-
-
 def test_one_reason_for_all_kernels_is_said_once(machine):
-    machine(attention="not compiled", norms_in_bfloat16="not compiled", few_rows="not compiled")
+    machine(attention="not compiled", norms="not compiled", few_rows="not compiled")
     assert path_of() == "bert runs on cpu in bfloat16, packed; no kernels: not compiled"
 
 
@@ -81,7 +75,7 @@ def test_one_reason_for_all_kernels_is_said_once(machine):
         ({"device": torch.device("cuda", 0), "dtype": torch.float16}, "no kernels: they run on a CPU, not on cuda"),
         ({"is_packed": False}, "padded; no kernels: they need packed texts"),
         ({"heads": 2, "width": 80}, "kernels: norms; attention not: heads are 40 wide"),
-        ({"dtype": torch.float32}, "kernels: attention, norms, few rows"),
+        ({"dtype": torch.float32}, "kernels: attention, few rows; norms not: it computes in bfloat16"),
         ({"dtype": torch.float16}, "no kernels: they compute in float32 and bfloat16"),
         (
             {"has_own_layers": False, "runs_few_rows": False},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from flagvec.engine.kernels import can_normalise_rows, norm_kernel, takes_heads
+from flagvec.engine.kernels import can_normalise_rows, takes_heads
 from flagvec.engine.kernels.availability import why_not
 
 
@@ -55,6 +55,7 @@ class Path:
         anyway = self._why_none()
         head_width = self.width // self.heads
         heads = "" if takes_heads(head_width, self.dtype) else f"heads are {head_width} wide"
+        number_format = "" if self.dtype is torch.bfloat16 else "it computes in bfloat16"
         rows = "" if can_normalise_rows(self.width) else f"hidden states are {self.width} wide"
         foreign = "" if self.has_own_layers else "not the BERT family's layers"
         sizes = "" if self.runs_few_rows else "a size or a weight's order that the kernel does not read"
@@ -63,7 +64,7 @@ class Path:
             return {"attention": attention, "rows of int8": why_not("rows of int8") or foreign}
         return {
             "attention": attention,
-            "norms": anyway or why_not(norm_kernel(self.dtype)) or foreign or rows,
+            "norms": anyway or why_not("norms") or number_format or foreign or rows,
             "few rows": anyway or why_not("few rows") or foreign or heads or sizes,
         }
 

@@ -82,20 +82,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: f
 
 
 def can_normalise_sum(states: Tensor, norm: nn.LayerNorm) -> bool:
-    """Return whether `normalise_sum` takes such states: contiguous, on a CPU that has a kernel for their format."""
+    """Return whether `normalise_sum` takes such states: bfloat16, contiguous, a CPU with AVX512-BF16."""
     return (
-        states.is_cpu
-        and states.dtype in (torch.float32, torch.bfloat16)
-        and norm.weight.dtype is states.dtype
+        _is_bfloat16_on_cpu(states)
+        and norm.weight.dtype is torch.bfloat16
         and can_normalise_rows(states.shape[-1])
         and states.is_contiguous()
-        and can_run(norm_kernel(states.dtype))
+        and can_run("norms")
     )
-
-
-def norm_kernel(dtype: torch.dtype) -> str:
-    """Return the name, in `NEEDED`, of the kernel for norms in this format."""
-    return "norms in bfloat16" if dtype is torch.bfloat16 else "norms"
 
 
 def can_normalise_rows(width: int) -> bool:
@@ -112,7 +106,7 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
         ValueError: `can_normalise_sum` refuses an argument, or the two have different shapes.
     """
     _require(can_normalise_sum(fresh, norm) and can_normalise_sum(states, norm), "states as can_normalise_sum takes")
-    _require(fresh.shape == states.shape and fresh.dtype == states.dtype, "two terms of one shape and dtype")
+    _require(fresh.shape == states.shape, "two terms of one shape")
     width = fresh.shape[-1]
     _compiled.normalise_sum(
         fresh.data_ptr(),
@@ -122,8 +116,6 @@ def normalise_sum(fresh: Tensor, states: Tensor, norm: nn.LayerNorm) -> Tensor:
         fresh.numel() // width,
         width,
         norm.eps,
-        fresh.dtype is torch.float32,
-        availability.level(),
         openmp_function("GOMP_parallel"),
         torch.get_num_threads(),
     )
@@ -225,6 +217,10 @@ def run_layers(table: LayerTable, states: Tensor, starts: Tensor) -> Tensor:
         torch.get_num_threads(),
     )
     return states
+
+
+def _is_bfloat16_on_cpu(states: Tensor) -> bool:
+    return states.dtype is torch.bfloat16 and states.is_cpu
 
 
 def _check_starts(starts: Tensor, rows: int) -> None:

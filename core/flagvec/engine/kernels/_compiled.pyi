@@ -28,8 +28,6 @@ def normalise_sum(
     rows: int,
     width: int,
     epsilon: float,
-    is_float32: bool,
-    level: int,
     team: int,
     threads: int,
     /,

@@ -27,25 +27,19 @@ typedef struct {
     float maxima[LONGEST_BLOCK], totals[LONGEST_BLOCK];
 } Scratch;
 
-/* Read a vector of one head, and prefetch that of the next head, which is far away in memory. */
 INLINED Vector read_states(const States *states, int is_float32, Py_ssize_t place) {
-    const Py_ssize_t next = place + states->head_stride;
-    if (is_float32) {
-        const float *numbers = states->numbers;
-        _mm_prefetch((const char *)(numbers + next), _MM_HINT_T0);
-        return load(numbers + place);
-    }
-    const bfloat16 *numbers = states->numbers;
-    _mm_prefetch((const char *)(numbers + next), _MM_HINT_T0);
-    return widened(numbers + place);
+    return is_float32 ? load((const float *)states->numbers + place)
+                      : widened((const bfloat16 *)states->numbers + place);
 }
 
-/* Copy rows of one head. */
+/* Copy rows of one head, and prefetch those of the next head, which are far away in memory. */
 VECTORISED static void copy_rows(
     float *to, const Attention *attention, const States *states, Py_ssize_t head, Py_ssize_t from, Py_ssize_t rows) {
-    const Py_ssize_t width = attention->width;
+    const Py_ssize_t width = attention->width, bytes = attention->is_float32 ? sizeof(float) : sizeof(bfloat16);
     for (Py_ssize_t row = 0; row < rows; row++) {
         const Py_ssize_t place = (from + row) * states->row_stride + head * states->head_stride;
+        for (Py_ssize_t i = 0; i < width * bytes; i += 64)
+            _mm_prefetch((const char *)states->numbers + (place + states->head_stride) * bytes + i, _MM_HINT_T0);
         for (Py_ssize_t i = 0; i < width; i += VECTOR)
             store(to + row * width + i, read_states(states, attention->is_float32, place + i));
     }

@@ -44,8 +44,7 @@ class Level(IntEnum):
 NEEDED = {
     "attention": Level.AVX2,
     "attention in tiles": Level.AMX,
-    "norms": Level.AVX2,
-    "norms in bfloat16": Level.AVX512_BF16,
+    "norms": Level.AVX512_BF16,
     "few rows": Level.AVX2,
     "few rows in tiles": Level.AMX,
     "rows of int8": Level.AVX2,

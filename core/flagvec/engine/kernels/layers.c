@@ -47,12 +47,16 @@ static void multiply(const LayerProduct *product) {
 static void normalise(
     const Pass *pass, const void *weight, const void *bias, char *fresh, const char *states, atomic_llong *next_row) {
     const Norm norm = {weight, bias, pass->model->width, pass->model->epsilon};
-    NormaliseRow *normalise_one = row_function(pass->model->level < LEVEL_AMX, pass->model->level);
     for (;;) {
         const Py_ssize_t row = atomic_fetch_add(next_row, 1);
         if (row >= pass->rows) return;
         const size_t place = row * norm.width * pass->number_bytes;
-        normalise_one(&norm, fresh + place, states + place);
+        if (pass->model->level == LEVEL_AMX)
+            normalise_row(&norm, (bfloat16 *)(fresh + place), (const bfloat16 *)(states + place));
+        else if (pass->model->level >= LEVEL_AVX512)
+            normalise_float_row(&norm, (float *)(fresh + place), (const float *)(states + place));
+        else
+            normalise_float_row_of_8(&norm, (float *)(fresh + place), (const float *)(states + place));
     }
 }
 

@@ -5,7 +5,7 @@
 
 void multiply_in_vectors(const LayerProduct *product) { multiply_columns(product); }
 
-VECTORISED void normalise_float_row(const Norm *norm, void *fresh, const void *states) {
+VECTORISED void normalise_float_row(const Norm *norm, float *fresh, const float *states) {
     const float *weight = norm->weight, *bias = norm->bias;
-    NORMALISE_ROW(norm, weight, bias, (float *)fresh, (const float *)states, load, store);
+    NORMALISE_ROW(norm, weight, bias, fresh, states, load, store);
 }

@@ -40,17 +40,15 @@ static PyObject *call_normalise_sum(PyObject *module, PyObject *arguments) {
     unsigned long long fresh, states, weight, bias, team;
     Norm norm;
     Py_ssize_t rows, threads;
-    int is_float32, level;
     if (!PyArg_ParseTuple(
-            arguments, "KKKKnnfiiKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &norm.width, &norm.epsilon,
-            &is_float32, &level, &team, &threads))
+            arguments, "KKKKnnfKn:normalise_sum", &fresh, &states, &weight, &bias, &rows, &norm.width, &norm.epsilon,
+            &team, &threads))
         return NULL;
     norm.weight = POINTER(const void *, weight);
     norm.bias = POINTER(const void *, bias);
     Py_BEGIN_ALLOW_THREADS;
     normalise_sum(
-        &norm, row_function(is_float32, level), POINTER(void *, fresh), POINTER(const void *, states), rows,
-        POINTER(Team, team), threads);
+        &norm, POINTER(bfloat16 *, fresh), POINTER(const bfloat16 *, states), rows, POINTER(Team, team), threads);
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }

@@ -29,17 +29,17 @@ INLINED Vector normalised(Vector sums, Moments moments, Vector weight, Vector bi
 
 /* READ loads a vector of numbers as float32, and WRITE stores one. Use it in a function that the target's macro marks.
  */
-#define NORMALISE_ROW(norm, weight, bias, fresh, states, READ, WRITE)                                     \
-    do {                                                                                                  \
-        const Py_ssize_t width = (norm)->width;                                                           \
-        float row[WIDEST_ROW] __attribute__((aligned(64)));                                               \
-        Vector total = zeros();                                                                           \
-        for (Py_ssize_t i = 0; i < width; i += VECTOR) {                                                  \
-            const Vector sum = add(READ((fresh) + i), READ((states) + i));                                \
-            store(row + i, sum);                                                                          \
-            total = add(total, sum);                                                                      \
-        }                                                                                                 \
-        const Moments moments = moments_of(row, width, total, (norm)->epsilon);                           \
-        for (Py_ssize_t i = 0; i < width; i += VECTOR)                                                    \
-            WRITE((fresh) + i, normalised(load(row + i), moments, READ((weight) + i), READ((bias) + i))); \
+#define NORMALISE_ROW(norm, weight, bias, fresh, states, READ, WRITE)                                   \
+    do {                                                                                                \
+        const Py_ssize_t width = (norm)->width;                                                         \
+        float row[WIDEST_ROW] __attribute__((aligned(64)));                                             \
+        Vector total = zeros();                                                                         \
+        for (Py_ssize_t i = 0; i < width; i += VECTOR) {                                                \
+            const Vector sum = add(READ(fresh + i), READ(states + i));                                  \
+            store(row + i, sum);                                                                        \
+            total = add(total, sum);                                                                    \
+        }                                                                                               \
+        const Moments moments = moments_of(row, width, total, (norm)->epsilon);                         \
+        for (Py_ssize_t i = 0; i < width; i += VECTOR)                                                  \
+            WRITE(fresh + i, normalised(load(row + i), moments, READ((weight) + i), READ((bias) + i))); \
     } while (0)

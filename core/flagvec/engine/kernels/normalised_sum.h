@@ -7,21 +7,18 @@
 enum { WIDEST_ROW = 4096 };
 
 typedef struct {
-    const void *weight, *bias; /* (width,), in the format of the states: float32 or bfloat16 */
+    const void *weight, *bias; /* (width,), in the format of the states */
     Py_ssize_t width; /* a multiple of 16 */
     float epsilon;
 } Norm;
 
-/* Overwrites one row, `fresh`, with the layer norm of `fresh` + `states`. */
-typedef void NormaliseRow(const Norm *norm, void *fresh, const void *states);
-
-NormaliseRow normalise_row, normalise_float_row, normalise_float_row_of_8;
-
-/* The function for states in this format. bfloat16 takes AVX512-BF16, float32 every level. */
-NormaliseRow *row_function(int is_float32, int level);
-
-/* Overwrite `fresh` with the layer norm of `fresh` + `states`. Both are (rows, width), contiguous, in the format that
- * `normalise` takes. */
+/* Overwrite `fresh` with the layer norm of `fresh` + `states`. Both are (rows, width) bfloat16, contiguous. */
 void normalise_sum(
-    const Norm *norm, NormaliseRow *normalise, void *fresh, const void *states, Py_ssize_t rows, Team team,
-    Py_ssize_t threads);
+    const Norm *norm, bfloat16 *fresh, const bfloat16 *states, Py_ssize_t rows, Team team, Py_ssize_t threads);
+
+/* The same for one row. */
+void normalise_row(const Norm *norm, bfloat16 *fresh, const bfloat16 *states);
+
+/* The same for one row of float32, whose width is a multiple of 16 as well. */
+void normalise_float_row(const Norm *norm, float *fresh, const float *states);
+void normalise_float_row_of_8(const Norm *norm, float *fresh, const float *states);

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { ROWS_TAKEN = 8 }; /* by a thread at a time */
+enum { ROWS_TAKEN = 8 }; /* rows, by a thread at a time */
 
 /* Conversions are in the notation of gcc and clang, which has no names of instructions. */
 typedef int32_t Ints __attribute__((vector_size(4 * VECTOR)));
