@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import orjson
-from elasticsearch import Elasticsearch
+from elasticsearch import Elasticsearch, OrjsonSerializer
 
 from colbert_stores import Kept
 from comparison import LIMIT, Comparison
@@ -58,7 +58,7 @@ MAPPING = {
 def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `ElasticsearchStore` with a client of the server at ELASTICSEARCH_URL."""
     ours, theirs = (f"{PREFIX}{uuid.uuid4().hex}" for _ in range(2))
-    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60, serializer=OrjsonSerializer()) as client:
         version = client.info()["version"]["number"]
         store = ElasticsearchStore(corpus.model, client, ours, settings=SETTINGS)
         store.create()
@@ -79,7 +79,7 @@ def elasticsearch(corpus: Corpus) -> Iterator[Comparison]:
 def langchain(corpus: Corpus) -> Iterator[Comparison]:
     """Compare `ElasticsearchStore` with langchain-elasticsearch, on dense vectors alone."""
     ours, theirs = (f"{PREFIX}{uuid.uuid4().hex}" for _ in range(2))
-    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60, serializer=OrjsonSerializer()) as client:
         texts = [*(document.text for document in corpus.documents), *corpus.queries]
         model = ReadyModel(texts, M3Output(dense_vecs=corpus.model.encode_corpus(texts)["dense_vecs"]))
         store = ElasticsearchStore(model, client, ours)
@@ -102,7 +102,7 @@ def langchain(corpus: Corpus) -> Iterator[Comparison]:
 def index_store(corpus: Corpus, colbert: Any) -> Iterator[Kept]:
     """Create an `ElasticsearchStore` that keeps ColBERT vectors as `colbert` says."""
     name = f"{PREFIX}{uuid.uuid4().hex}"
-    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60) as client:
+    with Elasticsearch(os.environ["ELASTICSEARCH_URL"], request_timeout=60, serializer=OrjsonSerializer()) as client:
         store = ElasticsearchStore(corpus.model, client, name, settings=SETTINGS, colbert=colbert)
         store.create()
 
