@@ -16,12 +16,14 @@ from transformers import AutoModel
 
 from flagvec.engine import kernels
 from flagvec.engine.hidden_states import HiddenStateEncoder
-from flagvec.engine.kernels import bit_vectors
+from flagvec.engine.kernels import bit_vectors, clusters
 from flagvec.engine.kernels.availability import Level
+from flagvec.late_interaction import pooling
 
 CPU = torch.device("cpu")
 FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
+needs_avx2 = pytest.mark.skipif("avx2" not in FLAGS, reason="no AVX2 on this CPU")
 needs_amx = pytest.mark.skipif("amx_bf16" not in FLAGS, reason="no AMX on this CPU")
 needs_avx512 = pytest.mark.skipif("avx512_bf16" not in FLAGS, reason="no AVX512 with bfloat16 on this CPU")
 needs_packing = pytest.mark.skipif(
@@ -363,3 +365,50 @@ def test_lengths_that_are_not_those_of_the_rows_are_refused(lengths):
     ready = bit_vectors.BitVectors(np.ones((1, 32), dtype=np.float32))
     with pytest.raises(ValueError, match="expected lengths of 1 or more whose sum is 5, the number of rows"):
         ready.best_products(np.zeros((5, 6), dtype=np.uint8), np.array(lengths, dtype=np.int64))
+
+
+def path_of(count, width, seed):
+    """Return unit rows, each of which is near the one before, as vectors of tokens are."""
+    steps = np.random.default_rng(seed).normal(size=(count, width)) * np.linspace(0.2, 1, width)
+    rows = steps.copy()
+    for place in range(1, count):
+        rows[place] += 0.5 * rows[place - 1]
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@needs_avx2
+@settings(deadline=None)
+@given(count=st.integers(2, 300), width=st.integers(3, 70), share=st.integers(1, 4), seed=st.integers(0, 99))
+def test_clusters_are_those_that_scipy_finds(count, width, share, seed):
+    rows, wanted = path_of(count, width, seed), max(count // share, 1)
+    sums, labels = clusters.cluster_sums(rows, wanted)
+    np.testing.assert_array_equal(labels, pooling._labels(rows.astype(np.float64), wanted))
+    expected = [rows[labels == label].sum(axis=0, dtype=np.float64) for label in range(wanted)]
+    np.testing.assert_allclose(sums, expected, atol=1e-5)
+
+
+@needs_avx2
+@pytest.mark.parametrize("rows", [np.zeros((9, 4)), np.eye(9), np.ones((1_024, 3)), np.tile(np.eye(3), (50, 1))])
+def test_rows_that_are_equally_far_apart_make_as_many_clusters_as_asked_for(rows):
+    for wanted in (1, 2, len(rows) // 2, len(rows)):
+        _, labels = clusters.cluster_sums(rows.astype(np.float32), wanted)
+        assert [*dict.fromkeys(labels.tolist())] == [*range(wanted)]
+
+
+@needs_avx2
+@pytest.mark.parametrize("number", [np.nan, np.inf, 3e38])
+def test_rows_that_are_not_finite_end_too(number):
+    rows = path_of(40, 8, seed=0)
+    rows[[3, 17]] = number
+    _, labels = clusters.cluster_sums(rows, 20)
+    assert sorted(set(labels.tolist())) == [*range(20)]
+
+
+@needs_avx2
+def test_rows_that_the_kernel_does_not_take_are_refused():
+    assert not clusters.can_cluster(1)
+    assert not clusters.can_cluster(1_025)
+    with pytest.raises(ValueError, match="1 rows cannot be clustered: ask can_cluster first"):
+        clusters.cluster_sums(np.ones((1, 4), dtype=np.float32), 1)
+    with pytest.raises(ValueError, match="clusters=5: choose 1 to 4, the number of rows"):
+        clusters.cluster_sums(np.ones((4, 4), dtype=np.float32), 5)

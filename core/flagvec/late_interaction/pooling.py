@@ -47,22 +47,34 @@ def pooled_rows(rows: NDArray[np.float32], pool: int, normalize: bool = True) ->
 
 
 def _cluster_means(rows: NDArray[np.float32], clusters: int, normalize: bool) -> NDArray[np.float32]:
-    labels = _labels(rows, clusters)
-    belongs = np.zeros((clusters, len(rows)), dtype=np.float32)
-    belongs[labels, np.arange(len(rows))] = 1
-    sums: NDArray[np.float32] = belongs @ rows
+    sums, labels = _cluster_sums(rows, clusters)
     if not normalize:
-        sums /= belongs.sum(axis=1, keepdims=True)
+        sums /= np.bincount(labels)[:, None]
         return sums
     lengths: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
     if lengths.min() > _NO_DIRECTION:
         return np.divide(sums, lengths, out=sums)
     # Vectors that cancel out have no mean direction, so the first one represents them.
-    first = belongs.argmax(axis=1)
+    _, first = np.unique(labels, return_index=True)
     return np.where(lengths > _NO_DIRECTION, sums / np.maximum(lengths, _NO_DIRECTION), rows[first])
 
 
-def _labels(rows: NDArray[np.float32], clusters: int) -> list[int]:
+def _cluster_sums(rows: NDArray[np.float32], clusters: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the sum of each cluster's vectors, and the number of each vector's cluster.
+
+    Clusters are numbered in the order of their first vectors.
+    """
+    from flagvec.engine.kernels import clusters as kernel  # which imports torch
+
+    if kernel.can_cluster(len(rows)):
+        return kernel.cluster_sums(rows, clusters)
+    labels = _labels(rows, clusters)
+    belongs = np.zeros((clusters, len(rows)), dtype=np.float32)
+    belongs[labels, np.arange(len(rows))] = 1
+    return belongs @ rows, labels
+
+
+def _labels(rows: NDArray[np.float32], clusters: int) -> NDArray[np.int64]:
     """Return the number of each vector's cluster; clusters are numbered in the order of their first vectors."""
     from scipy.cluster.hierarchy import linkage
 
@@ -72,7 +84,7 @@ def _labels(rows: NDArray[np.float32], clusters: int) -> list[int]:
     for number, (one, other) in reversed(list(enumerate(merges, start=len(rows)))):
         roots[one] = roots[other] = roots[number]
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(root, len(numbers)) for root in roots[: len(rows)]]
+    return np.array([numbers.setdefault(root, len(numbers)) for root in roots[: len(rows)]], dtype=np.int64)
 
 
 def _distances(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from flagvec import BGEM3FlagModel
+from flagvec.engine.kernels import clusters
 from flagvec.late_interaction.pooling import pooled_rows
 
 TEXTS = ["How to cook rice in a pot with water.", "Rice.", "Rinse the rice first, and then rinse it once more."]
@@ -51,12 +52,16 @@ def test_rows_that_are_all_the_same_stay_so(rows, factor):
         np.testing.assert_allclose(row, same[0], atol=1e-6)
 
 
-@given(st.integers(2, 60), st.integers(2, 4), st.integers(0, 99))
-def test_the_clusters_are_those_of_wards_method(count, factor, seed):
+@pytest.mark.parametrize("has_kernel", [True, False])
+@given(count=st.integers(2, 60), factor=st.integers(2, 4), seed=st.integers(0, 99))
+def test_the_clusters_are_those_of_wards_method(has_kernel, count, factor, seed):
     rows = unit_rows(count, seed=seed)
     labels = fcluster(linkage(rows.astype(np.float64), "ward"), max(count // factor, 1), "maxclust")
     means = [rows[labels == label].mean(axis=0) for label in dict.fromkeys(labels.tolist())]
-    np.testing.assert_allclose(pooled_rows(rows, factor, normalize=False), means, atol=1e-6)
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_kernel:
+            patch.setattr(clusters, "can_cluster", lambda rows: False)
+        np.testing.assert_allclose(pooled_rows(rows, factor, normalize=False), means, atol=1e-6)
 
 
 def test_rows_that_are_equally_far_apart_are_merged_no_further_than_asked_for():

@@ -108,6 +108,20 @@ def best_products(count, width, rows, row_bytes, missing_bytes=0, in_tiles=False
     assert np.isfinite(best).all()
 
 
+def sum_clusters(count, width, clusters, missing=0):
+    rows = RANDOM.standard_normal((count, width), dtype=np.float32)
+    products = (rows @ rows.T).reshape(-1)[: count * count - missing].copy()
+    stride = (count + 7) // 8 * 8
+    distances, labels = np.empty((count, stride), dtype=np.float32), np.empty(count, dtype=np.int64)
+    sums = np.empty((clusters, width), dtype=np.float32)
+    _compiled.sum_clusters(
+        (rows.ctypes.data, products.ctypes.data, count, width), clusters, distances.ctypes.data, stride,
+        labels.ctypes.data, sums.ctypes.data,
+    )  # fmt: skip
+    assert set(labels.tolist()) == set(range(clusters))
+    assert np.isfinite(sums).all()
+
+
 def quantized_steps(rows, width, threads=1, has_avx512=True, is_bfloat16=False, missing_sums=0):
     """Run the four steps between products of int8, each with the arrays of the one before."""
     numbers = bfloat16(rows * width) if is_bfloat16 else RANDOM.standard_normal(rows * width, dtype=np.float32)
@@ -156,6 +170,9 @@ def all_shapes_in_vectors():
         (1, 8, 9, 200), (16, 48, 384, 16_384), (1, 3), levels, (False, True)
     ):
         quantized_steps(rows, width, threads, level >= AVX512, is_bfloat16)
+    for count, width in itertools.product((2, 7, 8, 9, 300, 1_024), (1, 17)):
+        for clusters in {1, count // 2, count}:
+            sum_clusters(count, width, clusters)
     if LEVEL >= AVX512:
         for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (2, 4)):
             best_products(count, width, rows, width // 8 + further)
@@ -182,6 +199,10 @@ def overrun_of_bits_in_tiles():
     best_products(count=16, width=64, rows=5, row_bytes=8, missing_bytes=1, in_tiles=True)
 
 
+def overrun_of_products():
+    sum_clusters(count=9, width=4, clusters=3, missing=1)
+
+
 def overrun_of_sums():
     quantized_steps(rows=3, width=32, has_avx512=LEVEL >= AVX512, missing_sums=16)
 
@@ -189,6 +210,6 @@ def overrun_of_sums():
 if __name__ == "__main__":
     functions = (
         all_shapes, all_shapes_in_vectors, overrun_of_queries, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits,
-        overrun_of_bits_in_tiles, overrun_of_sums,
+        overrun_of_bits_in_tiles, overrun_of_products, overrun_of_sums,
     )  # fmt: skip
     {function.__name__: function for function in functions}[sys.argv[2]]()

@@ -50,6 +50,7 @@ NEEDED = {
     "rows of int8": Level.AVX2,
     "sums of bits": Level.AVX512,
     "sums of bits in tiles": Level.AMX,
+    "clusters": Level.AVX2,
 }
 
 

@@ -1,6 +1,7 @@
 /* The Python module `_compiled`. It takes addresses and strides, and checks nothing: __init__.py does. */
 #include "attention.h"
 #include "bit_sums.h"
+#include "clusters.h"
 #include "kernels.h"
 #include "layers.h"
 #include "normalised_sum.h"
@@ -70,6 +71,23 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
         POINTER(Barrier, barrier), threads);
     Py_END_ALLOW_THREADS;
     if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_sum_clusters(PyObject *module, PyObject *arguments) {
+    unsigned long long rows, products, distances, labels, sums;
+    Clustered clustered;
+    Py_ssize_t clusters, stride;
+    if (!PyArg_ParseTuple(
+            arguments, "(KKnn)nKnKK:sum_clusters", &rows, &products, &clustered.count, &clustered.width, &clusters,
+            &distances, &stride, &labels, &sums))
+        return NULL;
+    clustered.rows = POINTER(const float *, rows);
+    clustered.products = POINTER(const float *, products);
+    Py_BEGIN_ALLOW_THREADS;
+    sum_clusters(
+        &clustered, clusters, POINTER(float *, distances), stride, POINTER(int64_t *, labels), POINTER(float *, sums));
+    Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
 
@@ -223,6 +241,7 @@ static PyMethodDef methods[] = {
     {"normalise_sum", call_normalise_sum, METH_VARARGS, "Overwrite the first term of a sum with the sum's layer norm."},
     {"run_layers", call_run_layers, METH_VARARGS, "Run all layers of a model on few rows."},
     {"best_products", call_best_products, METH_VARARGS, "Compare vectors with documents of rows of bits."},
+    {"sum_clusters", call_sum_clusters, METH_VARARGS, "Add up the rows of each cluster of similar rows."},
     {"numbers_to_bytes", call_numbers_to_bytes, METH_VARARGS, "Round rows of numbers to bytes."},
     {"product_to_numbers", call_product_to_numbers, METH_VARARGS, "Write a linear layer's results as numbers."},
     {"gelu_to_bytes", call_gelu_to_bytes, METH_VARARGS, "Write their GELU as bytes."},
