@@ -61,7 +61,7 @@ def test_kernels_of_all_shapes_run_without_a_report(run_sanitized, function):
 @pytest.mark.parametrize(
     "function",
     [
-        "overrun_of_products",
+        "overrun_of_rows",
         "overrun_of_queries",
         "overrun_of_sums",
         *needing("avx512_bf16", "overrun_of_a_vector", "overrun_of_bits"),

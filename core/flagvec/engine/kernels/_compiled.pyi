@@ -58,12 +58,10 @@ _Documents: TypeAlias = tuple[int, int, int, int]
 
 def best_products(vectors: _Vectors, documents: _Documents, sums: int, best: int, /) -> None: ...
 
-# (rows, products, count, width)
-_Clustered: TypeAlias = tuple[int, int, int, int]
+# (numbers, count, width)
+_Clustered: TypeAlias = tuple[int, int, int]
 
-def sum_clusters(
-    clustered: _Clustered, clusters: int, distances: int, stride: int, labels: int, sums: int, /
-) -> None: ...
+def sum_clusters(rows: _Clustered, clusters: int, distances: int, stride: int, labels: int, sums: int, /) -> None: ...
 
 # (rows, width, whether to use AVX512, team, threads)
 _Rows: TypeAlias = tuple[int, int, bool, int, int]

@@ -5,11 +5,11 @@
  * Clustering Algorithms", The Computer Journal 26(4), 1983; Daniel Müllner, arXiv 1109.2378. */
 #include "clusters.h"
 
+#include "vectors_of_8.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { VECTOR = 8 };
 
 typedef struct {
     float distance;
@@ -24,21 +24,60 @@ typedef struct {
     float sizes[MOST_CLUSTERED + VECTOR];
 } State;
 
-/* Both halves have the same numbers, although those of the products may differ by rounding. Otherwise a chain could go
- * in a circle. */
-AVX2 static void compute_distances(const Clustered *clustered, State *state) {
-    for (int row = 0; row < state->count; row++) {
-        float *to = state->distances + row * state->stride;
-        const float *products = clustered->products + row * clustered->count;
-        const float own = products[row];
-        for (int other = 0; other < row; other++) {
-            const float square = clustered->products[other * (clustered->count + 1)];
-            const float distance = own + square - 2 * products[other];
-            to[other] = distance > 0 ? distance : 0;
-            state->distances[other * state->stride + row] = to[other];
+enum { ROWS_TOGETHER = 2, OTHERS_TOGETHER = 4 }; /* each load of numbers then serves several products */
+
+/* Compute the dot products of two rows with four others. */
+AVX2 static void multiply(
+    const float *const rows[ROWS_TOGETHER], const float *const others[OTHERS_TOGETHER], Py_ssize_t width,
+    float products[ROWS_TOGETHER][OTHERS_TOGETHER]) {
+    Vector sums[ROWS_TOGETHER][OTHERS_TOGETHER];
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS_TOGETHER * OTHERS_TOGETHER; i++) sums[i / OTHERS_TOGETHER][i % OTHERS_TOGETHER] = zeros();
+    for (Py_ssize_t start = 0; start < width; start += VECTOR)
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS_TOGETHER * OTHERS_TOGETHER; i++) {
+            Vector *sum = &sums[i / OTHERS_TOGETHER][i % OTHERS_TOGETHER];
+            *sum =
+                add_product(load(rows[i / OTHERS_TOGETHER] + start), load(others[i % OTHERS_TOGETHER] + start), *sum);
         }
-        to[row] = INFINITY;
-        for (Py_ssize_t rest = state->count; rest < state->stride; rest++) to[rest] = INFINITY;
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS_TOGETHER * OTHERS_TOGETHER; i++)
+        products[i / OTHERS_TOGETHER][i % OTHERS_TOGETHER] = sum_of(sums[i / OTHERS_TOGETHER][i % OTHERS_TOGETHER]);
+}
+
+/* Write the dot products of all pairs of rows into both halves of the distances, so that these are equal bit for bit.
+ * Otherwise a chain could go in a circle. */
+AVX2 static void compute_products(const Clustered *rows, State *state) {
+    const float *own[ROWS_TOGETHER], *others[OTHERS_TOGETHER];
+    float products[ROWS_TOGETHER][OTHERS_TOGETHER];
+    for (int first = 0; first < state->count; first += ROWS_TOGETHER) {
+        for (int i = 0; i < ROWS_TOGETHER; i++)
+            own[i] = rows->numbers + smaller(first + i, state->count - 1) * rows->width;
+        for (int other = 0; other < first + ROWS_TOGETHER; other += OTHERS_TOGETHER) {
+            for (int j = 0; j < OTHERS_TOGETHER; j++)
+                others[j] = rows->numbers + smaller(other + j, state->count - 1) * rows->width;
+            multiply(own, others, rows->width, products);
+            for (int i = 0; i < ROWS_TOGETHER && first + i < state->count; i++)
+                for (int j = 0; j < OTHERS_TOGETHER && other + j <= first + i; j++) {
+                    state->distances[(first + i) * state->stride + other + j] = products[i][j];
+                    state->distances[(other + j) * state->stride + first + i] = products[i][j];
+                }
+        }
+    }
+}
+
+AVX2 static void compute_distances(const Clustered *rows, State *state) {
+    float squares[MOST_CLUSTERED + VECTOR];
+    compute_products(rows, state);
+    for (int row = 0; row < state->count; row++) squares[row] = state->distances[row * (state->stride + 1)];
+    for (int row = 0; row < state->count; row++) {
+        float *distances = state->distances + row * state->stride;
+        for (int other = 0; other < state->count; other++) {
+            const float distance = squares[row] + squares[other] - 2 * distances[other];
+            distances[other] = distance > 0 ? distance : 0;
+        }
+        distances[row] = INFINITY;
+        for (Py_ssize_t rest = state->count; rest < state->stride; rest++) distances[rest] = INFINITY;
         state->sizes[row] = 1;
     }
     for (Py_ssize_t rest = state->count; rest < state->stride; rest++) state->sizes[rest] = 0;
@@ -46,13 +85,11 @@ AVX2 static void compute_distances(const Clustered *clustered, State *state) {
 
 /* Return the first place with the smallest distance, if that is below `limit`; otherwise -1. */
 AVX2 static int nearest(const float *distances, Py_ssize_t stride, float limit) {
-    float least[VECTOR];
-    for (int lane = 0; lane < VECTOR; lane++) least[lane] = limit;
-    for (Py_ssize_t start = 0; start < stride; start += VECTOR)
-        for (int lane = 0; lane < VECTOR; lane++)
-            least[lane] = distances[start + lane] < least[lane] ? distances[start + lane] : least[lane];
-    float smallest = limit;
-    for (int lane = 0; lane < VECTOR; lane++) smallest = least[lane] < smallest ? least[lane] : smallest;
+    Vector least = all(limit);
+    for (Py_ssize_t start = 0; start < stride; start += VECTOR) least = minimum(load(distances + start), least);
+    float lanes[VECTOR], smallest = limit;
+    store(lanes, least);
+    for (int lane = 0; lane < VECTOR; lane++) smallest = lanes[lane] < smallest ? lanes[lane] : smallest;
     if (!(smallest < limit)) return -1;
     int place = 0;
     while (distances[place] != smallest) place++;
@@ -124,22 +161,21 @@ static int root_of(int *roots, int row) {
     return root;
 }
 
-AVX2 static void add_rows(const Clustered *clustered, Py_ssize_t clusters, const int64_t *labels, float *sums) {
-    memset(sums, 0, clusters * clustered->width * sizeof *sums);
-    for (Py_ssize_t row = 0; row < clustered->count; row++) {
-        const float *from = clustered->rows + row * clustered->width;
-        float *to = sums + labels[row] * clustered->width;
-        for (Py_ssize_t number = 0; number < clustered->width; number++) to[number] += from[number];
+AVX2 static void add_rows(const Clustered *rows, Py_ssize_t clusters, const int64_t *labels, float *sums) {
+    memset(sums, 0, clusters * rows->width * sizeof *sums);
+    for (Py_ssize_t row = 0; row < rows->count; row++) {
+        const float *from = rows->numbers + row * rows->width;
+        float *to = sums + labels[row] * rows->width;
+        for (Py_ssize_t number = 0; number < rows->width; number++) to[number] += from[number];
     }
 }
 
 void sum_clusters(
-    const Clustered *clustered, Py_ssize_t clusters, float *distances, Py_ssize_t stride, int64_t *labels,
-    float *sums) {
-    State state = {.distances = distances, .stride = stride, .count = (int)clustered->count};
+    const Clustered *rows, Py_ssize_t clusters, float *distances, Py_ssize_t stride, int64_t *labels, float *sums) {
+    State state = {.distances = distances, .stride = stride, .count = (int)rows->count};
     Merge merges[MOST_CLUSTERED];
     int roots[MOST_CLUSTERED];
-    compute_distances(clustered, &state);
+    compute_distances(rows, &state);
     make_merges(&state, merges);
     qsort(merges, state.count - 1, sizeof *merges, compare);
     for (int row = 0; row < state.count; row++) roots[row] = row;
@@ -153,5 +189,5 @@ void sum_clusters(
         const int root = root_of(roots, row);
         labels[row] = root == row ? next++ : labels[root];
     }
-    add_rows(clustered, clusters, labels, sums);
+    add_rows(rows, clusters, labels, sums);
 }

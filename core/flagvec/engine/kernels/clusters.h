@@ -5,14 +5,13 @@
 
 enum { MOST_CLUSTERED = 1024 }; /* `MOST_ROWS` in clusters.py has the same value */
 
-/* Rows, and the dot products of all pairs of them.
+/* Rows that are clustered.
  *
- * rows: (count, width), finite.
- * products: (count, count).
+ * numbers: (count, width), the width a multiple of 8.
  * count: 2 to MOST_CLUSTERED.
  */
 typedef struct {
-    const float *rows, *products;
+    const float *numbers;
     Py_ssize_t count, width;
 } Clustered;
 
@@ -24,4 +23,4 @@ typedef struct {
  * sums: (clusters, width).
  */
 void sum_clusters(
-    const Clustered *clustered, Py_ssize_t clusters, float *distances, Py_ssize_t stride, int64_t *labels, float *sums);
+    const Clustered *rows, Py_ssize_t clusters, float *distances, Py_ssize_t stride, int64_t *labels, float *sums);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
+import torch  # noqa: F401  # its OpenMP library decides whether kernels run
 from numpy.typing import NDArray
 
 from flagvec.engine.kernels.availability import _compiled, can_run, why_not
@@ -37,18 +37,19 @@ def cluster_sums(rows: NDArray[np.float32], clusters: int) -> tuple[NDArray[np.f
         raise ValueError(f"{count} rows cannot be clustered: {why_not('clusters') or 'ask can_cluster first'}")
     if not 1 <= clusters <= count:
         raise ValueError(f"clusters={clusters}: choose 1 to {count}, the number of rows")
+    padded = -(-width // _VECTOR) * _VECTOR
     rows = np.ascontiguousarray(rows, dtype=np.float32)
-    tensor = torch.from_numpy(rows)
-    products = torch.mm(tensor, tensor.T)
+    if padded != width:
+        rows = np.pad(rows, ((0, 0), (0, padded - width)))
     stride = -(-count // _VECTOR) * _VECTOR
     distances = np.empty((count, stride), dtype=np.float32)
-    labels, sums = np.empty(count, dtype=np.int64), np.empty((clusters, width), dtype=np.float32)
+    labels, sums = np.empty(count, dtype=np.int64), np.empty((clusters, padded), dtype=np.float32)
     _compiled.sum_clusters(
-        (rows.ctypes.data, products.data_ptr(), count, width),
+        (rows.ctypes.data, count, padded),
         clusters,
         distances.ctypes.data,
         stride,
         labels.ctypes.data,
         sums.ctypes.data,
     )
-    return sums, labels
+    return sums[:, :width], labels

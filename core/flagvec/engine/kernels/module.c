@@ -75,18 +75,17 @@ static PyObject *call_run_layers(PyObject *module, PyObject *arguments) {
 }
 
 static PyObject *call_sum_clusters(PyObject *module, PyObject *arguments) {
-    unsigned long long rows, products, distances, labels, sums;
-    Clustered clustered;
+    unsigned long long numbers, distances, labels, sums;
+    Clustered rows;
     Py_ssize_t clusters, stride;
     if (!PyArg_ParseTuple(
-            arguments, "(KKnn)nKnKK:sum_clusters", &rows, &products, &clustered.count, &clustered.width, &clusters,
-            &distances, &stride, &labels, &sums))
+            arguments, "(Knn)nKnKK:sum_clusters", &numbers, &rows.count, &rows.width, &clusters, &distances, &stride,
+            &labels, &sums))
         return NULL;
-    clustered.rows = POINTER(const float *, rows);
-    clustered.products = POINTER(const float *, products);
+    rows.numbers = POINTER(const float *, numbers);
     Py_BEGIN_ALLOW_THREADS;
     sum_clusters(
-        &clustered, clusters, POINTER(float *, distances), stride, POINTER(int64_t *, labels), POINTER(float *, sums));
+        &rows, clusters, POINTER(float *, distances), stride, POINTER(int64_t *, labels), POINTER(float *, sums));
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
