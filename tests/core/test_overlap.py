@@ -61,14 +61,14 @@ class Elsewhere:
     is_on_host = False
 
     def __init__(self, encoder):
-        self.run = encoder.run
+        self.run, self.window = encoder.run, encoder.window
 
 
 def test_a_model_on_a_device_gives_the_same_as_on_the_host(tiny_m3, golden, monkeypatch):
     texts = golden.texts * 2
     expected = tiny_m3.encode(texts, batch_size=3)
     monkeypatch.setattr(tiny_m3, "_encoder", Elsewhere(tiny_m3._encoder))
-    monkeypatch.setattr("flagvec.forward_pass.WINDOW_ON_ACCELERATOR", 7)
+    monkeypatch.setattr("flagvec.token_windows.WINDOW_ON_ACCELERATOR", 7)
     found = tiny_m3.encode(texts, batch_size=3)
     torch.testing.assert_close(found["dense_vecs"], expected["dense_vecs"], atol=1e-5, rtol=0)
     for one, other in zip(found["lexical_weights"], expected["lexical_weights"], strict=True):

@@ -26,7 +26,7 @@ def test_a_text_of_just_the_limit_is_not_cut_off(tiny_m3):
 
 
 def test_positions_count_over_all_that_is_tokenised_at_a_time(tiny_m3, monkeypatch):
-    monkeypatch.setattr("flagvec.forward_pass.WINDOW", 2)
+    monkeypatch.setattr("flagvec.token_windows.WINDOW", 2)
     assert tiny_m3.encode(TEXTS * 2, max_length=10, batch_size=3).truncated == (0, 3, 5, 8)
 
 
