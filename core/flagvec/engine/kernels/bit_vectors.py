@@ -22,7 +22,7 @@ def can_compare_bits() -> bool:
 
 
 class BitVectors:
-    """Vectors that are ready to be compared with rows of bits, each of which has a factor.
+    """Vectors that are prepared for a comparison with rows of bits. Each row has a factor.
 
     A bit stands for 1/2 or -1/2. With AMX, each number of a vector is rounded to a step of 1 / 32,639 of the vector's
     largest one.
