@@ -92,18 +92,21 @@ def run_layers(lengths, width, inner_width, heads, threads=1, layers=2, level=AM
 
 def best_products(count, width, rows, row_bytes, missing_bytes=0, in_tiles=False):
     """Compare vectors with two documents, the first of one row; `count` and `width` fill whole tiles for `in_tiles`."""
-    numbers = RANDOM.standard_normal((count, width), dtype=np.float32)
     parts = RANDOM.integers(-128, 128, 2 * count * width, dtype=np.int8)
     steps, offsets = RANDOM.random((2, count), dtype=np.float32)
+    tables = RANDOM.standard_normal(count * width * 4, dtype=np.float32)
     codes = RANDOM.integers(0, 256, (rows, row_bytes), dtype=np.uint8)
     codes[:, -1] &= 0x3F  # a finite factor
     codes = codes.reshape(-1)[: rows * row_bytes - missing_bytes].copy()
     lengths = np.array([1, rows - 1], dtype=np.int64)[: min(rows, 2)]
+    words = np.empty((width // 32, 64), dtype=np.uint32)
     sums, best = np.empty((64, count), dtype=np.float32), np.empty((len(lengths), count), dtype=np.float32)
+    in_tables = (0, 0, 0) if in_tiles else (tables.ctypes.data, count // 4, width // 32)
     tiles = (parts.ctypes.data, steps.ctypes.data, count // 16, width // 64) if in_tiles else (0, 0, 0, 0)
     _compiled.best_products(
-        (0 if in_tiles else numbers.ctypes.data, tiles, offsets.ctypes.data, count, width),
-        (codes.ctypes.data, row_bytes, lengths.ctypes.data, len(lengths)), sums.ctypes.data, best.ctypes.data,
+        (in_tables, tiles, offsets.ctypes.data, count),
+        (codes.ctypes.data, row_bytes, lengths.ctypes.data, len(lengths)),
+        words.ctypes.data, sums.ctypes.data, best.ctypes.data,
     )  # fmt: skip
     assert np.isfinite(best).all()
 
@@ -173,7 +176,7 @@ def all_shapes_in_vectors():
         for clusters in {1, count // 2, count}:
             sum_clusters(count, width, clusters)
     if LEVEL >= AVX512:
-        for count, width, rows, further in itertools.product((4, 12), (16, 1_024), (1, 4, 7, 200), (2, 4)):
+        for count, width, rows, further in itertools.product((4, 12), (32, 544, 1_024), (1, 16, 63, 200), (-1, 2, 4)):
             best_products(count, width, rows, width // 8 + further)
     sys.stdout.write("all shapes ran\n")
 

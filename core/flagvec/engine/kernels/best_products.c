@@ -19,14 +19,8 @@ AVX512 static void keep_larger(const float *sums, const float *offsets, float fa
     }
 }
 
-static void sum_rows(const Vectors *vectors, const uint8_t *from, Py_ssize_t rows, Py_ssize_t row_bytes, float *sums) {
-    if (vectors->numbers)
-        bit_sums(vectors->numbers, vectors->count, vectors->width, from, rows, row_bytes, sums);
-    else
-        bit_sums_in_tiles(&vectors->tiles, from, rows, row_bytes, sums);
-}
-
-AVX512 void best_products(const Vectors *vectors, const Documents *documents, float *sums, float *best) {
+AVX512 void best_products(
+    const Vectors *vectors, const Documents *documents, uint32_t *words, float *sums, float *best) {
     const Py_ssize_t count = vectors->count, row_bytes = documents->row_bytes;
     const uint8_t *row = documents->rows;
     Py_ssize_t left = 0, summed = 0; /* rows of all documents; rows in `sums` */
@@ -37,7 +31,10 @@ AVX512 void best_products(const Vectors *vectors, const Documents *documents, fl
             if (at == summed) {
                 at = 0;
                 summed = smaller(left, ROWS_AT_ONCE);
-                sum_rows(vectors, row, summed, row_bytes, sums);
+                if (vectors->tables.tables)
+                    bit_sums(&vectors->tables, row, summed, row_bytes, words, sums);
+                else
+                    bit_sums_in_tiles(&vectors->tiles, row, summed, row_bytes, sums);
             }
             keep_larger(sums + at * count, vectors->offsets, factor_of(row, row_bytes), count, best);
         }

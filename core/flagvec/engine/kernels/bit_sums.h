@@ -3,15 +3,33 @@
 
 #include "kernels.h"
 
+enum {
+    ROWS_AT_ONCE = 64, /* `_ROWS_AT_ONCE` in bit_vectors.py has the same value */
+    WORD_BITS = 32,
+    BITS_TOGETHER = 4, /* whose sum is looked up */
+};
+
+/* Vectors as `bit_sums` takes them.
+ *
+ * tables: (blocks, words * 8, 4, 16): for four numbers of each of four vectors, the sums of those that the bits of an
+ *     index choose, the first number by the lowest bit.
+ */
+typedef struct {
+    const float *tables;
+    Py_ssize_t blocks, words;
+} VectorsInTables;
+
 /* Compute, for each row of bits and each vector, the sum of the vector's numbers whose bit is 1.
  *
- * vectors: (count, width), contiguous; count is a multiple of VECTORS_TOGETHER, and width one of 16.
- * bits: row_bytes bytes a row, at least width / 8; the first number's bit is the lowest one of the first byte.
- * sums: (rows, count).
+ * bits: row_bytes bytes a row. The first number's bit is the lowest one of the first byte. What lies between a vector's
+ *     end and that of its last word chooses zeros.
+ * rows: 1 to ROWS_AT_ONCE.
+ * words: (vectors->words, ROWS_AT_ONCE), for intermediate results.
+ * sums: (ROWS_AT_ONCE, vectors->blocks * 4); those behind `rows` have no meaning.
  */
 void bit_sums(
-    const float *vectors, Py_ssize_t count, Py_ssize_t width, const uint8_t *bits, Py_ssize_t rows,
-    Py_ssize_t row_bytes, float *sums);
+    const VectorsInTables *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *words,
+    float *sums);
 
 /* Vectors as `bit_sums_in_tiles` takes them. A number is `step * (256 * high + low)`, and both parts are int8.
  *
@@ -35,15 +53,16 @@ void bit_sums_in_tiles(
 
 /* Vectors that are compared with rows of bits.
  *
- * numbers: as `bit_sums` takes them; NULL for those in tiles.
+ * tables: as `bit_sums` takes them. Its own `tables` are NULL if the vectors are in tiles.
  * tiles: as `bit_sums_in_tiles` takes them.
  * offsets: (count,), what is subtracted from the sums.
- * count: with the zeros after them, a multiple of TILE for tiles.
+ * count: with the zeros after them.
  */
 typedef struct {
-    const float *numbers, *offsets;
+    VectorsInTables tables;
     VectorsInTiles tiles;
-    Py_ssize_t count, width;
+    const float *offsets;
+    Py_ssize_t count;
 } Vectors;
 
 /* Documents of rows: the bits of a row, and in its last two bytes its factor in float16.
@@ -56,11 +75,10 @@ typedef struct {
     const int64_t *lengths;
 } Documents;
 
-enum { ROWS_AT_ONCE = 64 }; /* `_ROWS_AT_ONCE` in bit_vectors.py has the same value */
-
 /* Compute for each document and vector the largest product, over the document's rows, of factor and (sum - offset).
  *
+ * words: as `bit_sums` takes it.
  * sums: (ROWS_AT_ONCE, vectors->count), for intermediate results.
  * best: (documents->count, vectors->count).
  */
-void best_products(const Vectors *vectors, const Documents *documents, float *sums, float *best);
+void best_products(const Vectors *vectors, const Documents *documents, uint32_t *words, float *sums, float *best);

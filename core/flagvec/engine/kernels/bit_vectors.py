@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from flagvec.engine.kernels.availability import _compiled, can_run, why_not
 
-_VECTOR = 16
 _VECTORS_TOGETHER = 4  # as in bit_sums.c
-_ROWS_AT_ONCE = 64  # as in bit_sums.h
+_ROWS_AT_ONCE, _WORD_BITS, _BITS_TOGETHER = 64, 32, 4  # as in bit_sums.h
 _TILE_COLUMNS, _TILE_BYTES = 16, 64  # of a tile, as in tiles.h
 _MOST_INT8 = 127
 _MOST_TILE_WIDTH = 65_536  # sums of wider vectors could exceed int32
@@ -39,9 +38,10 @@ class BitVectors:
             raise ValueError(f"bits cannot be compared: {why_not('sums of bits')}; ask can_compare_bits first")
         self._shape = vectors.shape
         in_tiles = can_run("sums of bits in tiles") and vectors.shape[1] <= _MOST_TILE_WIDTH
-        self._padded = _padded(vectors, *((_TILE_COLUMNS, _TILE_BYTES) if in_tiles else (_VECTORS_TOGETHER, _VECTOR)))
-        self._offsets = self._padded.sum(axis=1) / 2
-        self._tiles = _tiles(self._padded) if in_tiles else None
+        padded = _padded(vectors, *((_TILE_COLUMNS, _TILE_BYTES) if in_tiles else (_VECTORS_TOGETHER, _WORD_BITS)))
+        self._offsets = padded.sum(axis=1) / 2
+        self._tiles = _tiles(padded) if in_tiles else None
+        self._tables = None if in_tiles else _tables(padded)
 
     def best_products(self, rows: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return each vector's best dot product with a row of each document.
@@ -60,14 +60,20 @@ class BitVectors:
         """
         rows, lengths = np.ascontiguousarray(rows), np.ascontiguousarray(lengths, dtype=np.int64)
         self._check(rows, lengths)
-        padded, tiles = self._padded, self._tiles
-        count, width = padded.shape
-        in_tiles = (0, 0, 0, 0) if tiles is None else (tiles[0].ctypes.data, tiles[1].ctypes.data, *tiles[0].shape[:2])
+        tables, tiles, count, words = self._tables, self._tiles, len(self._offsets), 0
+        in_tables, in_tiles = (0, 0, 0), (0, 0, 0, 0)
+        if tables is not None:
+            words = tables.shape[1] * _BITS_TOGETHER // _WORD_BITS
+            in_tables = tables.ctypes.data, len(tables), words
+        if tiles is not None:
+            in_tiles = tiles[0].ctypes.data, tiles[1].ctypes.data, *tiles[0].shape[:2]
+        bits = np.empty((words, _ROWS_AT_ONCE), dtype=np.uint32)
         sums = np.empty((_ROWS_AT_ONCE, count), dtype=np.float32)
         best = np.empty((len(lengths), count), dtype=np.float32)
         _compiled.best_products(
-            (padded.ctypes.data if tiles is None else 0, in_tiles, self._offsets.ctypes.data, count, width),
+            (in_tables, in_tiles, self._offsets.ctypes.data, count),
             (rows.ctypes.data, rows.shape[1], lengths.ctypes.data, len(lengths)),
+            bits.ctypes.data,
             sums.ctypes.data,
             best.ctypes.data,
         )
@@ -86,6 +92,14 @@ class BitVectors:
                 f"lengths has the sum {lengths.sum()} and the minimum {lengths.min(initial=1)}: expected lengths of 1 "
                 f"or more whose sum is {len(rows)}, the number of rows"
             )
+
+
+def _tables(padded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the tables of `VectorsInTables` in bit_sums.h."""
+    indices, numbers = np.arange(2**_BITS_TOGETHER), np.arange(_BITS_TOGETHER)
+    chosen = (indices[:, None] >> numbers & 1).astype(np.float32)
+    blocks = padded.reshape(-1, _VECTORS_TOGETHER, padded.shape[1] // _BITS_TOGETHER, _BITS_TOGETHER)
+    return np.ascontiguousarray((blocks @ chosen.T).transpose(0, 2, 1, 3))
 
 
 def _tiles(padded: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -91,22 +91,22 @@ static PyObject *call_sum_clusters(PyObject *module, PyObject *arguments) {
 }
 
 static PyObject *call_best_products(PyObject *module, PyObject *arguments) {
-    unsigned long long numbers, parts, steps, offsets, rows, lengths, sums, best;
+    unsigned long long tables, parts, steps, offsets, rows, lengths, words, sums, best;
     Vectors vectors;
     Documents documents;
     if (!PyArg_ParseTuple(
-            arguments, "(K(KKnn)Knn)(KnKn)KK:best_products", &numbers, &parts, &steps, &vectors.tiles.groups,
-            &vectors.tiles.blocks, &offsets, &vectors.count, &vectors.width, &rows, &documents.row_bytes, &lengths,
-            &documents.count, &sums, &best))
+            arguments, "((Knn)(KKnn)Kn)(KnKn)KKK:best_products", &tables, &vectors.tables.blocks, &vectors.tables.words,
+            &parts, &steps, &vectors.tiles.groups, &vectors.tiles.blocks, &offsets, &vectors.count, &rows,
+            &documents.row_bytes, &lengths, &documents.count, &words, &sums, &best))
         return NULL;
-    vectors.numbers = POINTER(const float *, numbers);
+    vectors.tables.tables = POINTER(const float *, tables);
     vectors.tiles.parts = POINTER(const int8_t *, parts);
     vectors.tiles.steps = POINTER(const float *, steps);
     vectors.offsets = POINTER(const float *, offsets);
     documents.rows = POINTER(const uint8_t *, rows);
     documents.lengths = POINTER(const int64_t *, lengths);
     Py_BEGIN_ALLOW_THREADS;
-    best_products(&vectors, &documents, POINTER(float *, sums), POINTER(float *, best));
+    best_products(&vectors, &documents, POINTER(uint32_t *, words), POINTER(float *, sums), POINTER(float *, best));
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
