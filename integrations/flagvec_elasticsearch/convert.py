@@ -64,6 +64,12 @@ def to_document(found: Mapping[str, Any]) -> Document:
     return Document(found["_id"], source[TEXT], source[METADATA])
 
 
+def document_alone(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of a hit only what `to_document` takes."""
+    source = found["_source"]
+    return {"_id": found["_id"], "_source": {name: source[name] for name in (TEXT, METADATA) if name in source}}
+
+
 def to_record(found: Mapping[str, Any], schema: Schema) -> Record:
     """Return the document of a hit with its vectors.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
 from more_itertools import chunked_even, constrained_batches
 
+from flagvec.search.ahead import ahead
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
@@ -16,13 +18,15 @@ from flagvec.store.documents import Hit
 from flagvec.store.vectors import TextVectors
 from flagvec_elasticsearch import queries
 from flagvec_elasticsearch.client import Found, Index
-from flagvec_elasticsearch.convert import to_document
+from flagvec_elasticsearch.convert import document_alone, to_document
 from flagvec_elasticsearch.filters import Query, to_query
 from flagvec_elasticsearch.schema import COLBERT, DENSE, ID, SPARSE, Layout
 from flagvec_elasticsearch.stored_colbert import Rows, Scores, StoredColbert, count
 
-# One request fetches ColBERT vectors of this size at most, because candidates may be many and long.
-_FETCHED_BYTES = 64 * 2**20
+# One request fetches ColBERT vectors of so many documents and of this size at most, because candidates may be many and
+# long. So many requests are on their way: the server reads documents while others are compared here.
+_FETCHED_DOCUMENTS, _FETCHED_BYTES = 64, 64 * 2**20
+_REQUESTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +35,8 @@ class Search:
 
     1. An ``_msearch`` of the legs finds the ids of the candidates. A search of one leg needs no other request.
     2. If hits carry scores that no leg has found, a second ``_msearch`` gets these. If ranks have ordered the hits
-       already, it also reads them.
-    3. Otherwise an ``_mget`` reads the hits.
+       already, it also reads them. ColBERT vectors that are compared here take one or more requests of their own.
+    3. An ``_mget`` reads the hits that no request has read.
 
     Args:
         index: Where to search.
@@ -62,7 +66,9 @@ class Search:
             return self._found_by(legs[0])
         if options.weights or options.rerank:
             found, rows = self._candidates(legs)
-            return self._read(by_scores(self.query, found, options, lambda missing: self._scores_of(missing, rows)))
+            read: dict[str, Found] = {}
+            ranked = by_scores(self.query, found, options, lambda missing: self._scores_of(missing, rows, read))
+            return self._read(ranked, read)
         if native_fusion and len(legs) > 1:
             return self._fused_natively(legs)
         found, _ = self._candidates(legs)
@@ -112,41 +118,56 @@ class Search:
         rows = {queries.value(hit, ID): queries.value(hit, fetched.rows_field) for hits in answers for hit in hits}
         return found, rows
 
-    def _scores_of(self, missing: Mapping[str, list[str]], rows: Rows) -> dict[str, Scores]:
-        """Return the exact scores of the ids that are missing in a representation; `rows` is from `_candidates`."""
+    def _scores_of(self, missing: Mapping[str, list[str]], rows: Rows, read: dict[str, Found]) -> dict[str, Scores]:
+        """Return the exact scores of the ids that are missing in a representation.
+
+        Args:
+            missing: The ids.
+            rows: As `_candidates` returns them.
+            read: Receives the documents that come with their ColBERT vectors, by id.
+        """
         wanted = missing.get(COLBERT) if self.stored else None
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if name != COLBERT or wanted is None}
         if not wanted or self.stored is None:
-            answers = self._searches(list(exact.values()))
-            return {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=True)}
-        requests = list(self._fetches(wanted, rows, self.stored))
-        first = requests[0] if requests else []
-        answers = self._searches([*exact.values(), *first])
-        scores = {name: self._scores(name, hits) for name, hits in zip(exact, answers, strict=False)}
-        parts = chain([answers[len(exact) :]], map(self._searches, requests[1:]))
-        scores[COLBERT] = self._max_sims(parts, rows, self.stored)
-        lost = [name for name in wanted if name not in scores[COLBERT] and rows.get(name) not in self.stored.empty]
+            return self._exact_scores(exact)
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "flagvec-search") as threads:
+            others = threads.submit(self._exact_scores, exact)
+            answers = ahead(threads, self._searches, self._fetches(wanted, rows, self.stored), _REQUESTS_AT_ONCE)
+            compared = self._max_sims(answers, rows, self.stored, read)
+            scores = {**others.result(), COLBERT: compared}
+        lost = [name for name in wanted if name not in compared and rows.get(name) not in self.stored.empty]
         self.lost.count(len(lost), len(wanted))
         return scores
+
+    def _exact_scores(self, bodies: Mapping[str, Query]) -> dict[str, Scores]:
+        """Return the scores that a search gives in each representation."""
+        answers = self._searches(list(bodies.values()))
+        return {name: self._scores(name, hits) for name, hits in zip(bodies, answers, strict=True)}
 
     def _fetches(self, ids: Sequence[str], rows: Rows, stored: StoredColbert) -> Iterable[list[Query]]:
         """Yield the searches for the documents that have ColBERT vectors, in lists that are one request each."""
         requests = constrained_batches(
             [name for name in ids if count(rows, name)],
             max_size=_FETCHED_BYTES,
-            max_count=queries.MOST_HITS,
+            max_count=_FETCHED_DOCUMENTS,
             get_len=lambda name: stored.size(count(rows, name)),
             strict=False,
         )
         for request in requests:
             yield [queries.reading(part, stored.read) for part in chunked_even(request, stored.documents_a_search)]
 
-    def _max_sims(self, answers: Iterable[list[list[Found]]], rows: Rows, stored: StoredColbert) -> Scores:
+    def _max_sims(
+        self, answers: Iterable[list[list[Found]]], rows: Rows, stored: StoredColbert, read: dict[str, Found]
+    ) -> Scores:
         """Return the ColBERT scores of documents, without those whose vectors are missing or damaged."""
         assert self.query.colbert is not None
+        compare = stored.comparison(self.query.colbert)
         scores: Scores = {}
         for answer in answers:
-            scores |= stored.scores(self.query.colbert, chain.from_iterable(answer), rows)
+            found = list(chain.from_iterable(answer))
+            scores |= compare(found, rows)
+            # Without their vectors, which would fill the memory if there are many candidates.
+            read |= {one["_id"]: document_alone(one) for one in found if "_source" in one}
         return scores
 
     def _leg(self, leg: str, limit: int) -> Query:
@@ -178,9 +199,12 @@ class Search:
     def _searches(self, bodies: Sequence[Query]) -> list[list[Found]]:
         return self.index.searches(bodies, self.patience.of_attempt())
 
-    def _read(self, ranked: Sequence[Ranked]) -> list[Hit]:
-        found = self.index.documents([place.id for place in ranked], self.patience.of_attempt()) if ranked else []
-        return _hits(ranked, found)
+    def _read(self, ranked: Sequence[Ranked], read: Mapping[str, Found] | None = None) -> list[Hit]:
+        """Return ranked documents as hits. Those of `read`, by id, are not read again."""
+        read = read or {}
+        unread = [place.id for place in ranked if place.id not in read]
+        found = self.index.documents(unread, self.patience.of_attempt()) if unread else []
+        return _hits(ranked, [*found, *(read[place.id] for place in ranked if place.id in read)])
 
 
 def _hits(ranked: Sequence[Ranked], found: Iterable[Found]) -> list[Hit]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ Scores = dict[str, float]
 # How many ColBERT vectors a document has, by its id; None if it does not say.
 Rows = Mapping[str, int | None]
 Found = Mapping[str, Any]
+# Takes documents that `read` brought and how many vectors each has, and returns the scores of those whose vectors are
+# neither missing nor damaged.
+Compare: TypeAlias = Callable[[Iterable[Found], Rows], Scores]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,15 @@ class Codes:
         """Return the length of the text that keeps so many vectors."""
         return base64_size(rows * self.codec.row_bytes)
 
-    def scores(self, query_rows: NDArray[np.float32], found: Iterable[Found], rows: Rows) -> Scores:
-        """Return the scores of documents that `read` brought, without those whose vectors are missing or damaged.
+    def comparison(self, query_rows: NDArray[np.float32]) -> Compare:
+        """Return what compares documents with a query: (query vectors, dimension) float32."""
+        query = prepared_query(query_rows, self.codec)
 
-        Args:
-            query_rows: (query vectors, dimension) float32.
-            found: The documents.
-            rows: How many vectors each has.
-        """
-        texts = {name: self._text(hit, count(rows, name)) for hit in found if (name := queries.value(hit, ID))}
-        return scores_of_codes(prepared_query(query_rows, self.codec), texts)
+        def scores(found: Iterable[Found], rows: Rows) -> Scores:
+            texts = {name: self._text(hit, count(rows, name)) for hit in found if (name := queries.value(hit, ID))}
+            return scores_of_codes(query, texts)
+
+        return scores
 
     def is_intact(self, found: Found, rows: int) -> bool:
         """Return whether a document that `read` brought has so many undamaged vectors."""
@@ -95,15 +97,19 @@ class HalfPrecision:
         """Do as `Codes.size` does."""
         return text_size(rows, self.dimension)
 
-    def scores(self, query_rows: NDArray[np.float32], found: Iterable[Found], rows: Rows) -> Scores:
-        """Do as `Codes.scores` does."""
-        scores = {}
-        for hit in found:
-            name = queries.value(hit, ID)
-            vectors = self._vectors(hit, count(rows, name))
-            # A comparison with NaN is false.
-            if vectors is not None and abs(score := float(colbert_score(query_rows, vectors))) <= _MOST_SCORE:
-                scores[name] = score
+    def comparison(self, query_rows: NDArray[np.float32]) -> Compare:
+        """Do as `Codes.comparison` does."""
+
+        def scores(found: Iterable[Found], rows: Rows) -> Scores:
+            compared = {}
+            for hit in found:
+                name = queries.value(hit, ID)
+                vectors = self._vectors(hit, count(rows, name))
+                # A comparison with NaN is false.
+                if vectors is not None and abs(score := float(colbert_score(query_rows, vectors))) <= _MOST_SCORE:
+                    compared[name] = score
+            return compared
+
         return scores
 
     def is_intact(self, found: Found, rows: int) -> bool:

@@ -12,12 +12,14 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
+from more_itertools import chunked
 from qdrant_client import QdrantClient, models
 from typing_extensions import override
 
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
+from flagvec.search.ahead import ahead
 from flagvec.search.options import SearchOptions
 from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
@@ -36,7 +38,7 @@ from flagvec_qdrant.convert import (
 )
 from flagvec_qdrant.errors import is_missing, refusal_of
 from flagvec_qdrant.filters import native_filter, refuse_empty
-from flagvec_qdrant.points import REQUESTS_AT_ONCE, GrpcPoints, ModelPoints, Points, ahead, limit
+from flagvec_qdrant.points import POINTS_PER_REQUEST, REQUESTS_AT_ONCE, GrpcPoints, ModelPoints, Points, limit
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
@@ -239,7 +241,7 @@ class ClientBackend(Backend[Record]):
                     with self._calling:
                         return self._points.retrieve(part, keys, options.timeout)
 
-                return ahead(threads, request, ids)
+                return ahead(threads, request, chunked(ids, POINTS_PER_REQUEST), REQUESTS_AT_ONCE)
 
             return find_hits_by_codes(
                 query, options, self._kept, ask, read, lambda request: threads.submit(request).result

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from more_itertools import chunked
 from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc, grpc_to_payload
 from qdrant_client.qdrant_remote import QdrantRemote
 
 from flagvec_qdrant.convert import PointId
 
-Answer = TypeVar("Answer")
 # So many points are read in one request, 1.7 MB with the codes of 200 ColBERT vectors of 1,024 dimensions each.
-_POINTS_PER_REQUEST = 48
+POINTS_PER_REQUEST = 48
 # A search with codes has so many requests on their way. Four of 48 points take 14 ms, and two of 64 take 17.
 REQUESTS_AT_ONCE = 4
 
@@ -104,19 +100,6 @@ class GrpcPoints:
             **{"timeout": self._deadline, **limit(timeout)},
         )
         return [Point(_id(point.id), grpc_to_payload(point.payload)) for point in answer.result]
-
-
-def ahead(
-    threads: Executor, request: Callable[[Sequence[PointId]], Answer], ids: Sequence[PointId]
-) -> Iterator[Answer]:
-    """Yield the answer for each part of `ids`, while other threads already request the next ones."""
-    waiting: deque[Future[Answer]] = deque()
-    for part in chunked(ids, _POINTS_PER_REQUEST):
-        waiting.append(threads.submit(request, part))
-        if len(waiting) > REQUESTS_AT_ONCE:
-            yield waiting.popleft().result()
-    for last in waiting:
-        yield last.result()
 
 
 def limit(timeout: float | None) -> dict[str, Any]:

@@ -280,9 +280,9 @@ def test_a_timeout_holds_also_if_the_client_repeats_what_took_too_long(seeded):
 
 
 def test_all_requests_of_a_search_share_its_timeout(store, monkeypatch):
-    store.add(["one two", "two three"])
+    store.add(["one two", "three"])
     given, within = [], Index._within
     monkeypatch.setattr(Index, "_within", lambda index, timeout: given.append(timeout) or within(index, timeout))
-    store.search("two", rerank="colbert", timeout=20)
+    store.search("two", fusion={"dense": 1.0, "sparse": 1.0}, timeout=20)
     assert len(given) == 3
     assert 20 >= given[0] > given[1] > given[2]

@@ -94,17 +94,27 @@ def test_sparse_scores_are_low_by_four_thousandths_at_most(filled, reference):
         ({"mode": "sparse"}, ["_msearch"]),
         ({}, ["_msearch", "_mget"]),
         ({"candidates": 10, "explain": True}, ["_msearch", "_msearch"]),
-        ({"fusion": Weighted(1, 1, 1)}, ["_msearch", "_msearch", "_mget"]),
-        ({"rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
-        ({"mode": "dense", "rerank": "colbert"}, ["_msearch", "_msearch", "_mget"]),
+        ({"candidates": 20, "fusion": Weighted(1, 1, 1)}, ["_msearch", "_msearch", "_msearch"]),
+        ({"candidates": 20, "rerank": "colbert"}, ["_msearch", "_msearch"]),
+        ({"mode": "dense", "rerank": "colbert"}, ["_msearch", "_msearch", "_msearch"]),
     ],
     ids=str,
 )
-def test_a_search_takes_two_rounds_at_most_and_one_for_documents_they_do_not_bring(filled, requests, options, paths):
+def test_a_search_asks_once_for_each_of_candidates_scores_codes_and_documents(filled, requests, options, paths):
     store = filled()
     requests.clear()
     store.search("word1 word7", **options)
     assert [path.rpartition("/")[2] for _, path in requests] == paths
+
+
+def test_documents_without_colbert_vectors_are_read_after_the_others(new_store, requests):
+    store = new_store()
+    store.create()
+    store.add([Document("a", "one two"), Document("b", "")])
+    requests.clear()
+    hits = store.search("one two", fusion=Weighted(1, 1, 1))
+    assert [(hit.id, hit.text) for hit in hits] == [("a", "one two"), ("b", "")]
+    assert [path.rpartition("/")[2] for _, path in requests][-1] == "_mget"
 
 
 def test_scores_that_all_legs_brought_need_no_second_round(new_store, requests):
@@ -186,7 +196,9 @@ def test_a_query_of_elasticsearch_dsl_is_a_filter_in_each_verb(filled):
 
 
 @pytest.mark.parametrize(
-    ("fusion", "options"), [("by_reciprocal_ranks", {}), ("by_scores", {"fusion": Weighted()})], ids=["ranks", "scores"]
+    ("fusion", "options"),
+    [("by_reciprocal_ranks", {}), ("by_scores", {"fusion": Weighted(1, 1, 0)})],
+    ids=["ranks", "scores"],
 )
 def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch, fusion, options):
     store = filled()

@@ -291,10 +291,10 @@ def test_the_field_that_was_chosen_is_not_that_of_an_index_of_codes(new_store):
         new_store(colbert_field="rank_vectors").count()
 
 
-def test_codes_of_many_candidates_are_read_by_several_searches_of_one_request(new_store, requests):
+def test_codes_of_many_candidates_are_read_by_several_requests(new_store, requests):
     store = new_store()
     store.create()
     store.add(f"one word{number}" for number in range(100))
     requests.clear()
     assert len(store.search("one", limit=100, candidates=100, rerank="colbert")) == 100
-    assert [path.rpartition("/")[2] for _, path in requests] == ["_msearch", "_msearch", "_mget"]
+    assert [path.rpartition("/")[2] for _, path in requests] == ["_msearch", "_msearch", "_msearch"]

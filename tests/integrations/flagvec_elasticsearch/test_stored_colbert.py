@@ -62,7 +62,7 @@ def test_what_is_written_is_what_is_read(rows):
 
 def test_the_score_is_that_of_the_vectors_that_codes_stand_for():
     expected = colbert_score(QUERY, STORAGE.codec(8).decode(STORAGE.encode(ROWS)))
-    assert CODES.scores(QUERY, [found(codes=TEXT)], {"a": 5}) == {"a": pytest.approx(expected, abs=1e-4)}
+    assert CODES.comparison(QUERY)([found(codes=TEXT)], {"a": 5}) == {"a": pytest.approx(expected, abs=1e-4)}
 
 
 anything = st.recursive(
@@ -74,7 +74,7 @@ anything = st.recursive(
 @given(colbert=anything, rows=st.none() | st.integers(-3, 9))
 def test_whatever_another_tool_left_fails_no_search(colbert, rows):
     damaged = {"_source": {"colbert": colbert}, "fields": {"id": ["b"]}}
-    scores = CODES.scores(QUERY, [found(codes=TEXT), damaged], {"a": 5, "b": rows})
+    scores = CODES.comparison(QUERY)([found(codes=TEXT), damaged], {"a": 5, "b": rows})
     assert scores.keys() == {"a"}
 
 

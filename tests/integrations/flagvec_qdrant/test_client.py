@@ -239,7 +239,7 @@ def test_local_mode_compares_chosen_points_without_searching_all(store, client, 
 
 
 def test_candidates_of_several_requests_are_all_compared(any_client, seeded, monkeypatch):
-    monkeypatch.setattr("flagvec_qdrant.points._POINTS_PER_REQUEST", 3)
+    monkeypatch.setattr("flagvec_qdrant.client.POINTS_PER_REQUEST", 3)
     name = f"flagvec_test_{uuid.uuid4().hex}"
     store = QdrantStore(seeded(), any_client, name, colbert="compact")
     store.create()
