@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
@@ -24,7 +24,7 @@ from flagvec_elasticsearch.schema import COLBERT, DENSE, ID, SPARSE, Layout
 from flagvec_elasticsearch.stored_colbert import Rows, Scores, StoredColbert, count
 
 # One request fetches ColBERT vectors of so many documents and of this size at most, because candidates may be many and
-# long. So many requests are on their way: the server reads documents while others are compared here.
+# long. So many threads make requests and compare what they bring, because the server reads others meanwhile.
 _FETCHED_DOCUMENTS, _FETCHED_BYTES = 64, 64 * 2**20
 _REQUESTS_AT_ONCE = 2
 
@@ -132,8 +132,7 @@ class Search:
             return self._exact_scores(exact)
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "flagvec-search") as threads:
             others = threads.submit(self._exact_scores, exact)
-            answers = ahead(threads, self._searches, self._fetches(wanted, rows, self.stored), _REQUESTS_AT_ONCE)
-            compared = self._max_sims(answers, rows, self.stored, read)
+            compared = self._max_sims(wanted, rows, self.stored, threads, read)
             scores = {**others.result(), COLBERT: compared}
         lost = [name for name in wanted if name not in compared and rows.get(name) not in self.stored.empty]
         self.lost.count(len(lost), len(wanted))
@@ -157,17 +156,21 @@ class Search:
             yield [queries.reading(part, stored.read) for part in chunked_even(request, stored.documents_a_search)]
 
     def _max_sims(
-        self, answers: Iterable[list[list[Found]]], rows: Rows, stored: StoredColbert, read: dict[str, Found]
+        self, ids: Sequence[str], rows: Rows, stored: StoredColbert, threads: Executor, read: dict[str, Found]
     ) -> Scores:
         """Return the ColBERT scores of documents, without those whose vectors are missing or damaged."""
         assert self.query.colbert is not None
         compare = stored.comparison(self.query.colbert)
+
+        def compared(request: list[Query]) -> tuple[Scores, dict[str, Found]]:
+            found = list(chain.from_iterable(self._searches(request)))
+            # Documents without their vectors, which would fill the memory if there are many candidates.
+            return compare(found, rows), {one["_id"]: document_alone(one) for one in found if "_source" in one}
+
         scores: Scores = {}
-        for answer in answers:
-            found = list(chain.from_iterable(answer))
-            scores |= compare(found, rows)
-            # Without their vectors, which would fill the memory if there are many candidates.
-            read |= {one["_id"]: document_alone(one) for one in found if "_source" in one}
+        for of_these, documents in ahead(threads, compared, self._fetches(ids, rows, stored), _REQUESTS_AT_ONCE):
+            scores |= of_these
+            read |= documents
         return scores
 
     def _leg(self, leg: str, limit: int) -> Query:

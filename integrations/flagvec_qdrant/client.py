@@ -6,11 +6,12 @@ import hashlib
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from more_itertools import chunked
 from qdrant_client import QdrantClient, models
@@ -42,6 +43,8 @@ from flagvec_qdrant.points import POINTS_PER_REQUEST, REQUESTS_AT_ONCE, GrpcPoin
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
 from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
+
+Result = TypeVar("Result")
 
 # Older collections have the model's name under this key instead of a description.
 _FORMER_KEY = "flagvec_model"
@@ -223,7 +226,8 @@ class ClientBackend(Backend[Record]):
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        vectors, where = native.vectors(query), native_filter(options.filter, native.TERMS)
+        asked = query if self._kept is None else replace(query, colbert=None)
+        vectors, where = native.vectors(asked), native_filter(options.filter, native.TERMS)
 
         def ask(stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:
             if self._is_local and stages[0].only:
@@ -236,10 +240,14 @@ class ClientBackend(Backend[Record]):
             return find_hits(query, options, ask)
         with ThreadPoolExecutor(REQUESTS_AT_ONCE, "flagvec-search") as threads:
 
-            def read(ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[Sequence[Any]]:
-                def request(part: Sequence[PointId]) -> Sequence[Any]:
+            def read(
+                ids: Sequence[PointId], keys: Sequence[str], use: Callable[[Sequence[Any]], Result]
+            ) -> Iterator[Result]:
+                def request(part: Sequence[PointId]) -> Result:
                     with self._calling:
-                        return self._points.retrieve(part, keys, options.timeout)
+                        points = self._points.retrieve(part, keys, options.timeout)
+                    # Here, because a thread that compares codes leaves the others a core.
+                    return use(points)
 
                 return ahead(threads, request, chunked(ids, POINTS_PER_REQUEST), REQUESTS_AT_ONCE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -185,7 +186,8 @@ class EdgeBackend(Backend[Record]):
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         where = native_filter(options.filter, native.TERMS)
-        search = EdgeSearch(self._open, query, where, self._layout.indexes)
+        asked = query if self._kept is None else replace(query, colbert=None)
+        search = EdgeSearch(self._open, asked, where, self._layout.indexes)
         if self._kept is None or COLBERT not in options.representations:
             return find_hits(query, options, search.ask)
         return find_hits_by_codes(query, options, self._kept, search.ask, search.read)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import qdrant_edge as edge
 
@@ -22,6 +22,8 @@ from flagvec_qdrant import edge_models as native
 from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId
 from flagvec_qdrant.search import Nearest, ReciprocalRanks, Stage, WeightedSum
 from flagvec_qdrant.shared_shards import SharedShard
+
+Result = TypeVar("Result")
 
 # How long a call should take. A candidate's ColBERT score takes 0.2 to 0.9 ms at 1,024 dimensions and 100 tokens.
 _CALL_SECONDS = 0.01
@@ -117,9 +119,11 @@ class EdgeSearch:
         parts = _short_calls(ids, lambda part: self._part(replace(stage(part), limit=len(part))))
         return list(chain.from_iterable(parts))
 
-    def read(self, ids: Sequence[PointId], keys: Sequence[str]) -> Iterator[Sequence[Any]]:
-        """Yield chosen points with these keys of their payload."""
-        return _short_calls(ids, lambda part: self._read(part, keys), _FIRST_READ)
+    def read(
+        self, ids: Sequence[PointId], keys: Sequence[str], use: Callable[[Sequence[Any]], Result]
+    ) -> Iterator[Result]:
+        """Yield what `use` makes of chosen points with these keys of their payload, in batches."""
+        return map(use, _short_calls(ids, lambda part: self._read(part, keys), _FIRST_READ))
 
     def _read(self, ids: Sequence[PointId], keys: Sequence[str]) -> list[_Read]:
         with self._shared.one_call:
@@ -128,8 +132,8 @@ class EdgeSearch:
             return [_Read(record.id, record.payload) for record in records]
 
     def _with_payload(self, points: Sequence[Any]) -> list[_Found]:
-        read = chain.from_iterable(self.read([point.id for point in points], DOCUMENT_KEYS))
-        payloads = {one.id: one.payload for one in read}
+        read = self.read([point.id for point in points], DOCUMENT_KEYS, list)
+        payloads = {one.id: one.payload for one in chain.from_iterable(read)}
         # Another thread may have deleted one.
         return [_Found(one.id, one.score, payloads[one.id]) for one in points if one.id in payloads]
 

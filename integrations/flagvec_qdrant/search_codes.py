@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from flagvec.late_interaction.codec import ColbertCodec
 from flagvec.late_interaction.stored import lost_codes, prepared_query, scores_of_codes
@@ -18,11 +18,28 @@ from flagvec.store.vectors import TextVectors
 from flagvec_qdrant.convert import COLBERT, DOCUMENT_KEYS, PointId, to_documents
 from flagvec_qdrant.search import Ask, Nearest, Stage, own_scores
 
-# Reads chosen points with these keys of their payload, in batches of a bounded size. One that is not there is left out.
-Read: TypeAlias = Callable[[Sequence[PointId], Sequence[str]], Iterable[Sequence[Any]]]
+if TYPE_CHECKING:
+    from flagvec.late_interaction.maxsim import MaxSim
+
 # Makes a request of `Ask`, and returns a function that waits for its answer.
 Request: TypeAlias = Callable[[], Sequence[Sequence[Any]]]
 InBackground: TypeAlias = Callable[[Request], Request]
+Result = TypeVar("Result")
+
+
+class Read(Protocol):
+    """Reads points."""
+
+    def __call__(
+        self, ids: Sequence[PointId], keys: Sequence[str], use: Callable[[Sequence[Any]], Result]
+    ) -> Iterable[Result]:
+        """Yield what `use` makes of the points, in batches of a bounded size. An engine may call it in several threads.
+
+        Args:
+            ids: The points. One that is not there is left out.
+            keys: What to read of their payload.
+            use: Takes a batch.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +103,8 @@ def find_hits_by_codes(
     # Whatever is missing now has no token in common with the query.
     ranked = by_scores(query, known, options, lambda _: {COLBERT: candidates.scores})
     points_of = {name: point for point, name in candidates.names.items()}
-    read_again = read([points_of[one.id] for one in ranked], DOCUMENT_KEYS)
-    documents = {document.id: document for points in read_again for document in to_documents(points)}
+    read_again = read([points_of[one.id] for one in ranked], DOCUMENT_KEYS, to_documents)
+    documents = {document.id: document for batch in read_again for document in batch}
     return [
         Hit(one.id, one.score, documents[one.id].text, documents[one.id].metadata, dict(one.scores))
         for one in ranked
@@ -98,27 +115,38 @@ def find_hits_by_codes(
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """What was read of the candidates: the ids of their documents, and their ColBERT scores by these."""
+    """What was read of candidates.
+
+    Args:
+        names: The ids of their documents.
+        scores: Their ColBERT scores by these.
+        lost: How many have codes that are missing or damaged.
+    """
 
     names: Mapping[PointId, str]
     scores: Scores
+    lost: int = 0
 
 
-def _candidates(ids: Iterable[PointId], query: TextVectors, kept: KeptCodes, read: Read) -> _Candidates:
-    names: dict[PointId, str] = {}
-    scores: dict[str, float] = {}
-    lost = 0
-    compared = None if query.colbert is None or COLBERT not in query.present else query.colbert
-    prepared = None if compared is None else prepared_query(compared, kept.codec)
-    for points in read(list(dict.fromkeys(ids)), ("id",) if prepared is None else ("id", COLBERT)):
-        names |= {point.id: point.payload["id"] for point in points}
-        if prepared is not None:
-            texts = {point.payload["id"]: point.payload.get(COLBERT) for point in points}
-            of_these = scores_of_codes(prepared, texts)
-            lost += lost_codes(texts, of_these)
-            scores |= of_these
-    kept.lost.count(lost, len(names))
-    return _Candidates(names, scores)
+def _candidates(ids: Sequence[PointId], query: TextVectors, kept: KeptCodes, read: Read) -> _Candidates:
+    if query.colbert is None or COLBERT not in query.present:
+        batches = [*read(ids, ("id",), lambda points: _Candidates(_names(points), {}))]
+    else:
+        prepared = prepared_query(query.colbert, kept.codec)
+        batches = [*read(ids, ("id", COLBERT), lambda points: _compared(points, prepared))]
+    names = {point: name for batch in batches for point, name in batch.names.items()}
+    kept.lost.count(sum(batch.lost for batch in batches), len(names))
+    return _Candidates(names, {name: score for batch in batches for name, score in batch.scores.items()})
+
+
+def _names(points: Sequence[Any]) -> Mapping[PointId, str]:
+    return {point.id: point.payload["id"] for point in points}
+
+
+def _compared(points: Sequence[Any], query: MaxSim) -> _Candidates:
+    texts = {point.payload["id"]: point.payload.get(COLBERT) for point in points}
+    scores = scores_of_codes(query, texts)
+    return _Candidates(_names(points), scores, lost_codes(texts, scores))
 
 
 def _by_point(points: Iterable[Any]) -> dict[PointId, float]:
