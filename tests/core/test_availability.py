@@ -15,6 +15,7 @@ FLAG = {
     Level.AVX2: "avx2",
     Level.AVX512: "avx512vl",
     Level.AVX512_VNNI: "avx512_vnni",
+    Level.AVX512_VBMI: "avx512vbmi",
     Level.AVX512_BF16: "avx512_bf16",
     Level.AMX: "amx_bf16",
 }

@@ -17,6 +17,7 @@ LIMITS = {
     Level.AVX2: ("AVX2", "avx2"),
     Level.AVX512: ("AVX512_CORE", "avx512"),
     Level.AVX512_VNNI: ("AVX512_CORE_VNNI", "avx512"),
+    Level.AVX512_VBMI: ("AVX512_CORE_VNNI", "avx512"),
     Level.AVX512_BF16: ("AVX512_CORE_BF16", "avx512"),
     Level.AMX: ("AVX512_CORE_AMX", "avx512"),
 }

@@ -330,27 +330,33 @@ def check_products_with_bits(vectors, width, lengths, further, seed):
     np.testing.assert_allclose(found, np.reshape(expected, (len(lengths), vectors)), atol=2e-4)
 
 
-@needs_amx
-@settings(deadline=None)
-@DOCUMENTS_OF_BITS
-def test_best_products_with_bits_in_tiles_are_those_of_the_numbers_that_bits_stand_for(**sizes):
-    check_products_with_bits(**sizes)
+LEVELS_OF_BITS = pytest.mark.parametrize("level", [Level.AVX512, Level.AVX512_VBMI, Level.AMX], ids=str)
 
 
-@needs_avx512
+@LEVELS_OF_BITS
 @settings(deadline=None)
 @DOCUMENTS_OF_BITS
-def test_best_products_with_bits_without_tiles_are_those_of_the_numbers_that_bits_stand_for(at_level, **sizes):
-    with at_level(Level.AVX512):
+def test_best_products_with_bits_are_those_of_the_numbers_that_bits_stand_for(at_level, level, **sizes):
+    with at_level(level):
         check_products_with_bits(**sizes)
 
 
-@needs_amx
-def test_products_with_bits_in_tiles_are_right_for_one_number_and_for_equal_ones():
+@LEVELS_OF_BITS
+def test_products_with_bits_are_right_for_one_number_and_for_equal_ones(at_level, level):
     numbers = np.array([[1e6] + [0.0] * 1_023, [0.125] * 1_024, [-0.125] * 1_024, [0.0] * 1_024], dtype=np.float32)
     rows = rows_of_bits(np.ones((1, 1_024), dtype=np.uint8), np.array([2.0]))
-    found = bit_vectors.BitVectors(numbers).best_products(rows, np.array([1]))
-    np.testing.assert_allclose(found, [[1e6, 128, -128, 0]], rtol=2e-5)
+    with at_level(level):
+        found = bit_vectors.BitVectors(numbers).best_products(rows, np.array([1]))
+    np.testing.assert_allclose(found, [[1e6, 128, -128, 0]], rtol=5e-5)
+
+
+@LEVELS_OF_BITS
+@pytest.mark.parametrize("width", [65_536, 65_537])
+def test_integers_add_up_in_the_widest_vectors(at_level, level, width):
+    rows = rows_of_bits(np.ones((1, width), dtype=np.uint8), np.array([1.0]))
+    with at_level(level):
+        found = bit_vectors.BitVectors(np.ones((1, width), dtype=np.float32)).best_products(rows, np.array([1]))
+    assert found == pytest.approx(width / 2, rel=5e-5)
 
 
 @needs_avx512

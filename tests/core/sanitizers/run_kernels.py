@@ -20,7 +20,7 @@ TEAM = ctypes.cast(OPENMP.GOMP_parallel, ctypes.c_void_p).value
 BARRIER = ctypes.cast(OPENMP.GOMP_barrier, ctypes.c_void_p).value
 RANDOM = np.random.default_rng(0)
 # The numbers of `Level` in availability.py.
-AVX2, AVX512, AMX = 1, 2, 5
+AVX2, AVX512, AVX512_VBMI, AMX = 1, 2, 4, 6
 LEVEL = _compiled.cpu_level()  # also asks Linux for AMX: it kills a process that uses it without
 
 ATTENDED = ([1], [16], [17], [5, 31, 32, 33], [512], [1, 513, 2], [1_100], [40] * 20, [0], [0, 7, 0])
@@ -90,23 +90,27 @@ def run_layers(lengths, width, inner_width, heads, threads=1, layers=2, level=AM
     assert are_finite(states)
 
 
-def best_products(count, width, rows, row_bytes, missing_bytes=0, in_tiles=False):
-    """Compare vectors with two documents, the first of one row; `count` and `width` fill whole tiles for `in_tiles`."""
-    parts = RANDOM.integers(-128, 128, 2 * count * width, dtype=np.int8)
+# `Kind` in bit_sums.h, and the vectors of a block and the bytes for each of 32 numbers of a vector.
+BY_TABLES, BY_BYTES, BY_TILES = (0, 4, 8 * 16 * 4), (1, 2, 2 * 2 * 64), (2, 16, 2 * 32)
+
+
+def best_products(form, blocks, words, rows, row_bytes, missing_bytes=0):
+    """Compare vectors in a form with two documents, the first of one row."""
+    kind, together, bytes_a_word = form
+    count = blocks * together
+    # Bytes of 0 to 62, also as float32, are small numbers.
+    tables = RANDOM.integers(0, 63, count * words * bytes_a_word, dtype=np.uint8)
     steps, offsets = RANDOM.random((2, count), dtype=np.float32)
-    tables = RANDOM.standard_normal(count * width * 4, dtype=np.float32)
     codes = RANDOM.integers(0, 256, (rows, row_bytes), dtype=np.uint8)
     codes[:, -1] &= 0x3F  # a finite factor
     codes = codes.reshape(-1)[: rows * row_bytes - missing_bytes].copy()
     lengths = np.array([1, rows - 1], dtype=np.int64)[: min(rows, 2)]
-    words = np.empty((width // 32, 64), dtype=np.uint32)
+    indices = np.empty((2 * words, 64), dtype=np.uint32)
     sums, best = np.empty((64, count), dtype=np.float32), np.empty((len(lengths), count), dtype=np.float32)
-    in_tables = (0, 0, 0) if in_tiles else (tables.ctypes.data, count // 4, width // 32)
-    tiles = (parts.ctypes.data, steps.ctypes.data, count // 16, width // 64) if in_tiles else (0, 0, 0, 0)
     _compiled.best_products(
-        (in_tables, tiles, offsets.ctypes.data, count),
+        (kind, tables.ctypes.data, steps.ctypes.data, blocks, words, offsets.ctypes.data, count),
         (codes.ctypes.data, row_bytes, lengths.ctypes.data, len(lengths)),
-        words.ctypes.data, sums.ctypes.data, best.ctypes.data,
+        indices.ctypes.data, sums.ctypes.data, best.ctypes.data,
     )  # fmt: skip
     assert np.isfinite(best).all()
 
@@ -153,8 +157,8 @@ def all_shapes():
         FEW_ROWS, ((32, 1), (128, 4), (192, 3)), (32, 160), (1, 3)
     ):
         run_layers(lengths, width, inner_width, heads, threads)
-    for groups, blocks, rows, missing in itertools.product((1, 3), (1, 16), (1, 16, 31, 32, 200), (0, 2, 7)):
-        best_products(groups * 16, blocks * 64, rows, blocks * 8 + 2 - missing, in_tiles=True)
+    for blocks, words, rows, missing in itertools.product((1, 3), (2, 32), (1, 16, 31, 32, 200), (0, 2, 7)):
+        best_products(BY_TILES, blocks, words, rows, words * 4 + 2 - missing)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -176,8 +180,10 @@ def all_shapes_in_vectors():
         for clusters in {1, count // 2, count}:
             sum_clusters(count, width, clusters)
     if LEVEL >= AVX512:
-        for count, width, rows, further in itertools.product((4, 12), (32, 544, 1_024), (1, 16, 63, 200), (-1, 2, 4)):
-            best_products(count, width, rows, width // 8 + further)
+        for blocks, words, rows, further in itertools.product((1, 3), (1, 17, 32), (1, 16, 63, 200), (-1, 2, 4)):
+            best_products(BY_TABLES, blocks, words, rows, words * 4 + further)
+            if LEVEL >= AVX512_VBMI:
+                best_products(BY_BYTES, blocks, words, rows, words * 4 + further)
     sys.stdout.write("all shapes ran\n")
 
 
@@ -194,11 +200,11 @@ def overrun_of_a_tile():
 
 
 def overrun_of_bits():
-    best_products(count=4, width=32, rows=5, row_bytes=6, missing_bytes=1)
+    best_products(BY_TABLES, blocks=1, words=1, rows=5, row_bytes=6, missing_bytes=1)
 
 
 def overrun_of_bits_in_tiles():
-    best_products(count=16, width=64, rows=5, row_bytes=8, missing_bytes=1, in_tiles=True)
+    best_products(BY_TILES, blocks=1, words=2, rows=5, row_bytes=8, missing_bytes=1)
 
 
 def overrun_of_rows():

@@ -51,12 +51,12 @@ def run_layers(
     /,
 ) -> None: ...
 
-# ((tables or 0, blocks, words), (parts, steps, groups, blocks), offsets, count)
-_Vectors: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int, int], int, int]
+# (kind, tables, steps or 0, blocks, words, offsets, count)
+_Vectors: TypeAlias = tuple[int, int, int, int, int, int, int]
 # (rows, bytes of a row, lengths, count)
 _Documents: TypeAlias = tuple[int, int, int, int]
 
-def best_products(vectors: _Vectors, documents: _Documents, words: int, sums: int, best: int, /) -> None: ...
+def best_products(vectors: _Vectors, documents: _Documents, indices: int, sums: int, best: int, /) -> None: ...
 
 # (numbers, count, width)
 _Clustered: TypeAlias = tuple[int, int, int]

@@ -28,8 +28,9 @@ class Level(IntEnum):
     AVX2 = 1  # with FMA
     AVX512 = 2  # with BW, DQ and VL
     AVX512_VNNI = 3
-    AVX512_BF16 = 4
-    AMX = 5  # with bfloat16 and int8
+    AVX512_VBMI = 4
+    AVX512_BF16 = 5
+    AMX = 6  # with bfloat16 and int8
 
     @property
     def setting(self) -> str:
@@ -49,6 +50,7 @@ NEEDED = {
     "few rows in tiles": Level.AMX,
     "rows of int8": Level.AVX2,
     "sums of bits": Level.AVX512,
+    "sums of bits in bytes": Level.AVX512_VBMI,
     "sums of bits in tiles": Level.AMX,
     "clusters": Level.AVX2,
 }

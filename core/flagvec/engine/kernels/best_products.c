@@ -20,7 +20,9 @@ AVX512 static void keep_larger(const float *sums, const float *offsets, float fa
 }
 
 AVX512 void best_products(
-    const Vectors *vectors, const Documents *documents, uint32_t *words, float *sums, float *best) {
+    const Vectors *vectors, const Documents *documents, uint32_t *indices, float *sums, float *best) {
+    static void (*const functions[])(const Prepared *, const uint8_t *, Py_ssize_t, Py_ssize_t, uint32_t *, float *) = {
+        [BY_TABLES] = bit_sums, [BY_BYTES] = bit_sums_in_bytes, [BY_TILES] = bit_sums_in_tiles};
     const Py_ssize_t count = vectors->count, row_bytes = documents->row_bytes;
     const uint8_t *row = documents->rows;
     Py_ssize_t left = 0, summed = 0; /* rows of all documents; rows in `sums` */
@@ -31,10 +33,7 @@ AVX512 void best_products(
             if (at == summed) {
                 at = 0;
                 summed = smaller(left, ROWS_AT_ONCE);
-                if (vectors->tables.tables)
-                    bit_sums(&vectors->tables, row, summed, row_bytes, words, sums);
-                else
-                    bit_sums_in_tiles(&vectors->tiles, row, summed, row_bytes, sums);
+                functions[vectors->kind](&vectors->prepared, row, summed, row_bytes, indices, sums);
             }
             keep_larger(sums + at * count, vectors->offsets, factor_of(row, row_bytes), count, best);
         }

@@ -7,60 +7,65 @@ enum {
     ROWS_AT_ONCE = 64, /* `_ROWS_AT_ONCE` in bit_vectors.py has the same value */
     WORD_BITS = 32,
     BITS_TOGETHER = 4, /* whose sum is looked up */
+    ZERO_SUM = 1 << 15, /* stands for a sum of zero in bytes; `_ZERO_SUM` in bit_vectors.py has the same value */
 };
 
-/* Vectors as `bit_sums` takes them.
+/* The functions below. */
+typedef enum { BY_TABLES, BY_BYTES, BY_TILES } Kind;
+
+/* Vectors in the form that one of the functions takes. bit_vectors.py makes it.
  *
- * tables: (blocks, words * 8, 4, 16): for four numbers of each of four vectors, the sums of those that the bits of an
- *     index choose, the first number by the lowest bit.
+ * tables: what each function says.
+ * steps: (blocks, vectors of a block); NULL for `bit_sums`.
+ * blocks: of vectors.
+ * words: of 32 numbers.
  */
 typedef struct {
-    const float *tables;
+    const void *tables;
+    const float *steps;
     Py_ssize_t blocks, words;
-} VectorsInTables;
+} Prepared;
 
 /* Compute, for each row of bits and each vector, the sum of the vector's numbers whose bit is 1.
  *
- * bits: row_bytes bytes a row. The first number's bit is the lowest one of the first byte. What lies between a vector's
- *     end and that of its last word chooses zeros.
- * rows: 1 to ROWS_AT_ONCE.
- * words: (vectors->words, ROWS_AT_ONCE), for intermediate results.
- * sums: (ROWS_AT_ONCE, vectors->blocks * 4); those behind `rows` have no meaning.
+ * tables: (blocks, words * 8, 4, 16) float: for four numbers of each of four vectors, the sums of those that the bits
+ * of an index choose, the first number by the lowest bit. bits: row_bytes bytes a row. The first number's bit is the
+ * lowest one of the first byte. What lies between a vector's end and that of its last word chooses zeros. rows: 1 to
+ * ROWS_AT_ONCE. indices: (words * 2, ROWS_AT_ONCE), for intermediate results. sums: (ROWS_AT_ONCE, vectors of all
+ * blocks); those behind `rows` have no meaning.
  */
 void bit_sums(
-    const VectorsInTables *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *words,
+    const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
     float *sums);
 
-/* Vectors as `bit_sums_in_tiles` takes them. A number is `step * (256 * high + low)`, and both parts are int8.
+/* Compute the same with VBMI and VNNI. A sum of four numbers is `step * (256 * high + low - ZERO_SUM)`, and both parts
+ * are bytes.
  *
- * parts: (groups, blocks, 2, 16, 16, 4): for 16 vectors and 64 numbers the tile of the high parts, then that of the low
- *     ones. A tile has the order of B: row k holds the numbers 4 k to 4 k + 3 of each vector.
- * steps: (groups, 16).
+ * tables: (blocks, words * 2, 2, 2, 64) uint8: for the lower or upper four bits of each byte of a word, for two
+ * vectors, the low parts and the high ones. A quarter of a table has the 16 sums of the numbers of one byte of the
+ * word.
  */
-typedef struct {
-    const int8_t *parts;
-    const float *steps;
-    Py_ssize_t groups, blocks;
-} VectorsInTiles;
+void bit_sums_in_bytes(
+    const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
+    float *sums);
 
-/* Compute the same with AMX, from vectors in 16 bits.
+/* Compute the same with AMX. A number is `step * (256 * high + low)`, and both parts are int8.
  *
- * bits: as above. What lies between a vector's end and the end of its last block is multiplied by zeros.
- * sums: (rows, groups * 16).
+ * tables: (blocks, words / 2, 2, 16, 16, 4) int8: for 16 vectors and 64 numbers the tile of the high parts, then that
+ * of the low ones. A tile has the order of B: row k holds the numbers 4 k to 4 k + 3 of each vector.
  */
 void bit_sums_in_tiles(
-    const VectorsInTiles *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, float *sums);
+    const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
+    float *sums);
 
 /* Vectors that are compared with rows of bits.
  *
- * tables: as `bit_sums` takes them. Its own `tables` are NULL if the vectors are in tiles.
- * tiles: as `bit_sums_in_tiles` takes them.
  * offsets: (count,), what is subtracted from the sums.
- * count: with the zeros after them.
+ * count: the vectors of all blocks.
  */
 typedef struct {
-    VectorsInTables tables;
-    VectorsInTiles tiles;
+    Kind kind;
+    Prepared prepared;
     const float *offsets;
     Py_ssize_t count;
 } Vectors;
@@ -77,8 +82,7 @@ typedef struct {
 
 /* Compute for each document and vector the largest product, over the document's rows, of factor and (sum - offset).
  *
- * words: as `bit_sums` takes it.
- * sums: (ROWS_AT_ONCE, vectors->count), for intermediate results.
+ * indices, sums: as above, for intermediate results.
  * best: (documents->count, vectors->count).
  */
-void best_products(const Vectors *vectors, const Documents *documents, uint32_t *words, float *sums, float *best);
+void best_products(const Vectors *vectors, const Documents *documents, uint32_t *indices, float *sums, float *best);

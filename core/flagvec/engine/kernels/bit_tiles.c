@@ -41,18 +41,19 @@ AMX static void write_sums(
 
 /* Compute the sums of ROWS rows, which may be the same, and the 16 vectors of a group. `valid` rows are written. */
 AMX static void sum_group(
-    const VectorsInTiles *vectors, Py_ssize_t group, const uint8_t *const *rows, Py_ssize_t row_bytes, Py_ssize_t valid,
+    const Prepared *vectors, Py_ssize_t group, const uint8_t *const *rows, Py_ssize_t row_bytes, Py_ssize_t valid,
     float *sums) {
     _Alignas(64) uint8_t bytes[ROWS][ROW_BYTES];
     _Alignas(64) int32_t high[TILE][TILE], low[TILE][TILE];
-    const int8_t *part = vectors->parts + group * vectors->blocks * 2 * PART;
+    const Py_ssize_t blocks = vectors->words * WORD_BITS / ROW_BYTES;
+    const int8_t *part = (const int8_t *)vectors->tables + group * blocks * 2 * PART;
     const float *steps = vectors->steps + group * TILE;
-    const Py_ssize_t stride = vectors->groups * TILE;
+    const Py_ssize_t stride = vectors->blocks * TILE;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (Py_ssize_t block = 0; block < vectors->blocks; block++, part += 2 * PART) {
+    for (Py_ssize_t block = 0; block < blocks; block++, part += 2 * PART) {
         bits_to_bytes(rows, block * BLOCK_BYTES, row_bytes, bytes);
         finish_memory();
         _tile_loadd(4, bytes, ROW_BYTES);
@@ -75,14 +76,16 @@ AMX static void sum_group(
 }
 
 AMX void bit_sums_in_tiles(
-    const VectorsInTiles *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, float *sums) {
-    const Py_ssize_t stride = vectors->groups * TILE;
+    const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
+    float *sums) {
+    const Py_ssize_t stride = vectors->blocks * TILE;
+    (void)indices;
     const uint8_t *together[ROWS];
     use_whole_tiles();
     for (Py_ssize_t from = 0; from < rows; from += ROWS) {
         const Py_ssize_t valid = smaller(ROWS, rows - from);
         for (Py_ssize_t row = 0; row < ROWS; row++) together[row] = bits + (from + smaller(row, valid - 1)) * row_bytes;
-        for (Py_ssize_t group = 0; group < vectors->groups; group++)
+        for (Py_ssize_t group = 0; group < vectors->blocks; group++)
             sum_group(vectors, group, together, row_bytes, valid, sums + from * stride + group * TILE);
     }
     _tile_release();

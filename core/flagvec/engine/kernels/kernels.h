@@ -9,11 +9,20 @@
 /* Marks a function that uses these instructions. Other functions run on every x86-64 CPU. */
 #define AVX2 __attribute__((target("avx2,fma")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define AVX512_VBMI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")))
 #define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define AMX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16,amx-int8")))
 
 /* The levels of CPUs. `Level` in availability.py has the same numbers. */
-typedef enum { OFF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_VNNI, LEVEL_AVX512_BF16, LEVEL_AMX } CpuLevel;
+typedef enum {
+    OFF,
+    LEVEL_AVX2,
+    LEVEL_AVX512,
+    LEVEL_AVX512_VNNI,
+    LEVEL_AVX512_VBMI,
+    LEVEL_AVX512_BF16,
+    LEVEL_AMX
+} CpuLevel;
 
 typedef uint16_t bfloat16;
 

@@ -91,22 +91,23 @@ static PyObject *call_sum_clusters(PyObject *module, PyObject *arguments) {
 }
 
 static PyObject *call_best_products(PyObject *module, PyObject *arguments) {
-    unsigned long long tables, parts, steps, offsets, rows, lengths, words, sums, best;
+    unsigned long long tables, steps, offsets, rows, lengths, indices, sums, best;
+    int kind;
     Vectors vectors;
     Documents documents;
     if (!PyArg_ParseTuple(
-            arguments, "((Knn)(KKnn)Kn)(KnKn)KKK:best_products", &tables, &vectors.tables.blocks, &vectors.tables.words,
-            &parts, &steps, &vectors.tiles.groups, &vectors.tiles.blocks, &offsets, &vectors.count, &rows,
-            &documents.row_bytes, &lengths, &documents.count, &words, &sums, &best))
+            arguments, "(iKKnnKn)(KnKn)KKK:best_products", &kind, &tables, &steps, &vectors.prepared.blocks,
+            &vectors.prepared.words, &offsets, &vectors.count, &rows, &documents.row_bytes, &lengths, &documents.count,
+            &indices, &sums, &best))
         return NULL;
-    vectors.tables.tables = POINTER(const float *, tables);
-    vectors.tiles.parts = POINTER(const int8_t *, parts);
-    vectors.tiles.steps = POINTER(const float *, steps);
+    vectors.kind = (Kind)kind;
+    vectors.prepared.tables = POINTER(const void *, tables);
+    vectors.prepared.steps = POINTER(const float *, steps);
     vectors.offsets = POINTER(const float *, offsets);
     documents.rows = POINTER(const uint8_t *, rows);
     documents.lengths = POINTER(const int64_t *, lengths);
     Py_BEGIN_ALLOW_THREADS;
-    best_products(&vectors, &documents, POINTER(uint32_t *, words), POINTER(float *, sums), POINTER(float *, best));
+    best_products(&vectors, &documents, POINTER(uint32_t *, indices), POINTER(float *, sums), POINTER(float *, best));
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
@@ -228,7 +229,8 @@ static CpuLevel highest_level(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return LEVEL_AVX2;
     if (!__builtin_cpu_supports("avx512vnni")) return LEVEL_AVX512;
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & AVX512_BF16_BIT)) return LEVEL_AVX512_VNNI;
+    if (!__builtin_cpu_supports("avx512vbmi")) return LEVEL_AVX512_VNNI;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & AVX512_BF16_BIT)) return LEVEL_AVX512_VBMI;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & amx) != amx || !may_use_amx()) return LEVEL_AVX512_BF16;
     return LEVEL_AMX;
 }
