@@ -83,20 +83,21 @@ def find_hits_by_codes(
         kept: The codes of the store.
         ask: Finds candidates, and scores chosen points.
         read: Reads the codes of candidates, and the hits.
-        in_background: Makes the request for missing scores while codes are read.
+        in_background: Makes requests while the query is prepared and codes are read.
     """
     legs = [name for name in options.legs if name in query.present]
     if not legs:
         return []
-    found = ask([Stage(Nearest(leg), options.candidates) for leg in legs])
-    scores = {leg: _by_point(points) for leg, points in zip(legs, found, strict=True)}
+    found = in_background(lambda: ask([Stage(Nearest(leg), options.candidates) for leg in legs]))
+    compared = None if query.colbert is None or not len(query.colbert) else prepared_query(query.colbert, kept.codec)
+    scores = {leg: _by_point(points) for leg, points in zip(legs, found(), strict=True)}
     ids = list(dict.fromkeys(chain.from_iterable(scores.values())))
     others = [name for name in options.scored if name != COLBERT and name in query.present]
     absent = {name: [point for point in ids if point not in scores.get(name, {})] for name in others}
     incomplete = [name for name in others if absent[name]]
     stages = [own_scores(absent[name], name) for name in incomplete]
     further = in_background(lambda: ask(stages) if stages else ())
-    candidates = _candidates(ids, query, kept, read)
+    candidates = _candidates(ids, compared, kept.lost, read)
     for name, points in zip(incomplete, further(), strict=True):
         scores[name] = {**scores.get(name, {}), **_by_point(points)}
     known = {name: _by_name(of_points, candidates.names) for name, of_points in scores.items()}
@@ -128,14 +129,14 @@ class _Candidates:
     lost: int = 0
 
 
-def _candidates(ids: Sequence[PointId], query: TextVectors, kept: KeptCodes, read: Read) -> _Candidates:
-    if query.colbert is None or COLBERT not in query.present:
+def _candidates(ids: Sequence[PointId], query: MaxSim | None, lost: LostColbert, read: Read) -> _Candidates:
+    """Return what is read of candidates. With None for `query`, which has no vectors then, no codes are read."""
+    if query is None:
         batches = [*read(ids, ("id",), lambda points: _Candidates(_names(points), {}))]
     else:
-        prepared = prepared_query(query.colbert, kept.codec)
-        batches = [*read(ids, ("id", COLBERT), lambda points: _compared(points, prepared))]
+        batches = [*read(ids, ("id", COLBERT), lambda points: _compared(points, query))]
     names = {point: name for batch in batches for point, name in batch.names.items()}
-    kept.lost.count(sum(batch.lost for batch in batches), len(names))
+    lost.count(sum(batch.lost for batch in batches), len(names))
     return _Candidates(names, {name: score for batch in batches for name, score in batch.scores.items()})
 
 
