@@ -376,7 +376,7 @@ def describe_machine() -> str:
     import transformers
 
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    found = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
+    found = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2") if flag in flags]
     model = next((line.split(":")[1].strip() for line in flags.splitlines() if line.startswith("model name")), "")
     return (
         f"{model or platform.processor()}, {' '.join(found[:1])}, {torch.get_num_threads()} threads; Python "

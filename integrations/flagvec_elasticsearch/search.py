@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
 from more_itertools import chunked_even, constrained_batches
 
-from flagvec.search.ahead import ahead
 from flagvec.search.exact import Ranked, by_reciprocal_ranks, by_scores
 from flagvec.search.lost import LostColbert
 from flagvec.search.options import SearchOptions
+from flagvec.search.requests import Requests
 from flagvec.store.asking import Patience
 from flagvec.store.documents import Hit
 from flagvec.store.vectors import TextVectors
@@ -27,6 +26,8 @@ from flagvec_elasticsearch.stored_colbert import Rows, Scores, StoredColbert, co
 # long. So many threads make requests and compare what they bring, because the server reads others meanwhile.
 _FETCHED_DOCUMENTS, _FETCHED_BYTES = 64, 64 * 2**20
 _REQUESTS_AT_ONCE = 2
+# The texts of so many candidates are kept. Those of more would fill the memory, and an `_mget` reads the hits.
+_KEPT_DOCUMENTS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,8 @@ class Search:
     1. An ``_msearch`` of the legs finds the ids of the candidates. A search of one leg needs no other request.
     2. If hits carry scores that no leg has found, a second ``_msearch`` gets these. If ranks have ordered the hits
        already, it also reads them. ColBERT vectors that are compared here take one or more requests of their own.
-    3. An ``_mget`` reads the hits that no request has read.
+    3. An ``_mget`` reads the hits that no request has read. Those that were read stay hits, also if they are deleted
+       meanwhile.
 
     Args:
         index: Where to search.
@@ -130,9 +132,9 @@ class Search:
         exact = {name: self._exact(name, ids) for name, ids in missing.items() if name != COLBERT or wanted is None}
         if not wanted or self.stored is None:
             return self._exact_scores(exact)
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "flagvec-search") as threads:
-            others = threads.submit(self._exact_scores, exact)
-            compared = self._max_sims(wanted, rows, self.stored, threads, read)
+        with Requests(_REQUESTS_AT_ONCE) as requests:
+            others = requests.submit(lambda: self._exact_scores(exact))
+            compared = self._max_sims(wanted, rows, self.stored, requests, read)
             scores = {**others.result(), COLBERT: compared}
         lost = [name for name in wanted if name not in compared and rows.get(name) not in self.stored.empty]
         self.lost.count(len(lost), len(wanted))
@@ -156,19 +158,20 @@ class Search:
             yield [queries.reading(part, stored.read) for part in chunked_even(request, stored.documents_a_search)]
 
     def _max_sims(
-        self, ids: Sequence[str], rows: Rows, stored: StoredColbert, threads: Executor, read: dict[str, Found]
+        self, ids: Sequence[str], rows: Rows, stored: StoredColbert, requests: Requests, read: dict[str, Found]
     ) -> Scores:
         """Return the ColBERT scores of documents, without those whose vectors are missing or damaged."""
         assert self.query.colbert is not None
-        compare = stored.comparison(self.query.colbert)
+        compare, keeps = stored.comparison(self.query.colbert), len(ids) <= _KEPT_DOCUMENTS
 
-        def compared(request: list[Query]) -> tuple[Scores, dict[str, Found]]:
-            found = list(chain.from_iterable(self._searches(request)))
-            # Documents without their vectors, which would fill the memory if there are many candidates.
-            return compare(found, rows), {one["_id"]: document_alone(one) for one in found if "_source" in one}
+        def compared(bodies: list[Query]) -> tuple[Scores, dict[str, Found]]:
+            found = list(chain.from_iterable(self._searches(bodies)))
+            # Without their vectors, which would fill the memory.
+            documents = {one["_id"]: document_alone(one) for one in found if keeps and "_source" in one}
+            return compare(found, rows), documents
 
         scores: Scores = {}
-        for of_these, documents in ahead(threads, compared, self._fetches(ids, rows, stored), _REQUESTS_AT_ONCE):
+        for of_these, documents in requests.ahead(compared, self._fetches(ids, rows, stored)):
             scores |= of_these
             read |= documents
         return scores
@@ -211,7 +214,7 @@ class Search:
 
 
 def _hits(ranked: Sequence[Ranked], found: Iterable[Found]) -> list[Hit]:
-    """Return ranked documents as hits, without those that were deleted since they were ranked."""
+    """Return ranked documents as hits, without those that were not found, because they were deleted meanwhile."""
     documents = {one["_id"]: to_document(one) for one in found}
     return [
         Hit(place.id, place.score, documents[place.id].text, documents[place.id].metadata, place.scores)

@@ -7,7 +7,6 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -20,8 +19,8 @@ from typing_extensions import override
 from flagvec.errors import StoreError
 from flagvec.filters.portable import Filter, NativeFilter
 from flagvec.ingest.report import FailedWrite
-from flagvec.search.ahead import ahead
 from flagvec.search.options import SearchOptions
+from flagvec.search.requests import Requests
 from flagvec.store.backend import Ask, Backend, Record, Refusal
 from flagvec.store.documents import Document, Hit
 from flagvec.store.schema import Schema
@@ -226,19 +225,19 @@ class ClientBackend(Backend[Record]):
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        asked = query if self._kept is None else replace(query, colbert=None)
-        vectors, where = native.vectors(asked), native_filter(options.filter, native.TERMS)
+        vectors = native.vectors(query if self._kept is None else replace(query, colbert=None))
+        where = native_filter(options.filter, native.TERMS)
 
         def ask(stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:
             if self._is_local and stages[0].only:
                 return self._compared_here(stages, query)
-            requests = [native.request(stage, vectors, where, not self._is_local) for stage in stages]
+            asked = [native.request(stage, vectors, where, not self._is_local) for stage in stages]
             with self._calling:
-                return self._points.query(requests, options.timeout)
+                return self._points.query(asked, options.timeout)
 
         if self._kept is None or COLBERT not in options.representations:
             return find_hits(query, options, ask)
-        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "flagvec-search") as threads:
+        with Requests(REQUESTS_AT_ONCE) as requests:
 
             def read(
                 ids: Sequence[PointId], keys: Sequence[str], use: Callable[[Sequence[Any]], Result]
@@ -246,13 +245,13 @@ class ClientBackend(Backend[Record]):
                 def request(part: Sequence[PointId]) -> Result:
                     with self._calling:
                         points = self._points.retrieve(part, keys, options.timeout)
-                    # Here, because a thread that compares codes leaves the others a core.
+                    # Here, so that codes are compared while other threads wait for the server.
                     return use(points)
 
-                return ahead(threads, request, chunked(ids, POINTS_PER_REQUEST), REQUESTS_AT_ONCE)
+                return requests.ahead(request, chunked(ids, POINTS_PER_REQUEST))
 
             return find_hits_by_codes(
-                query, options, self._kept, ask, read, lambda request: threads.submit(request).result
+                query, options, self._kept, ask, read, lambda request: requests.submit(request).result
             )
 
     def _compared_here(self, stages: Sequence[Stage], query: TextVectors) -> list[list[models.ScoredPoint]]:

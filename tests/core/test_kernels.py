@@ -315,7 +315,7 @@ def rows_of_bits(bits, factors):
     return np.concatenate([packed, factors.astype("<f2")[:, None].view(np.uint8)], axis=1)
 
 
-def check_products_with_bits(vectors, width, lengths, further, seed):
+def check_products_with_bits(vectors, width, lengths, further, seed, error):
     generator = np.random.default_rng(seed)
     numbers = generator.standard_normal((vectors, width), dtype=np.float32)
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
@@ -327,7 +327,7 @@ def check_products_with_bits(vectors, width, lengths, further, seed):
     products = (factors[:, None] * (bits[:, :width] - 0.5)) @ numbers.astype(np.float64).T
     ends = np.cumsum(lengths, dtype=int)
     expected = [products[end - length : end].max(axis=0) for length, end in zip(lengths, ends, strict=True)]
-    np.testing.assert_allclose(found, np.reshape(expected, (len(lengths), vectors)), atol=2e-4)
+    np.testing.assert_allclose(found, np.reshape(expected, (len(lengths), vectors)), atol=error)
 
 
 LEVELS_OF_BITS = pytest.mark.parametrize("level", [Level.AVX512, Level.AVX512_VBMI, Level.AMX], ids=str)
@@ -338,7 +338,8 @@ LEVELS_OF_BITS = pytest.mark.parametrize("level", [Level.AVX512, Level.AVX512_VB
 @DOCUMENTS_OF_BITS
 def test_best_products_with_bits_are_those_of_the_numbers_that_bits_stand_for(at_level, level, **sizes):
     with at_level(level):
-        check_products_with_bits(**sizes)
+        # Above AVX512, sums or numbers are rounded.
+        check_products_with_bits(**sizes, error=2e-5 if level is Level.AVX512 else 2e-4)
 
 
 @LEVELS_OF_BITS
@@ -347,7 +348,7 @@ def test_products_with_bits_are_right_for_one_number_and_for_equal_ones(at_level
     rows = rows_of_bits(np.ones((1, 1_024), dtype=np.uint8), np.array([2.0]))
     with at_level(level):
         found = bit_vectors.BitVectors(numbers).best_products(rows, np.array([1]))
-    np.testing.assert_allclose(found, [[1e6, 128, -128, 0]], rtol=5e-5)
+    np.testing.assert_allclose(found, [[1e6, 128, -128, 0]], rtol=2e-5)
 
 
 @LEVELS_OF_BITS

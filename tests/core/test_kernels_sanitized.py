@@ -66,6 +66,7 @@ def test_kernels_of_all_shapes_run_without_a_report(run_sanitized, function):
         "overrun_of_sums",
         *needing("avx512_bf16", "overrun_of_a_vector"),
         *needing("avx512vl", "overrun_of_bits"),
+        *needing("avx512vbmi", "overrun_of_bits_in_bytes"),
         *needing("amx_bf16", "overrun_of_a_tile", "overrun_of_bits_in_tiles"),
     ],
 )

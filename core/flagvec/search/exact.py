@@ -1,4 +1,4 @@
-"""Fusion and rerank with exact scores, for databases that cannot do it themselves; at most two requests to them."""
+"""Fusion and rerank with exact scores, for databases that cannot do it themselves."""
 
 from __future__ import annotations
 

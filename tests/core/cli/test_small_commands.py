@@ -91,7 +91,9 @@ def test_doctor_says_the_level_of_the_kernels_and_why(run_python, named, said):
     ("named", "said"),
     [
         ("0", None), ("avx2", "quantization='int8' in bulk, 1.4x"), ("avx512", None),
-        ("avx512_vnni", "quantization='int8' in bulk, 1.6x to 2.9x"), ("amx", "bfloat16 in bulk"),
+        ("avx512_vnni", "quantization='int8' in bulk, 1.6x to 2.9x"),
+        ("avx512_vbmi", "quantization='int8' in bulk, 1.6x to 2.9x"),
+        ("avx512_bf16", "quantization='int8' in bulk, 1.6x to 2.9x"), ("amx", "bfloat16 in bulk"),
     ],
 )  # fmt: skip
 def test_doctor_says_the_fastest_mode_that_was_measured_at_this_level(run_python, named, said):

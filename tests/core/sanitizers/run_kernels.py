@@ -203,6 +203,10 @@ def overrun_of_bits():
     best_products(BY_TABLES, blocks=1, words=1, rows=5, row_bytes=6, missing_bytes=1)
 
 
+def overrun_of_bits_in_bytes():
+    best_products(BY_BYTES, blocks=1, words=1, rows=5, row_bytes=6, missing_bytes=1)
+
+
 def overrun_of_bits_in_tiles():
     best_products(BY_TILES, blocks=1, words=2, rows=5, row_bytes=8, missing_bytes=1)
 
@@ -218,6 +222,6 @@ def overrun_of_sums():
 if __name__ == "__main__":
     functions = (
         all_shapes, all_shapes_in_vectors, overrun_of_queries, overrun_of_a_vector, overrun_of_a_tile, overrun_of_bits,
-        overrun_of_bits_in_tiles, overrun_of_rows, overrun_of_sums,
+        overrun_of_bits_in_bytes, overrun_of_bits_in_tiles, overrun_of_rows, overrun_of_sums,
     )  # fmt: skip
     {function.__name__: function for function in functions}[sys.argv[2]]()

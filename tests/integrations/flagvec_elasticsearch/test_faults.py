@@ -15,7 +15,7 @@ import pytest
 from elastic_transport import ConnectionError, ConnectionTimeout
 from elasticsearch import BadRequestError, Elasticsearch
 
-from flagvec import Document, StoreError, WriteError
+from flagvec import Document, StoreError, Weighted, WriteError
 from flagvec.store.backend import WriteLimits
 from flagvec_elasticsearch import ElasticsearchStore
 from flagvec_elasticsearch.client import Index
@@ -286,3 +286,7 @@ def test_all_requests_of_a_search_share_its_timeout(store, monkeypatch):
     store.search("two", fusion={"dense": 1.0, "sparse": 1.0}, timeout=20)
     assert len(given) == 3
     assert 20 >= given[0] > given[1] > given[2]
+    given.clear()
+    store.search("two", fusion=Weighted(), timeout=20)
+    assert len(given) >= 3
+    assert all(20 >= one > 15 for one in given)

@@ -214,6 +214,29 @@ def test_a_deleted_document_that_was_just_found_is_left_out(filled, monkeypatch,
     assert found not in [hit.id for hit in store.search("word1 word7", **options)]
 
 
+def test_a_document_that_was_read_with_its_vectors_stays_a_hit(filled, monkeypatch):
+    store = filled()
+    best = store.search("word1 word7", fusion=Weighted())[0]
+    rank = search.by_scores
+
+    def rank_and_delete(*arguments):
+        ranked = rank(*arguments)
+        store.delete(best.id)
+        return ranked
+
+    monkeypatch.setattr(search, "by_scores", rank_and_delete)
+    assert store.search("word1 word7", fusion=Weighted())[0] == best
+
+
+def test_texts_of_too_many_candidates_to_keep_are_read_in_the_end(filled, requests, monkeypatch):
+    store = filled()
+    kept = store.search("word1 word7", fusion=Weighted())
+    monkeypatch.setattr(search, "_KEPT_DOCUMENTS", 10)
+    requests.clear()
+    assert store.search("word1 word7", fusion=Weighted()) == kept
+    assert requests[-1][1].endswith("_mget")
+
+
 def test_more_hits_than_elasticsearch_finds_are_refused(new_store, seeded):
     store = new_store(seeded(), max_limit=20_000)
     store.create()

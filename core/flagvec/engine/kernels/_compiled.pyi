@@ -51,7 +51,7 @@ def run_layers(
     /,
 ) -> None: ...
 
-# (kind, tables, steps or 0, blocks, words, offsets, count)
+# (kind, tables, steps, blocks, words, offsets, count)
 _Vectors: TypeAlias = tuple[int, int, int, int, int, int, int]
 # (rows, bytes of a row, lengths, count)
 _Documents: TypeAlias = tuple[int, int, int, int]

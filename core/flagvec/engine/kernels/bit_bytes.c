@@ -4,8 +4,8 @@
  */
 #include "bit_words.h"
 
-/* A block of sums is in 16 registers, because the bytes' upper and lower halves are added up apart.
- * `_VECTORS_TOGETHER` in bit_vectors.py has the same value. */
+/* A block of sums is in 16 registers, because the upper and the lower bytes of the sums are added up apart.
+ * `_VECTORS_BY_BYTES` in bit_vectors.py has the same value. */
 enum {
     VECTORS_TOGETHER = 2,
     HALVES = 2, /* of the bits of a word: the lower four of each byte, then the upper four */

@@ -4,7 +4,7 @@
  */
 #include "bit_words.h"
 
-/* A block of sums is in 16 of the 32 registers. `_VECTORS_TOGETHER` in bit_vectors.py has the same value. */
+/* A block of sums is in 16 of the 32 registers. `_VECTORS_BY_TABLES` in bit_vectors.py has the same value. */
 enum { VECTORS_TOGETHER = 4 };
 
 /* Compute the sums of ROWS_AT_ONCE rows and VECTORS_TOGETHER vectors. */

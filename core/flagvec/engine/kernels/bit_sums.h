@@ -16,7 +16,7 @@ typedef enum { BY_TABLES, BY_BYTES, BY_TILES } Kind;
 /* Vectors in the form that one of the functions takes. bit_vectors.py makes it.
  *
  * tables: what each function says.
- * steps: (blocks, vectors of a block); NULL for `bit_sums`.
+ * steps: (blocks, vectors of a block); `bit_sums` does not read them.
  * blocks: of vectors.
  * words: of 32 numbers.
  */
@@ -38,18 +38,18 @@ void bit_sums(
     const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
     float *sums);
 
-/* Compute the same with VBMI and VNNI. A sum of four numbers is `step * (256 * high + low - ZERO_SUM)`, and both parts
- * are bytes.
+/* Compute sums in which a bit stands for 1/2 or -1/2, with VBMI and VNNI. So nothing is to be subtracted. A sum of four
+ * numbers is `step * (256 * high + low - ZERO_SUM)`, and both parts are bytes.
  *
  * tables: (blocks, words * 2, 2, 2, 64) uint8: for the lower or upper four bits of each byte of a word, for two
- * vectors, the low parts and the high ones. A quarter of a table has the 16 sums of the numbers of one byte of the
- * word.
+ *     vectors, the low parts and the high ones. A quarter of a table has the 16 sums of the numbers of one byte of the
+ *     word.
  */
 void bit_sums_in_bytes(
     const Prepared *vectors, const uint8_t *bits, Py_ssize_t rows, Py_ssize_t row_bytes, uint32_t *indices,
     float *sums);
 
-/* Compute the same with AMX. A number is `step * (256 * high + low)`, and both parts are int8.
+/* Compute what `bit_sums` does with AMX. A number is `step * (256 * high + low)`, and both parts are int8.
  *
  * tables: (blocks, words / 2, 2, 16, 16, 4) int8: for 16 vectors and 64 numbers the tile of the high parts, then that
  * of the low ones. A tile has the order of B: row k holds the numbers 4 k to 4 k + 3 of each vector.

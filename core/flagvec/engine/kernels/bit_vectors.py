@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from flagvec.engine.kernels.availability import _compiled, can_run, why_not
 
 _ROWS_AT_ONCE, _WORD_BITS, _BITS_TOGETHER, _ZERO_SUM = 64, 32, 4, 1 << 15  # as in bit_sums.h
-_VECTORS_BY_TABLES, _VECTORS_BY_BYTES, _VECTORS_BY_TILES = 4, 2, 16  # of a block, as in bit_sums.h
+_VECTORS_BY_TABLES, _VECTORS_BY_BYTES = 4, 2  # of a block, as in bit_sums.c and bit_bytes.c
+_VECTORS_BY_TILES = 16  # as in tiles.h
 _TILE_BYTES = 64  # in a row of a tile, as in tiles.h
 _MOST_INT8 = 127
 _MOST_INTEGER_WIDTH = 65_536  # sums of wider vectors could exceed int32
@@ -29,7 +30,7 @@ class _Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    """`Vectors` in bit_sums.h.
+    """Vectors in the form for a kernel, and what `Vectors` in bit_sums.h needs else.
 
     Args:
         kind: The form of the tables.
@@ -155,6 +156,8 @@ def _bytes(padded: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.f
     # In place, because memory that is fresh for each step takes longer than the step itself.
     sums /= np.where(steps > 0, steps, 1)[:, None, None]
     sums += np.float32(_ZERO_SUM + 0.5)
+    # Steps of the smallest numbers are not exact.
+    np.clip(sums, 0, 2 * _ZERO_SUM - 1, out=sums)
     parts = sums.astype("<u2")[..., None].view(np.uint8)
     blocks, words = len(padded) // _VECTORS_BY_BYTES, padded.shape[1] // _WORD_BITS
     parts = parts.reshape(blocks, _VECTORS_BY_BYTES, words, 4, 2, 2**_BITS_TOGETHER, 2)
