@@ -77,7 +77,7 @@ class Search:
         fused = by_reciprocal_ranks(found, options.limit)
         if options.explain:
             return self._explained(fused, found[DENSE])
-        return self._read([Ranked(name, score, {}) for name, score in fused.items()])
+        return self._read([Ranked(name, score, {}) for name, score in fused.items()], read={})
 
     def _found_by(self, leg: str) -> list[Hit]:
         [found] = self._searches([{**self._leg(leg, self.options.limit), **queries.ONLY_DOCUMENTS}])
@@ -205,9 +205,8 @@ class Search:
     def _searches(self, bodies: Sequence[Query]) -> list[list[Found]]:
         return self.index.searches(bodies, self.patience.of_attempt())
 
-    def _read(self, ranked: Sequence[Ranked], read: Mapping[str, Found] | None = None) -> list[Hit]:
+    def _read(self, ranked: Sequence[Ranked], read: Mapping[str, Found]) -> list[Hit]:
         """Return ranked documents as hits. Those of `read`, by id, are not read again."""
-        read = read or {}
         unread = [place.id for place in ranked if place.id not in read]
         found = self.index.documents(unread, self.patience.of_attempt()) if unread else []
         return _hits(ranked, [*found, *(read[place.id] for place in ranked if place.id in read)])

@@ -8,7 +8,6 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -41,7 +40,7 @@ from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.points import POINTS_PER_REQUEST, REQUESTS_AT_ONCE, GrpcPoints, ModelPoints, Points, limit
 from flagvec_qdrant.schema import Layout, described_schema, description, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import Stage, find_hits
-from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
+from flagvec_qdrant.search_codes import KeptCodes, asked_of_engine, find_hits_by_codes
 
 Result = TypeVar("Result")
 
@@ -225,7 +224,7 @@ class ClientBackend(Backend[Record]):
 
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
-        vectors = native.vectors(query if self._kept is None else replace(query, colbert=None))
+        vectors = native.vectors(asked_of_engine(query, self._kept))
         where = native_filter(options.filter, native.TERMS)
 
         def ask(stages: Sequence[Stage]) -> Sequence[Sequence[Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,7 +27,7 @@ from flagvec_qdrant.edge_search import EdgeSearch, short_filters
 from flagvec_qdrant.filters import native_filter, refuse_empty
 from flagvec_qdrant.schema import Layout, max_colbert_rows, missing_indexes
 from flagvec_qdrant.search import find_hits
-from flagvec_qdrant.search_codes import KeptCodes, find_hits_by_codes
+from flagvec_qdrant.search_codes import KeptCodes, asked_of_engine, find_hits_by_codes
 
 _logger = logging.getLogger(__name__)
 
@@ -186,8 +185,7 @@ class EdgeBackend(Backend[Record]):
     @override
     def search(self, query: TextVectors, options: SearchOptions) -> list[Hit]:
         where = native_filter(options.filter, native.TERMS)
-        asked = query if self._kept is None else replace(query, colbert=None)
-        search = EdgeSearch(self._open, asked, where, self._layout.indexes)
+        search = EdgeSearch(self._open, asked_of_engine(query, self._kept), where, self._layout.indexes)
         if self._kept is None or COLBERT not in options.representations:
             return find_hits(query, options, search.ask)
         return find_hits_by_codes(query, options, self._kept, search.ask, search.read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -62,6 +62,11 @@ class KeptCodes:
         return cls(schema.colbert_storage.codec(schema.colbert_dimension), LostColbert(where))
 
 
+def asked_of_engine(query: TextVectors, kept: KeptCodes | None) -> TextVectors:
+    """Return what an engine gets of a query: no ColBERT vectors if their codes are compared here."""
+    return query if kept is None else replace(query, colbert=None)
+
+
 def when_asked(request: Request) -> Request:
     """Make a request only when its answer is needed: the `InBackground` of an engine that takes one call at a time."""
     return request
@@ -89,7 +94,7 @@ def find_hits_by_codes(
     if not legs:
         return []
     found = in_background(lambda: ask([Stage(Nearest(leg), options.candidates) for leg in legs]))
-    compared = None if query.colbert is None or not len(query.colbert) else prepared_query(query.colbert, kept.codec)
+    prepared = None if query.colbert is None or not len(query.colbert) else prepared_query(query.colbert, kept.codec)
     scores = {leg: _by_point(points) for leg, points in zip(legs, found(), strict=True)}
     ids = list(dict.fromkeys(chain.from_iterable(scores.values())))
     others = [name for name in options.scored if name != COLBERT and name in query.present]
@@ -97,7 +102,7 @@ def find_hits_by_codes(
     incomplete = [name for name in others if absent[name]]
     stages = [own_scores(absent[name], name) for name in incomplete]
     further = in_background(lambda: ask(stages) if stages else ())
-    candidates = _candidates(ids, compared, kept.lost, read)
+    candidates = _candidates(ids, prepared, kept.lost, read)
     for name, points in zip(incomplete, further(), strict=True):
         scores[name] = {**scores.get(name, {}), **_by_point(points)}
     known = {name: _by_name(of_points, candidates.names) for name, of_points in scores.items()}
